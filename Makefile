@@ -1,0 +1,32 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format venv clean
+
+demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
+	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
+
+test: lint ## everything that has to hold before a change goes in
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: .venv/installed
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+venv: .venv/installed
+
+# Without the stamp an install was cut short or never begun: start from an empty folder. With an old one
+# (setup.py is newer) install on top, which keeps what you added yourself, a CUDA build of JAX for one.
+.venv/installed: setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "error: $(PYTHON) is Python %d.%d, 3.11 or newer is needed: make PYTHON=/path/to/python3.11" % v[:2])'
+	@echo "Installing into .venv: about 4 GB, a few minutes."
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv
+	$(BIN)/python -m pip install --quiet -e '.[all]'
+	@{ $(CXX) -fsyntax-only -x c++ -include curl/curl.h /dev/null 2>/dev/null && $(BIN)/python -m pip install --quiet -e '.[straw]'; } \
+	|| echo "hic-straw is left out: it needs a C++ compiler and libcurl's headers (see BUILD.md)."
+	@touch $@
+
+clean: ## back to a fresh clone, but for runs/
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,47 @@
+"""How a script starts and how it ends: status 0, or one sentence and status 2."""
+
+import errno
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+
+from hicfm_jax.errors import InputError
+
+
+def _fail(message: str) -> None:
+    # One sentence: exceptions of libraries may carry line breaks and tables.
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        rest = flags.FLAGS(list(argv))
+    except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError) as error:
+        _fail(str(error) or type(error).__name__)
+    if len(rest) > 1:
+        _fail(f"Unexpected argument {rest[1]!r}: every value needs a flag, see --help.")
+    return rest
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs `main()` under absl; a user's mistake becomes one sentence and exit status 2.
+
+    Flag errors, `InputError` and a full disk count as mistakes that the user can mend. Any other
+    exception is a defect of ours and keeps its traceback.
+    """
+
+    def guarded(_: Sequence[str]) -> None:
+        if not flags.FLAGS["verbosity"].present:
+            logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save otherwise
+        try:
+            main()
+        except InputError as error:
+            _fail(str(error))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+                raise
+            _fail(f"Cannot write {error.filename or 'the output'}: {error.strerror}.")
+
+    app.run(guarded, flags_parser=_parse)

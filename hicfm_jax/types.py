@@ -1,0 +1,44 @@
+"""The vocabulary that every part of the project shares.
+
+Dimension letters in shapes: B examples in a batch, H and W bins (pixels) of a window, h and w
+patches of a window (h = H / 16), L = h * w patches, D channels of a token.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+
+Array = Any  # numpy on the host, jax.Array on a device
+
+PATCH = 16
+"""Side of a patch in bins; fixed by the published weights."""
+
+NO_DIAGONAL = 1 << 20
+"""Diagonal offset of a window that the map's main diagonal does not cross by definition (trans)."""
+
+DEFAULT_TOTAL_COUNT = 1e9
+"""Reads of an experiment whose depth is unknown (original: `convert_count_to_pos_embed_cuda`)."""
+
+
+@flax.struct.dataclass
+class Batch:
+    """One batch of Hi-C windows as the host ships it: raw counts, one channel, no images.
+
+    Attributes:
+      counts: raw contacts `[B, H, W]`, uint16 or float32.
+      total_count: contacts of the whole experiment each window comes from, `[B]` float32.
+      diag: where the map's main diagonal enters the window, in patches, `[B]` int32. It enters at
+        (row 0, column d) if d >= 0, at (row -d, column 0) if d < 0; with |d| >= max(h, w) it does
+        not cross the window. `NO_DIAGONAL` for trans windows.
+      matrix_count: contacts in the whole stored tile the window was cut from, `[B]` float32.
+      mask: 1 for an example, 0 for padding that fills up a last batch, `[B]` float32.
+      targets: what fine-tuning regresses on, by name; empty in pretraining.
+    """
+
+    counts: Array
+    total_count: Array
+    diag: Array
+    matrix_count: Array
+    mask: Array
+    targets: Mapping[str, Array] = flax.struct.field(default_factory=dict)

@@ -1,0 +1,52 @@
+"""Packaging of hicfm_jax; BUILD.md says what each extra is for and why the ranges are what they are."""
+
+from setuptools import find_packages, setup
+
+JAX = ">=0.10.2,<0.13"
+
+CORE = [
+    f"jax{JAX}",
+    "flax>=0.12.8,<0.13",
+    "optax>=0.2.8,<0.3",
+    "orbax-checkpoint>=0.12.8,<0.13",
+    "numpy>=2",
+    "scipy>=1.14",
+    "cooler>=0.11",
+    "h5py>=3.11",
+    "pandas>=2",
+    "tensorflow-datasets>=4.9.10",
+    "importlib_resources",  # tensorflow-datasets imports it without declaring it
+    "ml-collections>=1.1",
+    "absl-py>=2",
+    "etils[epath]>=1.9",
+    "tensorboardX>=2.6",
+    "pillow>=10",
+]
+
+EXTRAS = {
+    # The CPU build has wheels for x86-64 Linux and Windows only.
+    "data": [
+        "tensorflow-cpu>=2.21; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
+        "tensorflow>=2.21; platform_machine != 'x86_64' and platform_machine != 'AMD64'",
+        "array-record>=0.5",
+    ],
+    "hic": ["hictkpy>=1.4"],
+    "straw": ["hic-straw>=1.3.1"],
+    "torch": ["torch==2.13.0"],
+    "cuda": [f"jax[cuda12]{JAX}"],
+    "tpu": [f"jax[tpu]{JAX}"],
+    "dev": ["pytest>=8", "hypothesis>=6", "ruff==0.17.6", "pre-commit>=4", "tensorboard>=2.20"],
+}
+# What installs on every machine: no compiler (straw), no accelerator (cuda, tpu).
+EXTRAS["all"] = [requirement for name in ("data", "hic", "torch", "dev") for requirement in EXTRAS[name]]
+
+setup(
+    name="hicfm_jax",
+    version="0.1.0.dev0",
+    description="Masked-autoencoder foundation models for Hi-C contact maps of plants, in JAX and Flax",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["hicfm_jax", "hicfm_jax.*"]),
+    install_requires=CORE,
+    extras_require=EXTRAS,
+)
