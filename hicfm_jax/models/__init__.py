@@ -1,0 +1,5 @@
+"""The networks: images of contact maps in, predictions out. Knows jax and flax only."""
+
+from hicfm_jax.models.presets import PRESETS, create_model
+
+__all__ = ["PRESETS", "create_model"]

@@ -1,0 +1,61 @@
+"""Raw counts -> the image the network sees, and back; runs on the device, inside the step."""
+
+import jax.numpy as jnp
+
+from hicfm_jax.types import PATCH, Array
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def log_scale(counts: Array) -> Array:
+    """`log10(1 + max)` of each window, `[B, H, W]` -> `[B]`: what one unit of intensity stands for."""
+    return jnp.log1p(jnp.max(counts.astype(jnp.float32), axis=(1, 2))) / jnp.log(10.0)
+
+
+def intensity(counts: Array) -> Array:
+    """`log10(1 + counts) / log10(1 + max)` per window, `[B, H, W]` in [0, 1] float32.
+
+    A window without contacts becomes all zero (the original divides 0 by 0 there).
+    """
+    logs = jnp.log1p(counts.astype(jnp.float32))
+    largest = jnp.max(logs, axis=(1, 2), keepdims=True)
+    return logs / jnp.where(largest > 0, largest, 1.0)
+
+
+def normalize(counts: Array) -> Array:
+    """The image of a window of raw counts (original: `Pretrain_Dataset`, `convert_rgb`).
+
+    Args:
+      counts: raw contacts `[B, H, W]`, any real dtype.
+
+    Returns:
+      `[B, H, W, 3]` float32: red 1, green = blue = 1 - intensity, then ImageNet statistics.
+    """
+    inverse = 1.0 - intensity(counts)
+    image = jnp.stack([jnp.ones_like(inverse), inverse, inverse], axis=-1)
+    return (image - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
+
+
+def denormalize(images: Array) -> Array:
+    """Undoes the ImageNet statistics: `[..., 3]` -> colours in about [0, 1]."""
+    return images * jnp.asarray(IMAGENET_STD) + jnp.asarray(IMAGENET_MEAN)
+
+
+def valid_mask(counts: Array) -> Array:
+    """Where there is data: 1 for a non-zero count, `[B, H, W]` float32."""
+    return (counts != 0).astype(jnp.float32)
+
+
+def patchify(images: Array) -> Array:
+    """`[B, H, W, C]` -> `[B, L, 16 * 16 * C]`; inside a patch: row, column, channel."""
+    batch, height, width, channels = images.shape
+    grid = images.reshape(batch, height // PATCH, PATCH, width // PATCH, PATCH, channels)
+    return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, -1, PATCH * PATCH * channels)
+
+
+def unpatchify(patches: Array, height: int, width: int) -> Array:
+    """`[B, L, 16 * 16 * C]` -> `[B, H, W, C]`, the inverse of `patchify`. Sizes in bins."""
+    batch = patches.shape[0]
+    grid = patches.reshape(batch, height // PATCH, width // PATCH, PATCH, PATCH, -1)
+    return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height, width, -1)

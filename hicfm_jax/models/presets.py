@@ -1,0 +1,65 @@
+"""Named model sizes."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.models.mae import MaskedAutoencoder
+from hicfm_jax.types import PATCH
+
+PRESETS = {
+    # The original (ViT-L/16 of Dosovitskiy et al. 2021; decoder of He et al. 2022).
+    "vit_large_patch16": dict(
+        dim=1024, depth=24, heads=16, decoder_dim=512, decoder_depth=8, decoder_heads=16
+    ),
+    "vit_base_patch16": dict(dim=768, depth=12, heads=12, decoder_dim=512, decoder_depth=8, decoder_heads=16),
+    "vit_small_patch16": dict(dim=384, depth=12, heads=6, decoder_dim=256, decoder_depth=4, decoder_heads=8),
+    "vit_tiny_patch16": dict(dim=192, depth=4, heads=3, decoder_dim=128, decoder_depth=2, decoder_heads=4),
+    # Exactly the size of the golden numbers computed with the original.
+    "vit_test": dict(dim=32, depth=2, heads=4, decoder_dim=16, decoder_depth=2, decoder_heads=4),
+}
+
+
+def create_model(
+    name: str,
+    input_size: tuple[int, int],
+    task: str = "pretrain",
+    *,
+    mask_ratio: float = 0.75,
+    mask_combine: str = "sum",
+    dtype: str = "float32",
+    scan: bool = False,
+    remat: bool = False,
+) -> nn.Module:
+    """The network for a task.
+
+    Args:
+      name: a key of `PRESETS`.
+      input_size: (H, W) of a window in bins, multiples of 16.
+      task: "pretrain".
+      mask_ratio, mask_combine, dtype, scan, remat: see `mae.MaskedAutoencoder`.
+
+    Returns:
+      A Linen module; apply it as
+      `model.apply({"params": p}, images, total_count, diag, noise=noise)`.
+
+    Raises:
+      InputError: the name, size or task is none that there is.
+    """
+    if name not in PRESETS:
+        raise InputError(f"There is no model {name!r}: take one of {', '.join(PRESETS)}.")
+    if any(side <= 0 or side % PATCH for side in input_size):
+        raise InputError(
+            f"The input size {tuple(input_size)} must be two positive multiples of {PATCH} bins, "
+            "such as (448, 448)."
+        )
+    if task != "pretrain":
+        raise InputError(f"There is no model for task {task!r}: the task that can be trained is 'pretrain'.")
+    return MaskedAutoencoder(
+        **PRESETS[name],
+        mask_ratio=mask_ratio,
+        mask_combine=mask_combine,
+        dtype=jnp.dtype(dtype),
+        scan=scan,
+        remat=remat,
+    )

@@ -1,0 +1,153 @@
+"""The transformer: attention, MLP, block, a stack of blocks, and the encoder of Hi-C windows."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hicfm_jax.models import positions
+from hicfm_jax.models.preprocess import patchify
+from hicfm_jax.types import PATCH, Array
+
+Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform())
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; `qkv` columns are packed q, k, v, each heads-major.
+
+    Attributes:
+      heads: number of heads; the scale is (D / heads) ** -0.5.
+      dtype: dtype of the products; the softmax runs in float32.
+    """
+
+    heads: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        batch, length, dim = x.shape
+        size = dim // self.heads
+        qkv = Dense(3 * dim, dtype=self.dtype, name="qkv")(x)
+        query, key, value = qkv.reshape(batch, length, 3, self.heads, size).transpose(2, 0, 3, 1, 4)
+        logits = jnp.einsum("bhqd,bhkd->bhqk", query * size**-0.5, key)
+        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(self.dtype)
+        mixed = jnp.einsum("bhqk,bhkd->bhqd", weights, value)
+        mixed = mixed.transpose(0, 2, 1, 3).reshape(batch, length, dim)
+        return Dense(dim, dtype=self.dtype, name="proj")(mixed)
+
+
+class Mlp(nn.Module):
+    """Two dense layers around an exact (erf) GELU, widening four times."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        dim = x.shape[-1]
+        x = jax.nn.gelu(Dense(4 * dim, dtype=self.dtype, name="fc1")(x), approximate=False)
+        return Dense(dim, dtype=self.dtype, name="fc2")(x)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block, `[B, N, D]` -> `[B, N, D]`; the residual stream keeps its dtype."""
+
+    heads: int
+    dtype: jnp.dtype = jnp.float32
+    norm_eps: float = 1e-6
+
+    def setup(self):
+        self.norm1 = nn.LayerNorm(epsilon=self.norm_eps, dtype=jnp.float32)
+        self.attn = Attention(self.heads, self.dtype)
+        self.norm2 = nn.LayerNorm(epsilon=self.norm_eps, dtype=jnp.float32)
+        self.mlp = Mlp(self.dtype)
+
+    def __call__(self, x: Array) -> Array:
+        x = x + self.attn(self.norm1(x).astype(self.dtype)).astype(x.dtype)
+        return x + self.mlp(self.norm2(x).astype(self.dtype)).astype(x.dtype)
+
+
+class Blocks(nn.Module):
+    """A stack of blocks with parameters `block_0`, `block_1`, ... however it is run.
+
+    Attributes:
+      depth, heads, dtype, norm_eps: of the blocks.
+      scan: run as one `lax.scan` over parameters stacked inside the step: compiles faster, the
+        checkpoint layout stays the same. Otherwise the blocks are unrolled.
+      remat: keep only each block's input for the backward pass and compute the rest again.
+    """
+
+    depth: int
+    heads: int
+    dtype: jnp.dtype = jnp.float32
+    norm_eps: float = 1e-6
+    scan: bool = False
+    remat: bool = False
+
+    def setup(self):
+        block = nn.remat(Block) if self.remat else Block
+        self.blocks = [
+            block(self.heads, self.dtype, self.norm_eps, name=f"block_{i}") for i in range(self.depth)
+        ]
+
+    def __call__(self, x: Array) -> Array:
+        if not self.scan or self.is_initializing():
+            for block in self.blocks:
+                x = block(x)
+            return x
+        stacked = jax.tree.map(
+            lambda *leaves: jnp.stack(leaves), *[b.variables["params"] for b in self.blocks]
+        )
+        block = Block(self.heads, self.dtype, self.norm_eps, parent=None)
+
+        def step(carry, params):
+            return block.apply({"params": params}, carry), None
+
+        return jax.lax.scan(jax.checkpoint(step) if self.remat else step, x, stacked)[0]
+
+
+class Encoder(nn.Module):
+    """Tokens of a Hi-C window: class, count, patches (original: `Models_HiCFoundation`).
+
+    Attributes:
+      dim, depth, heads: width D, number of blocks and heads.
+      dtype, scan, remat: see `Blocks`.
+    """
+
+    dim: int
+    depth: int
+    heads: int
+    dtype: jnp.dtype = jnp.float32
+    scan: bool = False
+    remat: bool = False
+
+    def setup(self):
+        self.cls_token = self.param("cls_token", nn.initializers.normal(0.02), (1, 1, self.dim))
+        # A 16 x 16 convolution of stride 16 is a dense layer on flattened patches.
+        self.patch_embed = Dense(self.dim, dtype=self.dtype)
+        self.blocks = Blocks(self.depth, self.heads, self.dtype, scan=self.scan, remat=self.remat)
+        self.norm = nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32)
+
+    def tokens(self, images: Array, total_count: Array | None, keep: Array | None = None) -> Array:
+        """What enters block 0: `[B, H, W, 3]` -> `[B, 2 + K, D]` float32.
+
+        Args:
+          images: normalised images, H and W multiples of 16.
+          total_count: `[B]` contacts of the experiment or None.
+          keep: indices `[B, K]` of the patches to see, or None for all of them.
+        """
+        batch, height, width, _ = images.shape
+        patches = patchify(images)
+        table = jnp.asarray(positions.sincos_2d(height // PATCH, width // PATCH, self.dim))[None]
+        if keep is not None:
+            # Patches are picked before they are embedded: a quarter of the work.
+            patches = jnp.take_along_axis(patches, keep[..., None], axis=1)
+            table = table[0][keep]
+        embedded = self.patch_embed(patches).astype(jnp.float32) + table
+        count = positions.count_token(total_count, batch, self.dim)[:, None]
+        cls_token = jnp.broadcast_to(self.cls_token, (batch, 1, self.dim))
+        return jnp.concatenate([cls_token, count, embedded], axis=1)
+
+    def __call__(self, images: Array, total_count: Array | None, keep: Array | None = None) -> Array:
+        """Returns the encoded tokens after the final norm, `[B, 2 + K, D]` float32."""
+        return self.norm(self.blocks(self.tokens(images, total_count, keep)))
