@@ -1,0 +1,203 @@
+"""A contact map: raw counts of all chromosome pairs at one resolution."""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+import scipy.sparse
+
+from hicfm_jax.errors import InputError
+
+Pair = tuple[str, str]
+Load = Callable[[str, str], scipy.sparse.csr_array]
+
+
+def check_counts(counts: np.ndarray, where: str) -> None:
+    """Raises InputError if a count is NaN, infinite or negative; `where` names file and chromosome."""
+    if counts.size == 0:
+        return
+    if not np.isfinite(counts).all():
+        bad = counts[~np.isfinite(counts)][0]
+    elif counts.min() < 0:
+        bad = counts.min()
+    else:
+        return
+    raise InputError(f"{where} holds the count {bad}, expected finite counts of 0 or more: give raw counts.")
+
+
+class ContactMap:
+    """Raw contact counts of a genome, cis and trans, at one resolution.
+
+    Attributes:
+      chromsizes: length of each chromosome in bp, in file order.
+      resolution: bin width in bp; the last bin of a chromosome may be shorter.
+      name: what the map is called in messages and manifests.
+    """
+
+    def __init__(
+        self,
+        chromsizes: Mapping[str, int],
+        resolution: int,
+        matrices: Mapping[Pair, scipy.sparse.sparray] | Load,
+        name: str = "contact map",
+        total_count: Callable[[], float] | None = None,
+        pairs: Callable[[], Iterable[Pair]] | None = None,
+    ):
+        """Holds matrices in memory, or loads each when it is asked for.
+
+        Args:
+          chromsizes: chromosome name -> length in bp.
+          resolution: bin width in bp.
+          matrices: `{(chrom1, chrom2): counts}`, or a function of a pair (in the order of
+            `chromsizes`) that returns its counts. Cis matrices are upper triangular.
+          name: what to call the map.
+          total_count: computes the contacts of the whole map, if there is a faster way than loading it.
+          pairs: computes which pairs may hold contacts, if not all do.
+
+        Raises:
+          InputError: a matrix of the wrong shape, below the diagonal, or with bad counts.
+        """
+        self.chromsizes = {str(chrom): int(size) for chrom, size in chromsizes.items()}
+        self.resolution = int(resolution)
+        self.name = name
+        if not self.chromsizes or min(self.chromsizes.values()) <= 0 or self.resolution <= 0:
+            raise InputError(
+                f"{name}: expected chromosome lengths and a resolution above 0 bp, found resolution "
+                f"{resolution} and lengths {list(self.chromsizes.values())[:5]}."
+            )
+        self._order = {chrom: index for index, chrom in enumerate(self.chromsizes)}
+        self._count_total = total_count
+        self._find_pairs = pairs
+        self._last: tuple[Pair, scipy.sparse.csr_array] | None = None
+        if callable(matrices):
+            self._load, self._held = matrices, None
+        else:
+            self._load, self._held = None, {}
+            for pair, matrix in matrices.items():
+                pair, swapped = self._ordered(*pair)
+                self._held[pair] = self._checked(matrix.T if swapped else matrix, pair)
+
+    def n_bins(self, chrom: str) -> int:
+        """Number of bins of a chromosome, the short last one included."""
+        return -(-self.chromsizes[self._known(chrom)] // self.resolution)
+
+    def matrix(self, chrom1: str, chrom2: str | None = None) -> scipy.sparse.csr_array:
+        """Raw counts of a chromosome pair; shared with the map, so not to be modified.
+
+        Args:
+          chrom1: chromosome of the rows.
+          chrom2: chromosome of the columns; None means `chrom1`.
+
+        Returns:
+          `[n_bins(chrom1), n_bins(chrom2)]`, integers where all counts are whole, else float64. Cis:
+          the upper triangle with the diagonal. Trans: the full rectangle.
+
+        Raises:
+          InputError: an unknown chromosome, or counts in the file that are NaN or negative.
+        """
+        pair, swapped = self._ordered(chrom1, chrom1 if chrom2 is None else chrom2)
+        matrix = self._matrix(pair)
+        return matrix.T.tocsr() if swapped else matrix
+
+    def pairs(self) -> list[Pair]:
+        """The chromosome pairs that may hold contacts, each once, in the order of `chromsizes`."""
+        if self._held is not None:
+            found = self._held
+        elif self._find_pairs is not None:
+            found = self._find_pairs()
+        else:
+            found = itertools.combinations_with_replacement(self.chromsizes, 2)
+        return sorted(found, key=lambda pair: (self._order[pair[0]], self._order[pair[1]]))
+
+    @functools.cached_property
+    def total_count(self) -> float:
+        """All contacts of the map, cis and trans, each pair once."""
+        if self._count_total is not None:
+            return float(self._count_total())
+        return float(sum(self._matrix(pair).data.sum() for pair in self.pairs()))
+
+    def counts_are_integers(self) -> bool:
+        """Whether every count of the map is a whole number; loads each pair once to see."""
+        return all(np.issubdtype(self._matrix(pair).dtype, np.integer) for pair in self.pairs())
+
+    def coarsen(self, factor: int) -> "ContactMap":
+        """The same contacts in bins `factor` times as wide; nothing is loaded before it is asked for."""
+        if factor != int(factor) or factor < 1:
+            raise InputError(
+                f"{self.name}: cannot coarsen by {factor}, expected a whole factor of 1 or more."
+            )
+        factor = int(factor)
+
+        def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
+            fine = self.matrix(chrom1, chrom2).tocoo()
+            # The sums may exceed the 32 bits that files keep counts in.
+            counts = fine.data.astype(np.result_type(fine.dtype, np.int64))
+            shape = coarse.n_bins(chrom1), coarse.n_bins(chrom2)
+            return scipy.sparse.coo_array((counts, (fine.row // factor, fine.col // factor)), shape).tocsr()
+
+        coarse = ContactMap(
+            self.chromsizes, self.resolution * factor, load, self.name, lambda: self.total_count, self.pairs
+        )
+        return coarse
+
+    def find_chromosome(self, name: str) -> str:
+        """The map's name of a chromosome that a user called `1`, `chr1` or `Chr1`.
+
+        Raises:
+          InputError: no chromosome, or more than one, answers to the name; lists the names there are.
+        """
+        if name in self._order:
+            return name
+        found = [chrom for chrom in self._order if _bare(chrom) == _bare(name)]
+        if len(found) != 1:
+            raise InputError(self._no_chromosome(name))
+        return found[0]
+
+    def _known(self, chrom: str) -> str:
+        if chrom not in self._order:
+            raise InputError(self._no_chromosome(chrom))
+        return chrom
+
+    def _no_chromosome(self, name: str) -> str:
+        names = list(self._order)
+        listed = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
+        return f"{self.name} has no chromosome {name!r}: choose from {listed}."
+
+    def _ordered(self, chrom1: str, chrom2: str) -> tuple[Pair, bool]:
+        swapped = self._order[self._known(chrom1)] > self._order[self._known(chrom2)]
+        return ((chrom2, chrom1) if swapped else (chrom1, chrom2)), swapped
+
+    def _matrix(self, pair: Pair) -> scipy.sparse.csr_array:
+        if self._held is not None:
+            if pair in self._held:
+                return self._held[pair]
+            return scipy.sparse.csr_array((self.n_bins(pair[0]), self.n_bins(pair[1])), dtype=np.int64)
+        if self._last is None or self._last[0] != pair:
+            self._last = None  # frees the old matrix before the new one is loaded
+            self._last = pair, self._checked(self._load(*pair), pair)
+        return self._last[1]
+
+    def _checked(self, matrix: scipy.sparse.sparray, pair: Pair) -> scipy.sparse.csr_array:
+        where = f"{self.name}, chromosome {pair[0]}" + (f" x {pair[1]}" if pair[0] != pair[1] else "")
+        shape = self.n_bins(pair[0]), self.n_bins(pair[1])
+        if matrix.shape != shape:
+            raise InputError(
+                f"{where} is a matrix of shape {matrix.shape}, expected {shape} bins at {self.resolution} bp."
+            )
+        matrix = scipy.sparse.csr_array(matrix)
+        matrix.sum_duplicates()
+        check_counts(matrix.data, where)
+        if pair[0] == pair[1] and scipy.sparse.tril(matrix, -1).nnz:
+            raise InputError(f"{where} has counts below the diagonal: give the upper triangle only.")
+        if matrix.dtype.kind not in "iu":
+            whole = bool((matrix.data == np.floor(matrix.data)).all())
+            matrix = matrix.astype(np.int64 if whole else np.float64)
+        if not matrix.data.all():
+            matrix = matrix.copy()
+            matrix.eliminate_zeros()
+        return matrix
+
+
+def _bare(chrom: str) -> str:
+    return chrom.lower().removeprefix("chr")

@@ -1,0 +1,51 @@
+"""Shallower maps from deep ones: each contact is kept or dropped by itself."""
+
+import zlib
+
+import numpy as np
+import scipy.sparse
+
+from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.errors import InputError
+
+
+def thin(contact_map: ContactMap, fraction: float, seed: int) -> ContactMap:
+    """Keeps each contact with probability `fraction` (binomial thinning, pair by pair when asked).
+
+    A chromosome pair's draw depends on the seed and the pair's names alone, not on what was asked before.
+
+    Args:
+      contact_map: a map of whole counts.
+      fraction: share of the contacts to keep, above 0 and at most 1.
+      seed: 0 or more.
+
+    Returns:
+      The thinned map; its `total_count` is what was really kept.
+
+    Raises:
+      InputError: a fraction or seed out of range, or counts that are not whole (when their
+        matrix is asked for).
+    """
+    if not 0 < fraction <= 1:
+        raise InputError(
+            f"fraction={fraction} of the contacts cannot be kept: give a value above 0, at most 1."
+        )
+    if seed != int(seed) or seed < 0:
+        raise InputError(f"seed={seed} is no seed: give a whole number of 0 or more.")
+
+    def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
+        deep = contact_map.matrix(chrom1, chrom2)
+        if not np.issubdtype(deep.dtype, np.integer):
+            raise InputError(
+                f"{contact_map.name}, chromosome {chrom1}, has counts that are not whole: "
+                "thinning needs raw counts, not balanced or averaged ones."
+            )
+        rng = np.random.default_rng([int(seed), zlib.crc32(f"{chrom1}\t{chrom2}".encode())])
+        kept = rng.binomial(deep.data, fraction)
+        thinned = scipy.sparse.csr_array((kept, deep.indices.copy(), deep.indptr.copy()), deep.shape)
+        thinned.eliminate_zeros()
+        return thinned
+
+    return ContactMap(
+        contact_map.chromsizes, contact_map.resolution, load, contact_map.name, pairs=contact_map.pairs
+    )

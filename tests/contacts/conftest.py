@@ -1,0 +1,36 @@
+"""What the tests of contact maps share."""
+
+import cooler
+import numpy as np
+import pandas as pd
+import pytest
+
+CHROMSIZES = {"Chr1": 10_500, "Chr2": 4_000, "ChrM": 700}  # 11, 4 and 1 bins of 1 kb
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def write_cool(uri, counts=None, resolution=1000, dtype="int32", mode="w", **kwargs):
+    """Writes a cooler with the cooler library itself; `counts` is dense, upper triangular, genome-wide."""
+    bins = cooler.binnify(pd.Series(CHROMSIZES), resolution)
+    if counts is None:
+        counts = np.triu(np.random.default_rng(1).poisson(1.5, (len(bins), len(bins))))
+    bin1, bin2 = np.nonzero(counts)
+    pixels = pd.DataFrame({"bin1_id": bin1, "bin2_id": bin2, "count": counts[bin1, bin2]})
+    cooler.create_cooler(str(uri), bins, pixels, dtypes={"count": dtype}, ordered=True, mode=mode, **kwargs)
+    return counts
+
+
+@pytest.fixture
+def cool(tmp_path):
+    """Path of a small `.cool` of three chromosomes, cis and trans, and its dense upper triangle."""
+    path = tmp_path / "small.cool"
+    return path, write_cool(path)
+
+
+@pytest.fixture(name="write_cool")
+def write_cool_fixture():
+    return write_cool
