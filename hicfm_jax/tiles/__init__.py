@@ -1,0 +1,1 @@
+"""Contact maps cut into tiles, stored, and streamed as batches."""

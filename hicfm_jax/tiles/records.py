@@ -1,0 +1,141 @@
+"""How a dataset of tiles lies on disk: features, manifest, and files with random access."""
+
+import bisect
+import itertools
+import json
+import os
+import pathlib
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from hicfm_jax.errors import InputError
+
+FORMAT_VERSION = 1
+"""Goes up whenever older code could no longer read new tiles, or the reverse."""
+
+DATASET_NAME = "hic_tiles"
+MANIFEST = "manifest.json"
+
+
+def import_tensorflow():
+    """Imports TensorFlow for data work only: quiet, and with its hands off the accelerator."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # does nothing for us but announce itself
+    import tensorflow as tf
+
+    try:
+        tf.config.set_visible_devices([], "GPU")  # its memory belongs to jax
+    except RuntimeError:
+        pass  # TensorFlow was in use before us and has made its choice
+    return tf
+
+
+def features(tile_size: int, dtype: np.dtype):
+    """The TFDS features of one tile; the fields are those of `arrays.ArrayTiles`."""
+    import tensorflow_datasets as tfds
+
+    return tfds.features.FeaturesDict(
+        {
+            "counts": tfds.features.Tensor(
+                shape=(tile_size, tile_size),
+                dtype=np.dtype(dtype),
+                encoding=tfds.features.Encoding.ZLIB,
+                doc="raw contacts, both triangles, zeros beyond the chromosome's end",
+            ),
+            "diag": tfds.features.Scalar(np.int32, doc="column (if < 0: minus the row) of the main diagonal"),
+            "total_count": tfds.features.Scalar(np.float32, doc="contacts of the whole map"),
+            "matrix_count": tfds.features.Scalar(np.float32, doc="contacts in the tile"),
+            "chromosomes": tfds.features.Tensor(shape=(2,), dtype=np.str_, doc="of rows and columns"),
+            "starts": tfds.features.Tensor(shape=(2,), dtype=np.int32, doc="first bin of rows and columns"),
+            "assay": tfds.features.Text(doc="name of the map"),
+        }
+    )
+
+
+def read_manifest(path: str | os.PathLike) -> dict:
+    """The manifest of a tile dataset; raises InputError if `path` holds none that we can read."""
+    path = pathlib.Path(path)
+    make = "make it with scripts/make_tiles.py"
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder of tiles: {make}.")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        found = manifest["format_version"]
+        tile_keys = manifest["tile_size"], manifest["dtype"], manifest["splits"]
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} has no {MANIFEST}, so it is no finished dataset of tiles: {make}."
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        if "found" not in locals():
+            raise InputError(
+                f"{path / MANIFEST} is damaged ({error!r}): remove the folder and {make}."
+            ) from error
+        tile_keys = None
+    if found != FORMAT_VERSION:
+        raise InputError(
+            f"{path} holds tiles of format version {found}, but this program reads {FORMAT_VERSION}: "
+            "make them again with scripts/make_tiles.py."
+        )
+    if tile_keys is None:
+        raise InputError(f"{path / MANIFEST} lacks tile_size, dtype or splits: remove the folder and {make}.")
+    return manifest
+
+
+class RecordFiles:
+    """Serialized tiles of one split, read by position.
+
+    Attributes:
+      error: the InputError of a failed read, for those who cannot catch it in TensorFlow's threads.
+    """
+
+    def __init__(self, paths: Sequence[str], lengths: Sequence[int]):
+        """Takes the split's files and how many tiles each should hold; opens none yet."""
+        self._paths = [os.fspath(path) for path in paths]
+        self._ends = list(itertools.accumulate(lengths))
+        self._readers = {}
+        self._lock = threading.Lock()
+        self.error: InputError | None = None
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def read(self, indices: np.ndarray) -> list[bytes]:
+        """Records at `indices`, in that order; raises InputError with the file that cannot be read."""
+        places = {}
+        for order, index in enumerate(indices.tolist()):
+            file = bisect.bisect_right(self._ends, index)
+            start = self._ends[file - 1] if file else 0
+            places.setdefault(file, []).append((order, index - start))
+        records = [b""] * len(indices)
+        for file, wanted in places.items():
+            orders, positions = zip(*wanted, strict=True)
+            for order, record in zip(orders, self._read_file(file, positions), strict=True):
+                records[order] = record
+        return records
+
+    def _read_file(self, file: int, positions: Sequence[int]) -> list[bytes]:
+        try:
+            return self._reader(file).read(list(positions))
+        except (RuntimeError, ValueError, IndexError) as error:
+            self.error = InputError(
+                f"{self._paths[file]} is damaged or incomplete ({error}): make the tiles again "
+                "with scripts/make_tiles.py."
+            )
+            raise self.error from error
+
+    def _reader(self, file: int):
+        from array_record.python import array_record_module
+
+        with self._lock:
+            if file not in self._readers:
+                reader = array_record_module.ArrayRecordReader(
+                    self._paths[file], options="readahead_buffer_size:0", file_reader_buffer_size=1 << 15
+                )
+                expected = self._ends[file] - (self._ends[file - 1] if file else 0)
+                if reader.num_records() != expected:
+                    raise ValueError(f"{reader.num_records()} tiles found, {expected} expected")
+                self._readers[file] = reader
+            return self._readers[file]

@@ -1,0 +1,230 @@
+"""Every random decision of the input stream, as a pure function of (seed, step).
+
+Both streams (`arrays`, `pipeline`) ask here, so they give the same batches and resume at any step
+without replaying. Raw 64-bit words of Philox are used, not numpy's `permutation` or `integers`:
+only the words are promised to stay the same in later numpy versions.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.types import NO_DIAGONAL, PATCH
+
+_ORDER, _CROPS, _EVALUATION = range(3)  # independent streams of words under one seed
+
+
+class Crops(NamedTuple):
+    """Where to cut B windows from their tiles; K candidates each, to be tried in order.
+
+    Attributes:
+      starts: (row, column) of the window's corner in its tile, `[B, K, 2]` int32.
+      diag: main diagonal in the window after the flips, in patches, `[B, K]` int32.
+      flips: (reverse both axes, transpose), `[B, 2]` bool.
+    """
+
+    starts: np.ndarray
+    diag: np.ndarray
+    flips: np.ndarray
+
+
+def _words(count: int, *entropy: int) -> np.ndarray:
+    return np.random.Philox(np.random.SeedSequence(entropy)).random_raw(count)
+
+
+@functools.lru_cache(maxsize=4)
+def epoch_order(seed: int, epoch: int, num_tiles: int) -> np.ndarray:
+    """Permutation of the tiles `[num_tiles]` in which an epoch visits them."""
+    order = np.argsort(_words(num_tiles, seed, _ORDER, epoch), kind="stable")
+    order.flags.writeable = False  # the cache hands out the same array again
+    return order
+
+
+def steps_per_epoch(num_tiles: int, batch_size: int) -> int:
+    """Batches of an epoch; the last partial one is dropped, as by the original's loader."""
+    return max(1, num_tiles // batch_size)
+
+
+def batch_indices(seed: int, step: int, num_tiles: int, batch_size: int) -> np.ndarray:
+    """Tiles of the global batch at `step`, `[batch_size]`.
+
+    Fewer tiles than `batch_size` are repeated, each time in a fresh order.
+    """
+    epoch, position = divmod(step, steps_per_epoch(num_tiles, batch_size))
+    if num_tiles >= batch_size:
+        return epoch_order(seed, epoch, num_tiles)[position * batch_size :][:batch_size]
+    rounds = -(-batch_size // num_tiles)
+    orders = [epoch_order(seed, epoch * rounds + i, num_tiles) for i in range(rounds)]
+    return np.concatenate(orders)[:batch_size]
+
+
+def evaluation_indices(first: int, num_tiles: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tiles `first, first + 1, ...` of a batch `[batch_size]` and its mask; tile 0 fills it up."""
+    indices = np.arange(first, first + batch_size)
+    real = indices < num_tiles
+    return np.where(real, indices, 0), real.astype(np.float32)
+
+
+def host_slice(batch_size: int, host_index: int, host_count: int) -> slice:
+    """The contiguous part of the global batch that one of `host_count` hosts loads."""
+    if batch_size % host_count:
+        raise InputError(
+            f"The batch size {batch_size} must be a multiple of the number of hosts, {host_count}."
+        )
+    share = batch_size // host_count
+    return slice(host_index * share, (host_index + 1) * share)
+
+
+def train_crops(
+    seed: int,
+    step: int,
+    batch_size: int,
+    diag: np.ndarray,
+    tile_size: int,
+    window: tuple[int, int],
+    max_redraws: int,
+    flips: bool,
+    rows: slice = slice(None),
+) -> Crops:
+    """Crops of the global batch at `step`, or of the part `rows` of it.
+
+    Args:
+      seed: seed of the run.
+      step: which batch.
+      batch_size: examples of the global batch, B; the draws do not depend on `rows`.
+      diag: main diagonal in each tile of the part, in pixels, `[b]`; NO_DIAGONAL if unknown.
+      tile_size: bins of a tile's side, T.
+      window: (H, W) in bins.
+      max_redraws: candidates beyond the first.
+      flips: whether to flip at all.
+      rows: the part of the batch, b examples.
+    """
+    candidates = _candidates(tile_size, window, max_redraws)
+    words = _words(batch_size * (2 * candidates + 1), seed, _CROPS, step).reshape(batch_size, -1)[rows]
+    reverse, transpose = (
+        (words[:, 0] >> np.uint64(63)) == 1,
+        (words[:, 0] >> np.uint64(62)) & np.uint64(1) == 1,
+    )
+    chosen = np.stack([reverse & flips, transpose & flips & (window[0] == window[1])], axis=1)
+    return _crops(words[:, 1:], diag, tile_size, window, chosen)
+
+
+def evaluation_crops(
+    seed: int,
+    indices: np.ndarray,
+    diag: np.ndarray,
+    tile_size: int,
+    window: tuple[int, int],
+    max_redraws: int,
+) -> Crops:
+    """Crops of the tiles `indices` `[b]`: the same for a tile whatever batch it comes in; no flips."""
+    candidates = _candidates(tile_size, window, max_redraws)
+    words = np.stack([_words(2 * candidates, seed, _EVALUATION, int(index)) for index in indices])
+    return _crops(words, diag, tile_size, window, np.zeros((len(indices), 2), bool))
+
+
+def _candidates(tile_size: int, window: tuple[int, int], max_redraws: int) -> int:
+    # A tile of exactly the window's size offers one position only.
+    return 1 if window == (tile_size, tile_size) else 1 + max_redraws
+
+
+def _crops(words, diag, tile_size, window, flips) -> Crops:
+    # 31 bits are plenty for a position, and signed arithmetic keeps % and // simple.
+    draws = (words >> np.uint64(33)).astype(np.int64).reshape(len(words), -1, 2)
+    rows, cols, offset = window_starts(
+        draws[..., 0], draws[..., 1], np.asarray(diag, np.int64)[:, None], (tile_size, tile_size), window
+    )
+    offset = flip_diag(offset, flips[:, None, 0], flips[:, None, 1], window)
+    return Crops(np.stack([rows, cols], -1).astype(np.int32), offset.astype(np.int32), flips)
+
+
+def aligned_starts(start, shift, limit):
+    """Starts along one axis that put the diagonal on a patch boundary, given the other axis' start.
+
+    They are `first, first + 16, ...` below `limit`.
+
+    Args:
+      start: window's start along the other axis, pixels.
+      shift: diagonal of the tile: `+diag` to find columns for a row, `-diag` for the reverse.
+      limit: number of possible starts along this axis.
+
+    Returns:
+      (first, how many).
+    """
+    first = (start + shift) % PATCH
+    return first, np.maximum(0, -(-(limit - first) // PATCH))
+
+
+def window_starts(draw_a, draw_b, diag, tile: tuple[int, int], window: tuple[int, int]):
+    """Turns two random non-negative integers into a window's place in its tile, element by element.
+
+    The rule of the original (`Pretrain_Dataset`): the start along one axis is arbitrary, the other
+    is one of those that put the diagonal on a patch boundary. The free axis is the row when
+    `diag >= 0`, the column when `diag < 0`, as in the original for square tiles. Without a usable
+    `diag` (|diag| >= the tile) both are arbitrary. Other than there, the last possible start is
+    drawn too, and a diagonal that leaves a rectangular tile beside the window does not break the
+    alignment.
+
+    A tile that leaves no aligned start (one of the window's own size with its diagonal off the
+    patch grid) is cut where the draw falls and said to have no diagonal; the original shifts it
+    and pads with zeros instead.
+
+    Args:
+      draw_a, draw_b: integers drawn far beyond the tile's size.
+      diag: main diagonal in the tile, pixels.
+      tile: (height, width) of the tile.
+      window: (H, W), not larger.
+
+    Returns:
+      row starts, column starts (pixels) and the diagonal in the window (patches). Of a window that
+      lies too far from the diagonal to cross it, this is its distance, rounded down.
+    """
+    n_rows, n_cols = tile[0] - window[0] + 1, tile[1] - window[1] + 1
+    any_row, any_col = draw_a % n_rows, draw_a % n_cols
+    first_col, col_choices = aligned_starts(any_row, diag, n_cols)
+    first_row, row_choices = aligned_starts(any_col, -diag, n_rows)
+    free_row = diag >= 0
+    choices = np.where(free_row, col_choices, row_choices)
+    chosen = PATCH * (draw_b % np.maximum(choices, 1))
+    aligned = (np.abs(diag) < max(tile)) & (choices > 0)
+    rows = np.where(aligned & ~free_row, first_row + chosen, any_row)
+    cols = np.where(aligned, np.where(free_row, first_col + chosen, any_col), draw_b % n_cols)
+    far = (np.abs(diag) >= max(tile)) & (diag != NO_DIAGONAL)
+    return rows, cols, np.where(aligned | far, (diag + rows - cols) // PATCH, NO_DIAGONAL)
+
+
+def flip_diag(diag, reverse, transpose, window: tuple[int, int]):
+    """Where the diagonal (patches) goes when a window is reversed on both axes, then transposed.
+
+    Reversal reads the genome from its other end: pixel (r, c) goes to (H-1-r, W-1-c), the
+    diagonal d to (W-H)/16 - d. Transposition (square windows) takes d to -d.
+    """
+    flipped = np.where(reverse, (window[1] - window[0]) // PATCH - diag, diag)
+    flipped = np.where(transpose, -flipped, flipped)
+    return np.where(diag == NO_DIAGONAL, NO_DIAGONAL, flipped)
+
+
+def needed_pixels(min_density: float, window: tuple[int, int]) -> int:
+    """Non-zero pixels that a window must have: `min_density` of them and at least one."""
+    return max(1, math.ceil(min_density * window[0] * window[1]))
+
+
+def check_stream(tile_size: int, num_tiles: int, window: tuple[int, int], batch_size: int) -> None:
+    """Raises InputError if such batches cannot be cut from such tiles."""
+    height, width = window
+    if height % PATCH or width % PATCH or min(window) < PATCH:
+        raise InputError(
+            f"The window is {height} x {width} bins but must be a multiple of {PATCH} on both sides."
+        )
+    if max(window) > tile_size:
+        raise InputError(
+            f"The window is {height} x {width} bins but the tiles have {tile_size}: "
+            "use a smaller model.input_size or make larger tiles."
+        )
+    if num_tiles < 1:
+        raise InputError("There is no tile to stream: lower min_density or give more maps.")
+    if batch_size < 1:
+        raise InputError(f"The batch size is {batch_size} but must be at least 1.")
