@@ -18,6 +18,8 @@ def _fail(message: str) -> None:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         rest = flags.FLAGS(list(argv))
+    except OSError as error:  # a config file that cannot be opened; its last line says which
+        _fail(str(error).splitlines()[-1])
     except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError) as error:
         _fail(str(error) or type(error).__name__)
     if len(rest) > 1:

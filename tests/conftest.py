@@ -3,9 +3,21 @@
 import json
 import os
 import pathlib
+import shutil
+import tempfile
 
 import numpy as np
 import pytest
+
+
+def pytest_configure(config):
+    """Lets tests and the scripts they start share compiled programs: most of the time is compiling."""
+    folder = tempfile.mkdtemp(prefix="hicfm_jax_tests_")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    # Read by jax when it is imported, here and in child processes.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+
 
 SHARED = pathlib.Path(os.environ.get("HICFM_SHARED", pathlib.Path(__file__).resolve().parents[2] / "shared"))
 

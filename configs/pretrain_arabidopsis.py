@@ -1,0 +1,64 @@
+"""Pretraining on Arabidopsis thaliana.
+
+    python scripts/train.py --config=configs/pretrain_arabidopsis.py[:VARIANT] \
+        --config.data.tiles=TILES --workdir=DIR
+
+Without `--config.data.tiles` it trains on simulated maps. Variants:
+
+  (none)       the original's recipe: ViT-L/16, 448 x 448, its own objective, blr 1.5e-4. It needs a
+               global batch of 1,024 or more (train.global_batch_size) to learn anything.
+  revised      a cut-down run for one GPU: 100 epochs, batch 1 x 4, nothing else changed.
+  small_batch  the same model for batches of 4 to 64: a stated learning rate, a pixel loss.
+  demo         3 M parameters, 112 x 112, minutes on two CPU cores.
+"""
+
+from hicfm_jax.config import base_config
+from hicfm_jax.errors import InputError
+
+
+def get_config(variant: str = ""):
+    """The experiment; `variant` is what follows the colon on the command line."""
+    config = base_config()
+    if variant not in VARIANTS:
+        raise InputError(
+            f"configs/pretrain_arabidopsis.py has no variant {variant!r}: take one of {', '.join(VARIANTS)}."
+        )
+    VARIANTS[variant](config)
+    return config
+
+
+def full(config):
+    config.train.global_batch_size = 1024
+    config.train.accum_steps = 1
+
+
+def revised(config):
+    config.train.global_batch_size = 4
+    config.train.accum_steps = 4
+
+
+def small_batch(config):
+    config.data.flips = True
+    config.loss.pixel_weight = 1.0
+    config.loss.contrastive_weight = 0.1
+    config.optim.learning_rate = 1e-4
+    config.optim.warmup_epochs = 5.0
+    config.train.global_batch_size = 16
+    config.train.accum_steps = 16
+
+
+def demo(config):
+    small_batch(config)
+    config.data.simulate.resolution = 30_000
+    config.data.simulate.tile_size = 224
+    config.data.simulate.stride = 48
+    config.model.name = "vit_tiny_patch16"
+    config.model.input_size = (112, 112)
+    config.optim.learning_rate = 2e-3
+    config.optim.warmup_epochs = 10.0
+    config.train.total_steps = 600
+    config.train.global_batch_size = 32
+    config.train.accum_steps = 1
+
+
+VARIANTS = {"": full, "revised": revised, "small_batch": small_batch, "demo": demo}

@@ -1,0 +1,232 @@
+"""Every setting of a run: its default, what it means, and what must hold between them."""
+
+import json
+import math
+from typing import Any
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.types import PATCH
+
+RESUMABLE = ("mesh", "log")
+"""Sections that may differ when a workdir is taken up again; training may also get longer."""
+
+
+def base_config() -> ConfigDict:
+    """The original's pretraining recipe with nothing filled in; experiments start from it.
+
+    Locked: fields can be changed but not added, and a misspelt one is an error that names the
+    nearest.
+    """
+    config = ConfigDict()
+    config.task = "pretrain"  # what is trained
+    config.init_from = ""  # workdir or checkpoint folder whose parameters training starts from
+
+    config.data = data = ConfigDict()
+    data.tiles = ""  # folder written by make_tiles.py, or .npz; empty: simulated maps
+    data.min_density = 0.05  # fraction of non-zero pixels that a crop should have
+    data.max_redraws = 8  # further crops of a tile that are tried for it
+    data.flips = False  # reverse both axes and transpose, each at random (the original does not)
+    data.simulate = simulate = ConfigDict()  # used when `tiles` is empty
+    simulate.train_assays = 4  # simulated maps to train on
+    simulate.val_assays = 2  # simulated maps to validate on
+    simulate.resolution = 10_000  # bp
+    simulate.contacts = 100_000_000  # of the deepest map
+    simulate.tile_size = 448  # bins
+    simulate.stride = 224  # bins
+
+    config.model = model = ConfigDict()
+    model.name = "vit_large_patch16"  # a key of models.presets.PRESETS
+    model.input_size = (448, 448)  # window in bins, multiples of 16
+    model.mask_ratio = 0.75  # share of patches that the encoder may not see
+    model.mask_combine = "sum"  # how mirror-image patches share noise: sum (original) | mean
+    model.dtype = "float32"  # of the products: float32 | bfloat16; parameters stay float32
+    model.scan = False  # run the blocks as one loop: compiles faster, needs more memory
+    model.remat = False  # compute activations again in the backward pass: slower, needs less memory
+
+    config.loss = loss = ConfigDict()
+    loss.alpha = 1.0  # weight of SSIM and count loss
+    loss.contrastive_weight = 1.0  # weight of the contrastive loss
+    loss.temperature = 1.0  # of the contrastive loss; the original has none
+    loss.center_targets = False  # contrast deviations from the window's mean patch
+    loss.pixel_weight = 0.0  # weight of the pixel error; the original has none
+
+    config.optim = optim = ConfigDict()
+    optim.learning_rate = placeholder(float)  # peak; when set, overrides blr
+    optim.blr = 1.5e-4  # peak learning rate per 256 examples of the global batch
+    optim.min_lr = 1e-7  # where the cosine ends
+    optim.warmup_epochs = 50.0  # of `train.epochs`; the share stays if total_steps is set
+    optim.weight_decay = 0.05  # on everything but biases and norms
+    optim.b1 = 0.9
+    optim.b2 = 0.95
+    optim.eps = 1e-8
+    optim.clip_norm = 0.0  # largest norm of a gradient; 0: no clipping, as in the original
+
+    config.train = train = ConfigDict()
+    train.epochs = 100  # visits of every tile
+    train.total_steps = placeholder(int)  # optimizer steps; when set, overrides epochs
+    train.global_batch_size = 4  # samples per optimizer step, all devices, accumulation included
+    train.accum_steps = 4  # micro-batches that an optimizer step is computed in
+    train.seed = 888  # of parameters, order, crops and masks
+
+    config.log = log = ConfigDict()
+    log.every_steps = 20  # a line in metrics.jsonl and on the screen
+    log.image_count = 4  # windows in each picture of a validation
+    log.eval_every_epochs = 1  # validation, picture and checkpoint
+    log.checkpoint_every_steps = 0  # checkpoints in between; 0: at validations only
+
+    config.mesh = mesh = ConfigDict()
+    mesh.data = -1  # devices over which the batch is split; -1: all that are left
+    mesh.fsdp = 1  # devices over which batch and parameters are split
+    mesh.tensor = 1  # devices over which each product is split
+    return config.lock()
+
+
+def peak_learning_rate(config: ConfigDict) -> float:
+    """`optim.learning_rate`, or the original's rule blr * batch / 256."""
+    if config.optim.learning_rate is not None:
+        return config.optim.learning_rate
+    return config.optim.blr * config.train.global_batch_size / 256
+
+
+def micro_batch_size(config: ConfigDict) -> int:
+    """Samples that go through the network at once, over all devices."""
+    return config.train.global_batch_size // config.train.accum_steps
+
+
+def _require(holds: bool, field: str, value: Any, expected: str) -> None:
+    if not holds:
+        raise InputError(f"config.{field} is {value!r} but must be {expected}.")
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks every field and what must hold between fields.
+
+    Raises:
+      InputError: names the field, its value and what it must be.
+    """
+    positive = (
+        "train.epochs",
+        "train.global_batch_size",
+        "train.accum_steps",
+        "log.every_steps",
+        "log.eval_every_epochs",
+        "loss.temperature",
+        "optim.blr",
+        "optim.eps",
+    )
+    not_negative = (
+        "train.seed",
+        "data.max_redraws",
+        "log.image_count",
+        "log.checkpoint_every_steps",
+        "loss.alpha",
+        "loss.contrastive_weight",
+        "loss.pixel_weight",
+        "optim.min_lr",
+        "optim.warmup_epochs",
+        "optim.weight_decay",
+        "optim.clip_norm",
+    )
+    for names, holds, expected in (
+        (positive, lambda v: math.isfinite(v) and v > 0, "positive"),
+        (not_negative, lambda v: math.isfinite(v) and v >= 0, "0 or more"),
+    ):
+        for name in names:
+            section, field = name.split(".")
+            _require(holds(config[section][field]), name, config[section][field], expected)
+    for name in ("learning_rate",):
+        value = config.optim[name]
+        _require(value is None or (math.isfinite(value) and value > 0), f"optim.{name}", value, "positive")
+    steps = config.train.total_steps
+    _require(steps is None or steps > 0, "train.total_steps", steps, "positive")
+    _require(config.task == "pretrain", "task", config.task, "'pretrain'")
+    size = tuple(config.model.input_size)
+    _require(
+        len(size) == 2 and all(isinstance(s, int) and s > 0 and s % PATCH == 0 for s in size),
+        "model.input_size",
+        size,
+        f"two positive multiples of {PATCH}, such as 448,448",
+    )
+    _require(0 < config.model.mask_ratio < 1, "model.mask_ratio", config.model.mask_ratio, "between 0 and 1")
+    patches = size[0] * size[1] // PATCH**2
+    _require(
+        int(patches * (1 - config.model.mask_ratio)) > 0,
+        "model.mask_ratio",
+        config.model.mask_ratio,
+        f"small enough to leave one of {patches} patches visible",
+    )
+    for name, choices in (("mask_combine", ("sum", "mean")), ("dtype", ("float32", "bfloat16"))):
+        _require(config.model[name] in choices, f"model.{name}", config.model[name], " or ".join(choices))
+    _require(0 <= config.data.min_density <= 1, "data.min_density", config.data.min_density, "from 0 to 1")
+    for name in ("b1", "b2"):
+        _require(0 <= config.optim[name] < 1, f"optim.{name}", config.optim[name], "in [0, 1)")
+    _require(
+        config.optim.warmup_epochs < config.train.epochs,
+        "optim.warmup_epochs",
+        config.optim.warmup_epochs,
+        f"less than train.epochs ({config.train.epochs})",
+    )
+    batch, accum = config.train.global_batch_size, config.train.accum_steps
+    _require(
+        batch % accum == 0, "train.global_batch_size", batch, f"a multiple of train.accum_steps ({accum})"
+    )
+    for axis in ("data", "fsdp", "tensor"):
+        value = config.mesh[axis]
+        _require(value > 0 or (axis == "data" and value == -1), f"mesh.{axis}", value, "positive")
+    if not config.data.tiles:
+        simulate = config.data.simulate
+        for name in simulate:
+            _require(simulate[name] > 0, f"data.simulate.{name}", simulate[name], "positive")
+        _require(
+            max(size) <= simulate.tile_size,
+            "data.simulate.tile_size",
+            simulate.tile_size,
+            f"at least model.input_size ({max(size)})",
+        )
+
+
+def to_json(config: ConfigDict) -> str:
+    """The effective config as stable JSON text."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True)
+
+
+def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
+    leaves = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            leaves.update(_flat(value, f"{prefix}{name}."))
+        else:
+            leaves[prefix + name] = value
+    return leaves
+
+
+def check_resumable(config: ConfigDict, stored: str, workdir: str) -> None:
+    """Refuses to take up a run under another config, except for `RESUMABLE` and longer training.
+
+    Args:
+      config: of this call.
+      stored: JSON text of the config that the workdir was started with.
+      workdir: for the message.
+
+    Raises:
+      InputError: names the first field that differs.
+    """
+    now, then = _flat(json.loads(to_json(config))), _flat(json.loads(stored))
+    for name in sorted(now.keys() | then.keys()):
+        a, b = now.get(name), then.get(name)
+        if a == b or name.split(".")[0] in RESUMABLE:
+            continue
+        if name in ("train.epochs", "train.total_steps"):
+            if b is None or (a is not None and a > b):
+                continue
+            raise InputError(
+                f"{workdir} holds a run with {name}={b}, and this call asks for {a}: training can be "
+                "made longer, not shorter; use another --workdir."
+            )
+        raise InputError(
+            f"{workdir} holds a run with {name}={b!r}, and this call asks for {a!r}: "
+            "use another --workdir or the same value."
+        )

@@ -1,0 +1,64 @@
+"""AdamW and the learning rate, as the original sets them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from hicfm_jax.config import peak_learning_rate
+from hicfm_jax.types import Array
+
+
+def decayed(params: Any) -> Any:
+    """True for each parameter under weight decay: all but biases and norms.
+
+    The class and mask tokens are decayed too, as in the original's pretraining (timm's rule: one
+    axis or a name in "bias" means no decay).
+    """
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def create_optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    """AdamW without its learning rate: `step` multiplies by -`schedule(step)`.
+
+    The rate is applied outside because a skipped step leaves the optimizer's own counter behind.
+    """
+    optim = config.optim
+    parts = [
+        optax.scale_by_adam(b1=optim.b1, b2=optim.b2, eps=optim.eps),
+        optax.add_decayed_weights(optim.weight_decay, mask=decayed),
+    ]
+    if optim.clip_norm:
+        parts.insert(0, optax.clip_by_global_norm(optim.clip_norm))
+    return optax.chain(*parts)
+
+
+def create_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
+    """Linear warm-up, then a cosine, per optimizer step (original: `util/lr_sched.py`).
+
+    The very first step has rate 0. The warm-up's share of training is `optim.warmup_epochs /
+    train.epochs`, also where `train.total_steps` sets the length.
+
+    Returns:
+      Function of the number of optimizer steps already taken.
+    """
+    warmup = total_steps * config.optim.warmup_epochs / config.train.epochs
+    return warmup_cosine(peak_learning_rate(config), config.optim.min_lr, warmup, total_steps)
+
+
+def warmup_cosine(peak: float, min_lr: float, warmup: float, total: float) -> optax.Schedule:
+    """The rate after `t` units of time: `peak * t / warmup`, then a cosine from peak to `min_lr`.
+
+    Units are free (steps or epochs) and need not be whole, unlike in optax's own schedule.
+    """
+    cosine = optax.cosine_decay_schedule(1.0, max(total - warmup, 1e-9))
+
+    def schedule(time: Array) -> Array:
+        time = jnp.asarray(time, jnp.float32)
+        rising = peak * time / max(warmup, 1e-9)
+        falling = min_lr + (peak - min_lr) * cosine(time - warmup)
+        return jnp.where(time < warmup, rising, falling)
+
+    return schedule

@@ -1,0 +1,151 @@
+"""What a run says while it goes on: metrics.jsonl, TensorBoard, pictures, a line on the screen."""
+
+import json
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from hicfm_jax.train.pictures import panel_picture
+
+TIMING = ("samples_per_second", "mfu")
+"""Fields of metrics.jsonl that differ from run to run; everything else is reproducible."""
+
+
+def matmul_rate(dtype: str, size: int = 1024, rounds: int = 6) -> float:
+    """FLOP/s that one device reaches in a square matrix product, the best of a few."""
+    x = jnp.ones((size, size), dtype)
+    product = jax.jit(lambda a: a @ a)
+    product(x).block_until_ready()
+    best = math.inf
+    for _ in range(rounds):
+        start = time.perf_counter()
+        product(x).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss, or m:ss below an hour."""
+    minutes, rest = divmod(int(max(seconds, 0)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class MetricsFile:
+    """`metrics.jsonl`: one line a logged step or validation, cut back on resume."""
+
+    def __init__(self, workdir: epath.Path, resumed_step: int):
+        """Drops lines after `resumed_step`: those steps will be taken, and logged, again."""
+        self.path = workdir / "metrics.jsonl"
+        kept = [line for line in self._lines() if json.loads(line)["step"] <= resumed_step]
+        if not resumed_step:
+            kept = []
+        partial = workdir / "metrics.jsonl.partial"
+        partial.write_text("".join(line + "\n" for line in kept))
+        partial.replace(self.path)
+
+    def _lines(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        text = self.path.read_text()
+        # A kill can leave half a line at the end.
+        return text[: text.rfind("\n") + 1].splitlines()
+
+    def write(self, record: dict) -> None:
+        """Appends one record; values that are not finite become null, which JSON knows."""
+        clean = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in record.items()
+        }
+        with self.path.open("a") as file:
+            file.write(json.dumps(clean) + "\n")
+
+
+class Progress:
+    """Writes what the loop measures; does nothing on hosts other than the first."""
+
+    def __init__(
+        self, workdir: epath.Path, resumed_step: int, total_steps: int, steps_per_epoch: int, batch_size: int
+    ):
+        self.active = jax.process_index() == 0
+        self.workdir = workdir
+        self.total_steps, self.steps_per_epoch, self.batch_size = total_steps, steps_per_epoch, batch_size
+        self._marked_step, self._marked_time, self._paused = resumed_step, time.perf_counter(), 0.0
+        if self.active:
+            # Imported here because it imports torch where that is installed.
+            from tensorboardX import SummaryWriter
+
+            self.file = MetricsFile(workdir, resumed_step)
+            self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_step + 1)
+
+    def restart_clock(self, step: int) -> None:
+        """Leaves what came before (compilation) out of the next rate."""
+        self._marked_step, self._marked_time, self._paused = step, time.perf_counter(), 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Leaves `seconds` (a validation) out of the next rate."""
+        self._paused += seconds
+
+    def train(
+        self, step: int, metrics: dict[str, float], flops_per_second_at_full_use: float, flops: int
+    ) -> None:
+        """Logs means since the last call, the speed, and a line on the screen."""
+        now = time.perf_counter()
+        seconds = now - self._marked_time - self._paused
+        steps = step - self._marked_step
+        self._marked_step, self._marked_time, self._paused = step, now, 0.0
+        rate = steps * self.batch_size / seconds if steps > 0 and seconds > 0 else math.nan
+        mfu = rate * flops / flops_per_second_at_full_use
+        self._write("train", step, {**metrics, "samples_per_second": rate, "mfu": mfu})
+        left = (self.total_steps - step) * self.batch_size / rate if rate > 0 else math.nan
+        eta = duration(left) if math.isfinite(left) else "?"
+        self._print(
+            f"step {step}/{self.total_steps}  epoch {step / self.steps_per_epoch:.2f}  "
+            f"{_terms(metrics)}  lr {metrics['learning_rate']:.2e}  "
+            f"{rate:.1f} samples/s  mfu {mfu:.0%}  eta {eta}"
+        )
+
+    def validation(
+        self, step: int, metrics: dict[str, float], panels: np.ndarray, names: tuple[str, ...]
+    ) -> None:
+        """Logs a validation and its picture (`[B, H, P, W]` intensities)."""
+        self._write("val", step, metrics)
+        if not self.active:
+            return
+        shown = "  ".join(
+            f"{name} {metrics[name]:.3f}" for name in metrics if name.startswith(("pixel_r", "masked"))
+        )
+        self._print(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
+        if len(panels):
+            picture = panel_picture(np.asarray(panels), names)
+            folder = self.workdir / "images"
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / f"step_{step:08d}.png").open("wb") as file:
+                Image.fromarray(picture).save(file, format="PNG")
+            self.board.add_image("val/reconstruction", picture, step, dataformats="HWC")
+
+    def _write(self, split: str, step: int, metrics: dict[str, float]) -> None:
+        if not self.active:
+            return
+        self.file.write({"step": step, "epoch": step / self.steps_per_epoch, "split": split, **metrics})
+        for name, value in metrics.items():
+            self.board.add_scalar(f"{split}/{name}", value, step)
+        self.board.flush()
+
+    def _print(self, line: str) -> None:
+        if self.active:
+            print(line, flush=True)
+
+    def close(self) -> None:
+        if self.active:
+            self.board.close()
+
+
+def _terms(metrics: dict[str, float]) -> str:
+    names = ("loss", "ssim_loss", "count_loss", "contrastive_loss", "pixel_loss")
+    return "  ".join(f"{name.removesuffix('_loss')} {metrics[name]:.3f}" for name in names if name in metrics)

@@ -1,0 +1,93 @@
+"""Predictions of masked pixels made from the visible ones alone: what a model has to beat.
+
+All work on `log10(1 + counts)` of one window. A weak reference flatters a model, so each uses all
+visible pixels and fills what they do not reach from the nearest distance that they do.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from hicfm_jax.models.preprocess import unpatchify
+from hicfm_jax.types import NO_DIAGONAL, PATCH, Array
+
+BACKFITTING_ROUNDS = 3
+"""Stopping early shrinks row and column effects that few pixels support: on held-out Arabidopsis windows
+the fit predicts masked pixels better after 3 rounds than after 20."""
+
+
+def visible_pixels(token_mask: Array, height: int, width: int) -> Array:
+    """1 where the encoder saw the pixel: `[B, L]` -> `[B, H, W]`."""
+    pixels = jnp.repeat((1.0 - token_mask)[..., None], PATCH * PATCH, axis=-1)
+    return unpatchify(pixels, height, width)[..., 0]
+
+
+def bin_distance(diag: Array, height: int, width: int) -> Array:
+    """Distance from the map's diagonal in bins, `[B]` patches -> `[B, H, W]` int32; 0 for trans."""
+    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
+    distance = jnp.abs(columns - rows - PATCH * diag[:, None, None])
+    return jnp.where((diag == NO_DIAGONAL)[:, None, None], 0, distance)
+
+
+def _mean_by(values: Array, weights: Array, index: Array, size: int) -> tuple[Array, Array]:
+    total = jax.ops.segment_sum((values * weights).ravel(), index.ravel(), size)
+    weight = jax.ops.segment_sum(weights.ravel(), index.ravel(), size)
+    return total / jnp.maximum(weight, 1.0), weight
+
+
+def _fill_gaps(values: Array, known: Array) -> Array:
+    """Linear interpolation over the entries that are not known; the ends are carried outwards."""
+    size = values.shape[0]
+    place = jnp.arange(size)
+    before = jax.lax.cummax(jnp.where(known, place, -1))
+    after = jax.lax.cummin(jnp.where(known, place, size), reverse=True)
+    before, after = jnp.where(before < 0, after, before), jnp.where(after == size, before, after)
+    before, after = jnp.clip(before, 0, size - 1), jnp.clip(after, 0, size - 1)
+    share = (place - before) / jnp.maximum(after - before, 1)
+    return values[before] * (1 - share) + values[after] * share
+
+
+def _distance_mean(values: Array, visible: Array, distance: Array) -> Array:
+    size = sum(values.shape) - 1
+    index = distance - distance.min()
+    mean, weight = _mean_by(values, visible, index, size)
+    return _fill_gaps(mean, weight > 0)[index]
+
+
+def _coverage(values: Array, visible: Array, distance: Array) -> Array:
+    height, width = values.shape
+    in_row, in_column = jnp.maximum(visible.sum(1), 1.0), jnp.maximum(visible.sum(0), 1.0)
+
+    def fit(_, parts):
+        by_distance, row, column = parts
+        row = ((values - by_distance - column) * visible).sum(1, keepdims=True) / in_row[:, None]
+        column = ((values - by_distance - row) * visible).sum(0, keepdims=True) / in_column[None]
+        return _distance_mean(values - row - column, visible, distance), row, column
+
+    start = (_distance_mean(values, visible, distance), jnp.zeros((height, 1)), jnp.zeros((1, width)))
+    by_distance, row, column = jax.lax.fori_loop(0, BACKFITTING_ROUNDS, fit, start)
+    return by_distance + row + column
+
+
+def masked_references(values: Array, token_mask: Array, diag: Array) -> dict[str, Array]:
+    """Predicts every pixel of each window from its visible patches.
+
+    Args:
+      values: `log10(1 + counts)`, `[B, H, W]`.
+      token_mask: 1 where the encoder did not see the patch, `[B, L]`.
+      diag: in patches, `[B]` (see `types.Batch`).
+
+    Returns:
+      `[B, H, W]` each: "mean" of the visible pixels; "distance", their mean at each genomic
+      distance; "coverage", distance plus row and column effects fitted together (the log of the
+      usual model of a contact map: decay times the visibility of both bins).
+    """
+    height, width = values.shape[1:]
+    visible = visible_pixels(token_mask, height, width)
+    distance = bin_distance(diag, height, width)
+    seen = jnp.maximum(visible.sum(axis=(1, 2), keepdims=True), 1.0)
+    mean = (values * visible).sum(axis=(1, 2), keepdims=True) / seen
+    return {
+        "mean": jnp.broadcast_to(mean, values.shape),
+        "distance": jax.vmap(_distance_mean)(values, visible, distance),
+        "coverage": jax.vmap(_coverage)(values, visible, distance),
+    }

@@ -1,0 +1,86 @@
+"""Where arrays live: one mesh (data, fsdp, tensor) and a rule table over parameter names."""
+
+import re
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from hicfm_jax.config import micro_batch_size
+from hicfm_jax.errors import InputError
+
+AXES = ("data", "fsdp", "tensor")
+BATCH_SPEC = PartitionSpec(("data", "fsdp"))
+
+# First match wins; an axis that does not divide its dimension is left out. Products are split so
+# that the second of each pair (qkv -> proj, fc1 -> fc2) needs one reduction over "tensor".
+RULES = (
+    (r"(qkv|fc1)/kernel$", ("fsdp", "tensor")),
+    (r"(qkv|fc1)/bias$", ("tensor",)),
+    (r"(proj|fc2)/kernel$", ("tensor", "fsdp")),
+    (r"/kernel$", ("fsdp", None)),
+    (r"", ()),
+)
+
+
+def create_mesh(config: ConfigDict, devices: list[Any] | None = None) -> Mesh:
+    """The mesh of `config.mesh` over all devices; `data = -1` takes what the other axes leave.
+
+    Raises:
+      InputError: the sizes do not multiply to the number of devices, or a micro-batch cannot be
+        split evenly.
+    """
+    devices = jax.devices() if devices is None else devices
+    sizes = [config.mesh[axis] for axis in AXES]
+    if sizes[0] == -1:
+        sizes[0] = max(1, len(devices) // (sizes[1] * sizes[2]))
+    if np.prod(sizes) != len(devices):
+        raise InputError(
+            f"config.mesh asks for {' x '.join(map(str, sizes))} devices (data x fsdp x tensor) "
+            f"but there are {len(devices)}: choose sizes whose product is {len(devices)}."
+        )
+    micro, share = micro_batch_size(config), sizes[0] * sizes[1]
+    if micro % share:
+        raise InputError(
+            f"A micro-batch of {micro} samples (train.global_batch_size / train.accum_steps) cannot be "
+            f"split over {share} devices: make it a multiple of {share}, or lower mesh.data."
+        )
+    # Axis types are Auto because masking gathers along sharded axes, which Explicit refuses.
+    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def parameter_name(path: tuple[Any, ...]) -> str:
+    """A key path of a pytree as "encoder/blocks/block_0/attn/qkv/kernel"."""
+    return "/".join(str(getattr(k, "key", getattr(k, "name", getattr(k, "idx", k)))) for k in path)
+
+
+def state_shardings(shapes: Any, mesh: Mesh) -> Any:
+    """A `NamedSharding` for each leaf of a tree of shapes (parameters, or a whole train state).
+
+    Optimizer moments carry their parameter's name at the end of their own, so the same rules
+    place them.
+    """
+
+    def place(path, leaf):
+        name = parameter_name(path)
+        spec = next(spec for pattern, spec in RULES if re.search(pattern, name))
+        spec = spec if len(spec) == leaf.ndim else ()
+        fits = (
+            [
+                axis if axis is not None and dim % mesh.shape[axis] == 0 else None
+                for axis, dim in zip(spec, leaf.shape, strict=True)
+            ]
+            if spec
+            else []
+        )
+        return NamedSharding(mesh, PartitionSpec(*fits))
+
+    return jax.tree_util.tree_map_with_path(place, shapes)
+
+
+def to_devices(tree: Any, mesh: Mesh) -> Any:
+    """Puts this host's part of a batch (numpy, examples first) on the mesh as global arrays."""
+    sharding = NamedSharding(mesh, BATCH_SPEC)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(sharding, x), tree)

@@ -1,0 +1,105 @@
+"""One optimizer step and one evaluation step, compiled."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import NamedSharding, PartitionSpec
+
+from hicfm_jax.train import sharding
+from hicfm_jax.train.state import TrainState
+from hicfm_jax.types import Array, Batch
+
+LossFunction = Callable[[Any, Batch, Array], tuple[Array, dict[str, Array]]]
+
+
+def _all_finite(loss: Array, gradients: Any) -> Array:
+    return jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
+
+
+def accumulate(
+    loss_function: LossFunction, params: Any, batch: Batch, key: Array, accum_steps: int, mesh=None
+):
+    """Mean gradient and metrics over micro-batches; those that are not finite are left out.
+
+    Args:
+      loss_function: `(params, batch, key) -> (loss, metrics)`.
+      params: parameters.
+      batch: the global batch; its first axis is cut into `accum_steps` consecutive parts.
+      key: random key of this step; micro-batch `i` gets `fold_in(key, i)`.
+      accum_steps: number of parts.
+      mesh: keeps every part spread over all devices.
+
+    Returns:
+      (gradients, metrics, number of micro-batches that counted). With none, gradients are 0.
+    """
+
+    def micro(carry, item):
+        index, part = item
+        (loss, metrics), gradients = jax.value_and_grad(loss_function, has_aux=True)(
+            params, part, jax.random.fold_in(key, index)
+        )
+        good = _all_finite(loss, gradients)
+
+        def add(total, value):
+            return total + jnp.where(good, value, 0)  # not a product: NaN * 0 is NaN
+
+        return jax.tree.map(add, carry, (gradients, metrics, jnp.ones(()))), None
+
+    def split(x):
+        x = x.reshape(accum_steps, -1, *x.shape[1:])
+        if mesh is None:
+            return x
+        spec = PartitionSpec(None, *sharding.BATCH_SPEC)
+        return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
+
+    parts = jax.tree.map(split, batch)
+    first = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(loss_function, params, first, key)[1]
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (params, shapes))
+    start = (*zeros, jnp.zeros(()))
+    if accum_steps == 1:
+        sums, _ = micro(start, (0, first))
+    else:
+        sums, _ = jax.lax.scan(micro, start, (jnp.arange(accum_steps), parts))
+    gradients, metrics, good = sums
+    gradients, metrics = jax.tree.map(lambda x: x / jnp.maximum(good, 1), (gradients, metrics))
+    return gradients, metrics, good
+
+
+def create_train_step(
+    loss_function: LossFunction,
+    optimizer: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    accum_steps: int,
+    seed_key: Array,
+    mesh=None,
+) -> Callable[[TrainState, Batch], TrainState]:
+    """Returns `(state, batch) -> state`; masks depend on (seed, step) alone.
+
+    A micro-batch whose loss or gradient is not finite is dropped and counted; if all of a step
+    are, parameters and optimizer stay as they are and the step still counts.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> TrainState:
+        key = jax.random.fold_in(seed_key, state.step)
+        gradients, metrics, good = accumulate(loss_function, state.params, batch, key, accum_steps, mesh)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        rate = schedule(state.step)
+        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+
+        def keep(new, old):
+            return jnp.where(good > 0, new, old)
+
+        window = {name: state.window[name] + value * (good > 0) for name, value in metrics.items()}
+        return state.replace(
+            step=state.step + 1,
+            params=jax.tree.map(keep, params, state.params),
+            opt_state=jax.tree.map(keep, opt_state, state.opt_state),
+            skipped=state.skipped + accum_steps - good.astype(jnp.int32),
+            window={**window, "count": state.window["count"] + (good > 0)},
+        )
+
+    return train_step

@@ -1,0 +1,58 @@
+"""The last lines of a run: where it is, what was learned, how to go on."""
+
+import json
+
+from ml_collections import ConfigDict
+
+
+def _validations(workdir: str) -> list[dict]:
+    with open(f"{workdir}/metrics.jsonl") as file:
+        records = [json.loads(line) for line in file]
+    return [record for record in records if record["split"] == "val"]
+
+
+def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
+    """Text for the end of `scripts/train.py`.
+
+    Args:
+      config: of the run.
+      workdir: of the run.
+      finished: whether the last step was reached.
+      step: optimizer steps taken.
+    """
+    lines = [
+        "",
+        f"{'Finished' if finished else 'Stopped and saved'} at step {step}. Everything is in {workdir}:",
+    ]
+    lines += [
+        "  checkpoints/     parameters and optimizer (newest and best)",
+        "  images/          held-out windows: target, what the encoder saw, reconstruction",
+        f"  tensorboard/     tensorboard --logdir={workdir}/tensorboard",
+        "  metrics.jsonl    every logged number",
+    ]
+    validations = _validations(workdir)
+    if len(validations) > 1:
+        first, last = validations[0], validations[-1]
+        data = f"the val split of {config.data.tiles}" if config.data.tiles else "SIMULATED maps held out"
+        lines += ["", f"Learned, on {data} (step {first['step']} -> step {last['step']}):"]
+        for name, meaning in (
+            ("pixel_r", "correlation of predicted and true windows, visible patches included"),
+            ("ssim_loss_gb", "1 - SSIM of the channels that hold data"),
+            ("count_loss", "squared error of log10 of the tile's contacts"),
+            ("masked_r2_distance", "masked pixels: 0 is as good as the mean at each distance"),
+            ("masked_r2_coverage", "masked pixels: 0 is as good as distance, row and column means"),
+        ):
+            if name in last:
+                lines.append(f"  {name:<20} {first[name]:8.3f} -> {last[name]:8.3f}   {meaning}")
+    if not finished:
+        lines += ["", "The same command goes on from here."]
+    elif not config.data.tiles:
+        lines += [
+            "",
+            "These maps were simulated. With your own map:",
+            "  python scripts/make_tiles.py --input=MAP.mcool --resolution=10000 --tile_size=448 \\",
+            "      --stride=224 --val_chromosomes=Chr4 --output=tiles/mine",
+            "  python scripts/train.py --config=configs/pretrain_arabidopsis.py:small_batch \\",
+            "      --config.data.tiles=tiles/mine --workdir=runs/mine",
+        ]
+    return "\n".join(lines)

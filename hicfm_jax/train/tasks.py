@@ -1,0 +1,118 @@
+"""What a task brings to the loop: its model, its loss, how it is judged and what it shows."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from hicfm_jax.models import create_model, masking, preprocess
+from hicfm_jax.models.flops import pretrain_flops
+from hicfm_jax.train import losses, pretrain_metrics
+from hicfm_jax.types import PATCH, Array, Batch
+
+
+class Task(NamedTuple):
+    """A task as functions over (params, batch, key); the loop knows nothing else of it.
+
+    Attributes:
+      model: the network.
+      init: `(key) -> params`.
+      loss: `(params, batch, key) -> (loss, metrics)`, means over the batch's examples.
+      evaluate: `(params, batch, keys) -> sums` over the examples of a batch, with one key each
+        `[B]`; sums of all batches go to `finish`.
+      finish: `(sums) -> metrics` of a whole evaluation.
+      panels: `(params, batch, keys) -> [B, H, P, W]` intensities of P panels side by side.
+      panel_names: names of the panels.
+      metrics: names of what `loss` reports.
+      flops: of one training sample.
+    """
+
+    model: nn.Module
+    init: Callable[[Array], Any]
+    loss: Callable[[Any, Batch, Array], tuple[Array, dict[str, Array]]]
+    evaluate: Callable[[Any, Batch, Array], dict[str, Array]]
+    finish: Callable[[dict[str, float]], dict[str, float]]
+    panels: Callable[[Any, Batch, Array], Array]
+    panel_names: tuple[str, ...]
+    metrics: tuple[str, ...]
+    flops: int
+
+
+def create_task(config: ConfigDict) -> Task:
+    """The task of `config.task`: pretraining."""
+    return _pretrain(config)
+
+
+def _pretrain(config: ConfigDict) -> Task:
+    size = tuple(config.model.input_size)
+    grid = (size[0] // PATCH, size[1] // PATCH)
+    model = create_model(
+        config.model.name,
+        size,
+        "pretrain",
+        **{name: config.model[name] for name in ("mask_ratio", "mask_combine", "dtype", "scan", "remat")},
+    )
+
+    def init(key):
+        images = jnp.zeros((1, *size, 3))
+        return model.init({"params": key, "mask": key}, images)["params"]
+
+    def predict(params, batch, noise):
+        images = preprocess.normalize(batch.counts)
+        return images, model.apply({"params": params}, images, batch.total_count, batch.diag, noise=noise)
+
+    def pretrain_losses(output, images, batch):
+        return losses.pretrain_losses(
+            output,
+            images,
+            preprocess.valid_mask(batch.counts),
+            batch.matrix_count,
+            example_mask=batch.mask,
+            **config.loss.to_dict(),
+        )
+
+    def loss(params, batch, key):
+        images, output = predict(params, batch, masking.draw_noise(key, len(batch.counts), *grid))
+        parts = pretrain_losses(output, images, batch)
+        return parts["loss"], parts
+
+    def noise_of(keys):
+        return jax.vmap(lambda key: jax.random.uniform(key, grid))(keys)
+
+    def evaluate(params, batch, keys):
+        images, output = predict(params, batch, noise_of(keys))
+        examples = batch.mask.sum()
+        means = pretrain_losses(output, images, batch)
+        return {
+            "examples": examples,
+            **{name: value * examples for name, value in means.items()},
+            **pretrain_metrics.metric_sums(output, batch),
+        }
+
+    def finish(sums):
+        means = {name: sums[name] / sums["examples"] for name in metrics}
+        return {**means, **pretrain_metrics.finish(sums)}
+
+    def panels(params, batch, keys):
+        images, output = predict(params, batch, noise_of(keys))
+        true = preprocess.intensity(batch.counts)
+        visible = pretrain_metrics.visible_pixels(output.token_mask, *size)
+        masked = jnp.where(visible > 0, true, jnp.nan)
+        predicted = pretrain_metrics.predicted_intensity(output, *size)
+        return jnp.stack([true, masked, predicted], axis=2)
+
+    metrics = ("loss", "ssim_loss", "count_loss", "contrastive_loss", "pixel_loss", "ssim_loss_gb")
+    return Task(
+        model=model,
+        init=init,
+        loss=loss,
+        evaluate=evaluate,
+        finish=finish,
+        panels=panels,
+        panel_names=("target", "visible to the encoder", "reconstruction"),
+        metrics=metrics,
+        flops=pretrain_flops(config.model.name, size, config.model.mask_ratio),
+    )

@@ -1,0 +1,51 @@
+"""A run's folder: one config, one process at a time."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+
+import jax
+from etils import epath
+from ml_collections import ConfigDict
+
+from hicfm_jax.config import check_resumable, to_json
+from hicfm_jax.errors import InputError
+
+
+@contextlib.contextmanager
+def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epath.Path]:
+    """Creates or takes up a workdir and holds it against a second run.
+
+    Raises:
+      InputError: it belongs to a run with another config, is in use, or is not a folder.
+    """
+    folder = epath.Path(workdir).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--workdir={workdir} is a file: give a folder.")
+    stored = folder / "config.json"
+    if stored.exists():
+        check_resumable(config, stored.read_text(), str(workdir))
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder):
+        if jax.process_index() == 0:
+            partial = folder / "config.json.partial"
+            partial.write_text(to_json(config) + "\n")
+            partial.replace(stored)
+        yield folder
+
+
+@contextlib.contextmanager
+def _lock(folder: epath.Path) -> Iterator[None]:
+    if jax.process_index() or "://" in str(folder):  # remote storage has no locks
+        yield
+        return
+    # The lock dies with the process, so a killed run leaves nothing to clean up.
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"{folder} is in use by another run: wait for it or use another --workdir."
+            ) from error
+        yield

@@ -1,0 +1,33 @@
+"""Trains a model: python scripts/train.py --config=configs/pretrain_arabidopsis.py --workdir=DIR
+
+Every field of the config can be changed: --config.train.total_steps=600. The same command takes up
+a run that was stopped.
+"""
+
+from absl import flags
+from ml_collections import config_flags
+
+from hicfm_jax import command_line
+from hicfm_jax.train.loop import train_and_evaluate
+from hicfm_jax.train.summary import summary
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment: configs/NAME.py[:variant].", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and pictures.")
+
+
+@flags.validator("config")
+def _loads(config):
+    """Config files are read lazily; ask now, so that a wrong path is a flag error."""
+    return config is None or bool(config.to_dict())
+
+
+def main():
+    result = train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+    print(summary(_CONFIG.value, _WORKDIR.value, result.finished, int(result.state.step)))
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    command_line.run(main)

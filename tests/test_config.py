@@ -1,0 +1,101 @@
+"""Settings: what is refused, with which words, before anything is written."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from hicfm_jax import config as config_lib
+from hicfm_jax.errors import InputError
+from tests.train import small_run
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("task", "classify"),
+        ("train.global_batch_size", 0),
+        ("train.global_batch_size", 6),
+        ("train.accum_steps", 0),
+        ("train.total_steps", 0),
+        ("train.epochs", 10),
+        ("train.seed", -1),
+        ("model.input_size", (100, 100)),
+        ("model.input_size", (448,)),
+        ("model.mask_ratio", 1.0),
+        ("model.mask_ratio", 0.9999),
+        ("model.dtype", "float16"),
+        ("model.mask_combine", "product"),
+        ("optim.learning_rate", float("nan")),
+        ("optim.blr", 0.0),
+        ("optim.b2", 1.0),
+        ("data.min_density", 1.5),
+        ("data.simulate.tile_size", 224),
+        ("data.simulate.val_assays", 0),
+        ("mesh.fsdp", 0),
+        ("mesh.data", -2),
+        ("loss.temperature", 0.0),
+    ],
+)
+def test_a_bad_value_is_named(field, value):
+    config = config_lib.base_config()
+    section = config
+    for name in field.split(".")[:-1]:
+        section = section[name]
+    section[field.split(".")[-1]] = value
+    with pytest.raises(InputError) as error:
+        config_lib.validate(config)
+    named = "optim.warmup_epochs" if field == "train.epochs" else field  # 50 epochs of warm-up in 10
+    assert f"config.{named}" in str(error.value)
+
+
+def test_the_default_is_valid_and_becomes_json():
+    config = config_lib.base_config()
+    config_lib.validate(config)
+    assert json.loads(config_lib.to_json(config))["model"]["input_size"] == [448, 448]
+
+
+def test_every_field_is_explained_where_it_is_defined():
+    source = (small_run.ROOT / "hicfm_jax" / "config.py").read_text()
+    body = source[source.index("def base_config") : source.index("return config.lock()")]
+    fields = [line for line in body.splitlines() if " = " in line and "config = ConfigDict" not in line]
+    obvious = ("optim.b1", "optim.b2", "optim.eps", "= ConfigDict()")
+    assert not [line for line in fields if "#" not in line and not any(word in line for word in obvious)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config.train.epoch=3"], ["epoch", "epochs"]),
+        (["--config.optim.learning_rat=3"], ["learning_rat", "learning_rate"]),
+        (["--config.train.epochs=many"], ["epochs", "many"]),
+        (["--config.model.input_size=100,100"], ["input_size", "100"]),
+        (["--config.train.global_batch_size=5"], ["global_batch_size", "5"]),
+        (["--confg.train.epochs=3"], ["confg"]),
+        (["--config=configs/pretrain_arabidopsis.py:big"], ["big", "demo"]),
+        (["--config=configs/nothing.py"], ["nothing.py"]),
+        (["--config.data.tiles=nowhere"], ["nowhere"]),
+        (["--config.data.tiles=README.md"], ["README.md"]),
+        (["--config.init_from=nowhere"], ["nowhere"]),
+        (["surplus"], ["surplus"]),
+    ],
+)
+def test_a_mistake_on_the_command_line(tmp_path, arguments, words):
+    """One sentence that names it, status 2, and no workdir."""
+    workdir = tmp_path / "work"
+    tiles = small_run.save_tiles(tmp_path)
+    process = small_run.start(small_run.flags(tiles, workdir, *arguments))
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2, err
+    lines = [line for line in err.splitlines() if not line.startswith(("WARNING", "I0", "W0"))]
+    assert len(lines) == 1 and lines[0].startswith("error: "), err
+    assert all(word in lines[0] for word in words), err
+    assert not workdir.exists()
+
+
+def test_what_is_missing_is_named(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "scripts/train.py"], cwd=small_run.ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2 and "--config" in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,83 @@
+"""A training run of seconds: the smallest model on tiles of a made-up map."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+
+from hicfm_jax.tiles.arrays import ArrayTiles
+from hicfm_jax.tiles.source import MemoryTiles
+from hicfm_jax.train.progress import TIMING
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def make_tiles(count: int, seed: int) -> ArrayTiles:
+    """Tiles of 64 bins with a decay from the diagonal and a visibility of each bin."""
+    rng = np.random.default_rng(seed)
+    distance = np.abs(np.subtract.outer(np.arange(64), np.arange(64)))
+    visibility = rng.gamma(4, 0.25, (count, 64))
+    mean = 200 / (1 + distance) * visibility[:, :, None] * visibility[:, None, :]
+    upper = np.triu(rng.poisson(mean))
+    counts = upper + np.triu(upper, 1).transpose(0, 2, 1)
+    return ArrayTiles(
+        counts=counts.astype(np.uint16),
+        diag=np.zeros(count, np.int32),
+        total_count=np.full(count, 1e6, np.float32),
+        matrix_count=counts.sum((1, 2)).astype(np.float32),
+        chromosomes=np.full((count, 2), "Chr1"),
+        starts=np.zeros((count, 2), np.int32),
+        assay=np.full(count, "made_up"),
+    )
+
+
+def save_tiles(folder: pathlib.Path) -> pathlib.Path:
+    """Writes a file with a `train` and a `val` split of made-up tiles."""
+    path = folder / "tiles.npz"
+    MemoryTiles({"train": make_tiles(10, 0), "val": make_tiles(5, 1)}).save(path)
+    return path
+
+
+def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
+    """Command line of a run of 12 steps, 2 micro-batches each, 2 steps an epoch."""
+    return [
+        "--config=configs/pretrain_arabidopsis.py:demo",
+        f"--workdir={workdir}",
+        f"--config.data.tiles={tiles}",
+        "--config.model.name=vit_test",
+        "--config.model.input_size=48,48",
+        "--config.train.global_batch_size=4",
+        "--config.train.accum_steps=2",
+        "--config.train.total_steps=12",
+        "--config.log.every_steps=3",
+        "--config.log.eval_every_epochs=2",
+        "--config.log.checkpoint_every_steps=1",
+        *more,
+    ]
+
+
+def start(arguments: list[str], **options) -> subprocess.Popen:
+    """Starts scripts/train.py as a user would."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "scripts/train.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def metrics(workdir: pathlib.Path) -> list[dict]:
+    """Lines of metrics.jsonl without what differs from run to run."""
+    path = workdir / "metrics.jsonl"
+    if not path.exists():
+        return []
+    text = path.read_text()
+    records = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+    return [{name: value for name, value in record.items() if name not in TIMING} for record in records]

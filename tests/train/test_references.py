@@ -1,0 +1,94 @@
+"""The predictions that a model has to beat, on windows whose answer is known."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hicfm_jax.models import preprocess
+from hicfm_jax.models.mae import PretrainOutput
+from hicfm_jax.train import pretrain_metrics
+from hicfm_jax.train.references import bin_distance, masked_references, visible_pixels
+from hicfm_jax.types import NO_DIAGONAL, Batch
+
+SIZE = 64
+
+
+@pytest.fixture
+def token_mask():
+    """9 of 16 patches hidden; visible ones in every row and column, and at every end of the distances."""
+    mask = np.ones((1, 16), np.float32)
+    mask[0, [0, 1, 3, 4, 11, 12, 14]] = 0
+    return jnp.asarray(mask)
+
+
+def _distance(diag):
+    return np.abs(np.arange(SIZE)[None] - np.arange(SIZE)[:, None] - 16 * diag)
+
+
+def _error(prediction, values, token_mask):
+    hidden = 1 - np.asarray(visible_pixels(token_mask, SIZE, SIZE))
+    return float((hidden * (np.asarray(prediction) - values) ** 2).sum())
+
+
+@pytest.mark.parametrize("diag", [-2, 0, 3, 40])
+def test_distance_in_bins(diag):
+    np.testing.assert_array_equal(bin_distance(jnp.array([diag]), SIZE, SIZE)[0], _distance(diag))
+
+
+def test_trans_windows_have_no_distance():
+    assert not bin_distance(jnp.array([NO_DIAGONAL]), SIZE, SIZE).any()
+
+
+@pytest.mark.parametrize("diag", [0, 5])
+def test_a_map_of_distance_alone_is_told_by_the_distance_mean(token_mask, diag):
+    values = 3 - 0.01 * _distance(diag)[None].astype(np.float32)  # linear, so gaps are filled exactly
+    references = masked_references(jnp.asarray(values), token_mask, jnp.array([diag]))
+    total = _error(references["mean"], values, token_mask)
+    assert _error(references["distance"], values, token_mask) < 0.02 * total
+    assert _error(references["coverage"], values, token_mask) < 0.02 * total
+
+
+def test_coverage_finds_what_distance_alone_cannot(token_mask):
+    rng = np.random.default_rng(0)
+    row, column = rng.normal(0, 0.3, (SIZE, 1)), rng.normal(0, 0.3, (1, SIZE))
+    values = (2 - 0.01 * _distance(5) + row + column)[None].astype(np.float32)
+    references = masked_references(jnp.asarray(values), token_mask, jnp.array([5]))
+    by_distance = _error(references["distance"], values, token_mask)
+    assert _error(references["coverage"], values, token_mask) < 0.2 * by_distance
+
+
+def test_references_do_not_see_hidden_pixels(token_mask):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(1, SIZE, SIZE)).astype(np.float32)
+    visible = np.asarray(visible_pixels(token_mask, SIZE, SIZE))
+    other = np.where(visible, values, rng.normal(size=values.shape)).astype(np.float32)
+    a, b = (masked_references(jnp.asarray(v), token_mask, jnp.array([0])) for v in (values, other))
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+
+
+def test_metrics_of_a_perfect_and_of_the_distance_prediction(token_mask):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(200 / (1 + _distance(0)))[None].astype(np.uint16)
+    ones = np.ones(1, np.float32)
+    batch = Batch(jnp.asarray(counts), ones, jnp.zeros(1, jnp.int32), ones, jnp.asarray(ones))
+
+    def judged(intensity):
+        image = preprocess.IMAGENET_MEAN + np.zeros((1, SIZE, SIZE, 3))
+        image[..., 1:] = (1 - np.asarray(intensity))[..., None]
+        normal = (image - np.array(preprocess.IMAGENET_MEAN)) / np.array(preprocess.IMAGENET_STD)
+        output = PretrainOutput(
+            preprocess.patchify(jnp.asarray(normal, jnp.float32)), jnp.zeros(1), token_mask
+        )
+        sums = pretrain_metrics.metric_sums(output, batch)
+        return pretrain_metrics.finish({name: float(value) for name, value in sums.items()})
+
+    true = preprocess.intensity(jnp.asarray(counts))
+    perfect = judged(true)
+    assert perfect["pixel_r"] == pytest.approx(1, abs=1e-4)
+    assert perfect["masked_r2_distance"] == pytest.approx(1, abs=1e-4)
+    logs = true * preprocess.log_scale(jnp.asarray(counts))[:, None, None]
+    by_distance = masked_references(logs, token_mask, batch.diag)["distance"]
+    level = judged(by_distance / preprocess.log_scale(jnp.asarray(counts))[:, None, None])
+    assert level["masked_r2_distance"] == pytest.approx(0, abs=1e-3)
+    assert level["masked_r2_mean"] > 0.3

@@ -1,0 +1,93 @@
+"""The same numbers however the work is spread over devices."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hicfm_jax.config import base_config
+from hicfm_jax.errors import InputError
+from hicfm_jax.models import create_model
+from hicfm_jax.train import sharding
+from tests.train import small_run
+
+LAYOUTS = ((1, 1, 1), (8, 1, 1), (2, 4, 1), (2, 2, 2))
+
+PROGRAM = """
+import json
+import jax
+from configs import pretrain_arabidopsis
+from hicfm_jax.train import loop, optim, sharding
+from hicfm_jax.train.tasks import create_task
+from tests.train import small_run
+from hicfm_jax.tiles.arrays import train_stream
+
+tiles = small_run.make_tiles(16, 0)
+for layout in {layouts}:
+    config = pretrain_arabidopsis.get_config("demo")
+    config.model.name, config.model.input_size = "vit_test", (48, 48)
+    config.train.global_batch_size, config.train.accum_steps = 16, 2
+    config.mesh.data, config.mesh.fsdp, config.mesh.tensor = layout
+    devices = jax.devices()[: layout[0] * layout[1] * layout[2]]
+    mesh = sharding.create_mesh(config, devices)
+    task, optimizer = create_task(config), optim.create_optimizer(config)
+    batches = train_stream(tiles, batch_size=16, window=(48, 48), seed=0)
+    state = loop.create_state(config, task, optimizer, mesh)
+    step = loop.compile_train_step(config, task, optimizer, lambda step: 1e-3, state, mesh)
+    losses = []
+    for _ in range(3):
+        state = step(state, sharding.to_devices(next(batches), mesh))
+        state, means = state.read_window()
+        losses.append(means["loss"])
+    kernel = state.params["encoder"]["blocks"]["block_0"]["mlp"]["fc1"]["kernel"]
+    print(json.dumps([losses, list(kernel.addressable_shards[0].data.shape)]))
+"""
+
+
+def test_layouts_of_eight_devices_give_the_same_losses(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+    monkeypatch.setenv("PYTHONPATH", str(small_run.ROOT))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(layouts=LAYOUTS)],
+        cwd=small_run.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    for layout, (losses, shard) in zip(LAYOUTS, results, strict=True):
+        np.testing.assert_allclose(losses, results[0][0], rtol=1e-5, err_msg=str(layout))
+        assert shard == [32 // layout[1], 128 // layout[2]], layout
+
+
+def test_rules_split_every_large_matrix_of_vit_large():
+    model = create_model("vit_large_patch16", (448, 448))
+    rngs = {"params": jax.random.key(0), "mask": jax.random.key(0)}
+    shapes = jax.eval_shape(lambda: model.init(rngs, jnp.zeros((1, 448, 448, 3))))["params"]
+    mesh = jax.sharding.AbstractMesh((2, 2, 2), sharding.AXES)
+    whole = [
+        sharding.parameter_name(path)
+        for path, place in jax.tree_util.tree_leaves_with_path(sharding.state_shardings(shapes, mesh))
+        if not any(place.spec)
+    ]
+    small = ("scale", "bias", "cls_token", "mask_token")
+    assert whole and all(name.endswith(small) for name in whole)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "batch", "named"),
+    [((3, 1, 1), 4, "devices"), ((1, 1, 2), 4, "devices"), ((1, 1, 1), 3, "multiple")],
+)
+def test_a_mesh_that_does_not_fit_is_refused(mesh, batch, named):
+    config = base_config()
+    config.mesh.data, config.mesh.fsdp, config.mesh.tensor = mesh
+    config.train.global_batch_size, config.train.accum_steps = batch, 1
+    devices = jax.devices()[:1] * (2 if named == "multiple" else 1)
+    config.mesh.data = -1 if named == "multiple" else mesh[0]
+    with pytest.raises(InputError, match=named):
+        sharding.create_mesh(config, devices)

@@ -1,0 +1,75 @@
+"""Accumulation, and what happens to numbers that are not finite."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hicfm_jax.config import base_config
+from hicfm_jax.train.optim import create_optimizer
+from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.step import accumulate, create_train_step
+from hicfm_jax.types import Batch
+
+
+def _loss(params, batch, key):
+    """Squared distance of a weight from the counts; the gradient alone is NaN where a depth is negative."""
+    error = jnp.mean((params["w"] - batch.counts[:, 0, 0]) ** 2)
+    sound = jnp.where(batch.total_count.min() < 0, 0.0, 1.0)
+    return error + 0.0 * jnp.sqrt(sound * jnp.sum(params["w"] ** 2)), {"loss": error}
+
+
+def _batch(values, depth=None):
+    values = np.asarray(values, np.float32)
+    count = len(values)
+    return Batch(
+        counts=values.reshape(-1, 1, 1),
+        total_count=np.ones(count, np.float32) if depth is None else np.asarray(depth, np.float32),
+        diag=np.zeros(count, np.int32),
+        matrix_count=np.ones(count, np.float32),
+        mask=np.ones(count, np.float32),
+    )
+
+
+@pytest.fixture
+def step():
+    optimizer = create_optimizer(base_config())
+    state = TrainState.create({"w": jnp.ones((1, 1))}, optimizer, ["loss"])
+    return state, jax.jit(create_train_step(_loss, optimizer, lambda _: 0.1, 2, jax.random.key(0)))
+
+
+def test_accumulation_equals_the_whole_batch():
+    params, key = {"w": jnp.ones((1, 1))}, jax.random.key(0)
+    whole, _, _ = accumulate(_loss, params, _batch([1, 2, 3, 6]), key, 1)
+    parts, metrics, good = accumulate(_loss, params, _batch([1, 2, 3, 6]), key, 4)
+    np.testing.assert_allclose(parts["w"], whole["w"], rtol=1e-6)
+    assert float(good) == 4 and float(metrics["loss"]) == pytest.approx((0 + 1 + 4 + 25) / 4)
+
+
+@pytest.mark.parametrize(
+    "bad", [_batch([1, 2, np.nan, 6]), _batch([1, 2, np.inf, 6]), _batch([1, 2, 3, 6], [1, 1, -1, 1])]
+)
+def test_a_bad_micro_batch_is_dropped_and_the_others_count(step, bad):
+    state, train_step = step
+    after = train_step(state, bad)
+    expected = train_step(state, _batch([1, 2, 1, 2]))  # the good half twice: the same mean
+    np.testing.assert_allclose(after.params["w"], expected.params["w"], rtol=1e-6)
+    assert int(after.skipped) == 1 and int(after.step) == 1
+    assert after.read_window()[1]["loss"] == pytest.approx(0.5)
+
+
+def test_a_step_of_bad_micro_batches_changes_nothing_but_the_counters(step):
+    state, train_step = step
+    after = train_step(state, _batch([np.nan] * 4))
+    np.testing.assert_array_equal(after.params["w"], state.params["w"])
+    for new, old in zip(jax.tree.leaves(after.opt_state), jax.tree.leaves(state.opt_state), strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert int(after.step) == 1 and int(after.skipped) == 2
+    assert int(train_step(after, _batch([1, 2, 3, 4])).skipped) == 2
+
+
+def test_reading_the_window_starts_a_new_one(step):
+    state, train_step = step
+    state, means = train_step(state, _batch([1, 2, 3, 4])).read_window()
+    assert means["loss"] == pytest.approx((0 + 1 + 4 + 9) / 4)
+    assert np.isnan(state.read_window()[1]["loss"])
