@@ -8,7 +8,8 @@ Without `--config.data.tiles` it trains on simulated maps. Variants:
   (none)       the original's recipe: ViT-L/16, 448 x 448, its own objective, blr 1.5e-4. It needs a
                global batch of 1,024 or more (train.global_batch_size) to learn anything.
   revised      a cut-down run for one GPU: 100 epochs, batch 1 x 4, nothing else changed.
-  small_batch  the same model for batches of 4 to 64: a stated learning rate, a pixel loss.
+  small_batch  the same model for batches of 4 to 64: a stated learning rate, and an error of
+               log10 counts beside the original's losses.
   demo         3 M parameters, 112 x 112, minutes on two CPU cores.
 """
 
@@ -39,8 +40,11 @@ def revised(config):
 
 def small_batch(config):
     config.data.flips = True
-    config.loss.pixel_weight = 1.0
+    config.loss.count_weight = 2.0
     config.loss.contrastive_weight = 0.1
+    config.loss.log_weight = 40.0
+    config.model.center_count = True
+    config.optim.clip_norm = 1.0
     config.optim.learning_rate = 1e-4
     config.optim.warmup_epochs = 5.0
     config.train.global_batch_size = 16
@@ -56,7 +60,9 @@ def demo(config):
     config.model.input_size = (112, 112)
     config.optim.learning_rate = 2e-3
     config.optim.warmup_epochs = 10.0
+    config.optim.min_lr = 2e-5
     config.train.total_steps = 600
+    config.log.eval_every_epochs = 4
     config.train.global_batch_size = 32
     config.train.accum_steps = 1
 

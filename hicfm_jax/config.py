@@ -42,16 +42,19 @@ def base_config() -> ConfigDict:
     model.input_size = (448, 448)  # window in bins, multiples of 16
     model.mask_ratio = 0.75  # share of patches that the encoder may not see
     model.mask_combine = "sum"  # how mirror-image patches share noise: sum (original) | mean
+    model.center_count = False  # start the count head at the mean log10 count of the first batch's tiles
     model.dtype = "float32"  # of the products: float32 | bfloat16; parameters stay float32
     model.scan = False  # run the blocks as one loop: compiles faster, needs more memory
     model.remat = False  # compute activations again in the backward pass: slower, needs less memory
 
     config.loss = loss = ConfigDict()
     loss.alpha = 1.0  # weight of SSIM and count loss
+    loss.count_weight = 1.0  # weight of the count loss within it
     loss.contrastive_weight = 1.0  # weight of the contrastive loss
     loss.temperature = 1.0  # of the contrastive loss; the original has none
     loss.center_targets = False  # contrast deviations from the window's mean patch
-    loss.pixel_weight = 0.0  # weight of the pixel error; the original has none
+    loss.pixel_weight = 0.0  # of the pixel error in units of each patch's variance; the original has none
+    loss.log_weight = 0.0  # of the squared error of log10(1 + counts); the original has none
 
     config.optim = optim = ConfigDict()
     optim.learning_rate = placeholder(float)  # peak; when set, overrides blr
@@ -124,7 +127,9 @@ def validate(config: ConfigDict) -> None:
         "log.checkpoint_every_steps",
         "loss.alpha",
         "loss.contrastive_weight",
+        "loss.count_weight",
         "loss.pixel_weight",
+        "loss.log_weight",
         "optim.min_lr",
         "optim.warmup_epochs",
         "optim.weight_decay",

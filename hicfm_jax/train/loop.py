@@ -20,6 +20,7 @@ from hicfm_jax.train.state import TrainState
 from hicfm_jax.train.step import create_train_step
 from hicfm_jax.train.tasks import Task, create_task
 from hicfm_jax.train.workdir import open_workdir
+from hicfm_jax.types import Batch
 
 
 class Result(NamedTuple):
@@ -84,20 +85,20 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
         **host,
     )
     validations = Validation(config, task, source, mesh, stream_arguments)
-    state = create_state(config, task, optimizer, mesh)
+    batch_arguments = dict(
+        batch_size=config.train.global_batch_size, flips=config.data.flips, **stream_arguments
+    )
+    # The whole first batch on every host: they must agree.
+    whole = {**batch_arguments, "host_index": 0, "host_count": 1}
+    first_batch = next(source.train_stream("train", **whole)) if config.model.center_count else None
+    state = create_state(config, task, optimizer, mesh, first_batch)
 
     with open_workdir(workdir, config) as folder, _sigterm() as stopped:
         checkpoints = checkpoint.Checkpoints(folder)
         state = checkpoints.restore_latest(state) or state
         start = int(state.step)
         train_step = compile_train_step(config, task, optimizer, schedule, state, mesh)
-        batches = source.train_stream(
-            "train",
-            batch_size=config.train.global_batch_size,
-            start_step=start,
-            flips=config.data.flips,
-            **stream_arguments,
-        )
+        batches = source.train_stream("train", start_step=start, **batch_arguments)
         progress = Progress(
             folder, start, plan.total_steps, plan.steps_per_epoch, config.train.global_batch_size
         )
@@ -127,11 +128,21 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     return Result(state, first, last, finished=int(state.step) >= plan.total_steps)
 
 
-def create_state(config: ConfigDict, task: Task, optimizer, mesh) -> TrainState:
-    """A fresh state on the mesh, its parameters from `config.init_from` if that is given."""
+def create_state(
+    config: ConfigDict, task: Task, optimizer, mesh, center_on: Batch | None = None
+) -> TrainState:
+    """A fresh state on the mesh, its parameters from `config.init_from` if that is given.
+
+    Args:
+      config, task, optimizer, mesh: of the run.
+      center_on: batch whose targets' means the output biases start at; None: they start at 0.
+    """
 
     def init(key):
-        return TrainState.create(task.init(key), optimizer, list(task.metrics))
+        params = task.init(key)
+        if center_on is not None:
+            params = task.center(params, center_on)
+        return TrainState.create(params, optimizer, list(task.metrics))
 
     key = jax.random.key(config.train.seed)
     shardings = sharding.state_shardings(jax.eval_shape(init, key), mesh)
@@ -165,6 +176,7 @@ class Validation:
 
     def run(self, state: TrainState, progress: Progress) -> dict[str, float]:
         """Evaluates and logs; returns the metrics."""
+        jax.block_until_ready(state)  # steps still under way are training time
         started = time.perf_counter()
         totals: dict[str, float] = {}
         pictures: list[jax.Array] = []

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.models.preprocess import denormalize, patchify, unpatchify
+from hicfm_jax.models.preprocess import IMAGENET_STD, denormalize, patchify, unpatchify
 from hicfm_jax.train.ssim import ssim_per_channel
 from hicfm_jax.types import Array
 
@@ -59,6 +59,22 @@ def patches_with_data(valid_mask: Array) -> Array:
     return (fraction >= MIN_VALID_FRACTION).astype(jnp.float32)
 
 
+def log_errors(output: PretrainOutput, images: Array, log_scale: Array) -> Array:
+    """Mean squared error of log10(1 + counts) in each patch, `[B, L]`.
+
+    The image is scaled to each window's maximum, so an error of the image means more decades in a
+    deep window than in a shallow one; this is the error in decades, which `masked_r2_*` judge.
+
+    Args:
+      output: of the model.
+      images: normalised images `[B, H, W, 3]`.
+      log_scale: log10(1 + max) of each window `[B]`, see `preprocess.log_scale`.
+    """
+    difference = (output.patch_pred - patchify(images))[..., 1::3]
+    decades = IMAGENET_STD[1] * log_scale[:, None]
+    return jnp.mean(difference**2, axis=-1) * decades**2
+
+
 def pixel_errors(output: PretrainOutput, images: Array) -> Array:
     """Squared error of every normalised pixel, in units of its patch's variance, `[B, L]`.
 
@@ -79,11 +95,14 @@ def pretrain_losses(
     matrix_count: Array,
     *,
     example_mask: Array | None = None,
+    log_scale: Array | None = None,
     alpha: float = 1.0,
+    count_weight: float = 1.0,
     contrastive_weight: float = 1.0,
     temperature: float = 1.0,
     center_targets: bool = False,
     pixel_weight: float = 0.0,
+    log_weight: float = 0.0,
 ) -> dict[str, Array]:
     """The losses of pretraining (original: `Models_HiCFoundation.forward_loss`, `train_epoch.py`).
 
@@ -93,13 +112,15 @@ def pretrain_losses(
       valid_mask: where there is data, `[B, H, W]`.
       matrix_count: contacts of each stored tile, `[B]`.
       example_mask: 0 for padding examples, `[B]`; None: all count.
-      alpha: weight of SSIM and count loss.
+      log_scale: of each window `[B]`; needed for `log_errors` alone.
+      alpha, count_weight: alpha weighs SSIM and count loss together, count_weight the latter once more.
       contrastive_weight, temperature, center_targets: of the contrastive loss; 1, 1, False is the original.
-      pixel_weight: weight of `pixel_errors` averaged over all patches; 0 is the original.
+      pixel_weight, log_weight: of `pixel_errors` and `log_errors` averaged over all patches; 0 is
+        the original.
 
     Returns:
       Scalars `ssim_loss, contrastive_loss, count_loss, loss`, and `ssim_loss_gb` (SSIM of the two
-      channels that hold data) and `pixel_loss`.
+      channels that hold data), `pixel_loss` and, given `log_scale`, `log_loss`.
     """
     if example_mask is None:
         example_mask = jnp.ones(images.shape[0], jnp.float32)
@@ -111,11 +132,17 @@ def pretrain_losses(
     count_error = (output.count_pred - jnp.log10(matrix_count.astype(jnp.float32) + 1.0)) ** 2
     count_loss = weighted_mean(count_error, example_mask)
     pixel_loss = weighted_mean(pixel_errors(output, images), per_image)
-    loss = alpha * (ssim_loss + count_loss) + contrastive_weight * contrastive_loss
+    loss = alpha * (ssim_loss + count_weight * count_loss) + contrastive_weight * contrastive_loss
     if pixel_weight:
         loss = loss + pixel_weight * pixel_loss
+    parts = {}
+    if log_scale is not None:
+        parts["log_loss"] = weighted_mean(log_errors(output, images, log_scale), per_image)
+        if log_weight:
+            loss = loss + log_weight * parts["log_loss"]
     return {
         "loss": loss,
+        **parts,
         "ssim_loss": ssim_loss,
         "count_loss": count_loss,
         "contrastive_loss": contrastive_loss,

@@ -147,5 +147,5 @@ class Progress:
 
 
 def _terms(metrics: dict[str, float]) -> str:
-    names = ("loss", "ssim_loss", "count_loss", "contrastive_loss", "pixel_loss")
+    names = ("loss", "ssim_loss", "count_loss", "contrastive_loss", "log_loss")
     return "  ".join(f"{name.removesuffix('_loss')} {metrics[name]:.3f}" for name in names if name in metrics)

@@ -30,6 +30,7 @@ def _config(tiles, **train):
     config.model.input_size = (48, 48)
     config.train.update({"global_batch_size": 4, "total_steps": 4, **train})
     config.log.every_steps = 2
+    config.log.eval_every_epochs = 1
     config.log.image_count = 3
     return config
 
