@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 from PIL import Image
 
 from hicfm_jax.train.pictures import panel_picture
@@ -70,12 +71,21 @@ class Progress:
     """Writes what the loop measures; does nothing on hosts other than the first."""
 
     def __init__(
-        self, workdir: epath.Path, resumed_step: int, total_steps: int, steps_per_epoch: int, batch_size: int
+        self,
+        workdir: epath.Path,
+        config: ConfigDict,
+        resumed_step: int,
+        total_steps: int,
+        steps_per_epoch: int,
+        flops: int,
     ):
+        """Opens the files; `flops` are of one training sample."""
         self.active = jax.process_index() == 0
-        self.workdir = workdir
-        self.total_steps, self.steps_per_epoch, self.batch_size = total_steps, steps_per_epoch, batch_size
-        self._marked_step, self._marked_time, self._paused = resumed_step, time.perf_counter(), 0.0
+        self.workdir, self.flops = workdir, flops
+        self.batch_size = config.train.global_batch_size
+        self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
+        self.full_speed = matmul_rate(config.model.dtype) * jax.device_count()
+        self.restart_clock(resumed_step)
         if self.active:
             # Imported here because it imports torch where that is installed.
             from tensorboardX import SummaryWriter
@@ -91,22 +101,22 @@ class Progress:
         """Leaves `seconds` (a validation) out of the next rate."""
         self._paused += seconds
 
-    def train(
-        self, step: int, metrics: dict[str, float], flops_per_second_at_full_use: float, flops: int
-    ) -> None:
-        """Logs means since the last call, the speed, and a line on the screen."""
+    def train(self, step: int, metrics: dict[str, float], skipped: int) -> None:
+        """Logs means since the last call, dropped micro-batches of the whole run, and the speed."""
         now = time.perf_counter()
         seconds = now - self._marked_time - self._paused
         steps = step - self._marked_step
         self._marked_step, self._marked_time, self._paused = step, now, 0.0
         rate = steps * self.batch_size / seconds if steps > 0 and seconds > 0 else math.nan
-        mfu = rate * flops / flops_per_second_at_full_use
-        self._write("train", step, {**metrics, "samples_per_second": rate, "mfu": mfu})
+        mfu = rate * self.flops / self.full_speed
+        speed = {"samples_per_second": rate, "mfu": mfu}
+        self._write("train", step, {**metrics, "skipped_micro_batches": skipped, **speed})
         left = (self.total_steps - step) * self.batch_size / rate if rate > 0 else math.nan
         eta = duration(left) if math.isfinite(left) else "?"
+        dropped = f"dropped {skipped}  " if skipped else ""
         self._print(
             f"step {step}/{self.total_steps}  epoch {step / self.steps_per_epoch:.2f}  "
-            f"{_terms(metrics)}  lr {metrics['learning_rate']:.2e}  "
+            f"{_terms(metrics)}  {dropped}lr {metrics['learning_rate']:.2e}  "
             f"{rate:.1f} samples/s  mfu {mfu:.0%}  eta {eta}"
         )
 

@@ -13,12 +13,11 @@ from hicfm_jax.config import check_resumable, to_json
 from hicfm_jax.errors import InputError
 
 
-@contextlib.contextmanager
-def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epath.Path]:
-    """Creates or takes up a workdir and holds it against a second run.
+def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:
+    """Refuses a workdir before any work is done for it; creates nothing.
 
     Raises:
-      InputError: it belongs to a run with another config, is in use, or is not a folder.
+      InputError: it belongs to a run with another config, or is a file.
     """
     folder = epath.Path(workdir).absolute()
     if folder.exists() and not folder.is_dir():
@@ -26,12 +25,22 @@ def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epa
     stored = folder / "config.json"
     if stored.exists():
         check_resumable(config, stored.read_text(), str(workdir))
+
+
+@contextlib.contextmanager
+def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epath.Path]:
+    """Creates or takes up a workdir that `check_workdir` let pass, and holds it against a second run.
+
+    Raises:
+      InputError: it is in use.
+    """
+    folder = epath.Path(workdir).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if jax.process_index() == 0:
             partial = folder / "config.json.partial"
             partial.write_text(to_json(config) + "\n")
-            partial.replace(stored)
+            partial.replace(folder / "config.json")
         yield folder
 
 

@@ -14,7 +14,9 @@ from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import loop
 from hicfm_jax.train.checkpoint import Checkpoints
+from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.summary import summary
+from hicfm_jax.train.tasks import create_task
 from tests.train import small_run
 
 
@@ -83,6 +85,14 @@ def test_validation_does_not_depend_on_the_batch_size(run, tiles):
         # A mean over patches of a batch weighs batches, not patches.
         tolerance = 1e-2 if name in ("loss", "contrastive_loss") else 1e-4
         assert value == pytest.approx(records[-1][name], rel=tolerance), name
+
+
+def test_the_count_head_starts_at_the_mean_of_the_tiles(run):
+    config, _, result = run
+    batch = Inputs.create(config).first_batch()
+    centred = create_task(config).center(result.state.params, batch)
+    assert float(centred["count_head"]["bias"][0]) == pytest.approx(np.log10(batch.matrix_count + 1).mean())
+    assert centred["encoder"] is result.state.params["encoder"]
 
 
 def test_a_finished_run_can_be_made_longer(run):

@@ -8,6 +8,7 @@ import pytest
 from hicfm_jax.models import create_model, preprocess
 from hicfm_jax.models.mae import PretrainOutput
 from hicfm_jax.train import losses
+from hicfm_jax.train.pretrain_metrics import predicted_intensity
 from hicfm_jax.train.ssim import gaussian_taps, ssim_per_channel
 from tests.train.golden_model import load_params, named_leaves, spreads
 
@@ -166,3 +167,12 @@ def test_an_empty_window_keeps_every_gradient_finite():
         )["loss"]
 
     assert np.isfinite(jax.grad(total)(output.patch_pred)).all()
+
+
+def test_log_errors_are_those_that_the_metrics_judge():
+    """Squared difference of log10(1 + counts), in decades, whatever the window's maximum."""
+    counts, output = _random_case()
+    images, scale = preprocess.normalize(counts), preprocess.log_scale(counts)
+    ours = losses.log_errors(output, images, scale).mean()
+    predicted = predicted_intensity(output, 32, 48) * scale[:, None, None]
+    assert float(ours) == pytest.approx(float(((predicted - np.log10(1 + counts)) ** 2).mean()), rel=1e-4)

@@ -1,0 +1,115 @@
+"""A run's batches: from a dataset, a file of arrays, or simulated maps."""
+
+from collections.abc import Iterator
+
+import jax
+from ml_collections import ConfigDict
+
+from hicfm_jax.config import micro_batch_size
+from hicfm_jax.contacts import simulate
+from hicfm_jax.contacts.arabidopsis import CHROMSIZES
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.arrays import ArrayTiles
+from hicfm_jax.tiles.pipeline import DiskTiles
+from hicfm_jax.tiles.sampling import steps_per_epoch
+from hicfm_jax.tiles.source import MemoryTiles, open_source
+from hicfm_jax.types import Batch
+
+HELD_OUT = "Chr4"
+"""Chromosome of the simulated genome that no training map shows."""
+
+
+class Inputs:
+    """The streams of a run.
+
+    Attributes:
+      steps_per_epoch: optimizer steps in which every training tile is seen once.
+      num_validation: held-out tiles.
+    """
+
+    def __init__(self, config: ConfigDict, source: MemoryTiles | DiskTiles):
+        self._config, self._source = config, source
+        self.steps_per_epoch = steps_per_epoch(source.num_tiles("train"), config.train.global_batch_size)
+        self.num_validation = source.num_tiles("val")
+
+    @classmethod
+    def create(cls, config: ConfigDict) -> "Inputs":
+        """Opens `config.data.tiles`; when that is empty, simulates maps of *Arabidopsis thaliana*.
+
+        Raises:
+          InputError: nothing to train on or nothing held out to validate on.
+        """
+        source = open_source(config.data.tiles or simulated_tiles(config))
+        for split, use in (("train", "train on"), ("val", "validate on: a map cannot judge itself")):
+            if not source.num_tiles(split):
+                raise InputError(
+                    f"{config.data.tiles or 'The simulation'} has no tiles to {use}; make them with "
+                    "scripts/make_tiles.py --val_chromosomes=NAME (or --val_assays=NAME)."
+                )
+        return cls(config, source)
+
+    def train(self, start_step: int) -> Iterator[Batch]:
+        """This host's part of the global batches from `start_step` on, without end."""
+        return self._train(start_step, jax.process_index(), jax.process_count())
+
+    def first_batch(self) -> Batch:
+        """The whole first global batch, the same on every host."""
+        return next(self._train(0, 0, 1))
+
+    def validation(self) -> Iterator[Batch]:
+        """Every held-out tile once, in micro-batches; this host's part of each."""
+        return self._source.evaluation_stream(
+            "val",
+            batch_size=micro_batch_size(self._config),
+            host_index=jax.process_index(),
+            host_count=jax.process_count(),
+            **self._cut(),
+        )
+
+    def _train(self, start_step: int, host_index: int, host_count: int) -> Iterator[Batch]:
+        return self._source.train_stream(
+            "train",
+            batch_size=self._config.train.global_batch_size,
+            start_step=start_step,
+            flips=self._config.data.flips,
+            host_index=host_index,
+            host_count=host_count,
+            **self._cut(),
+        )
+
+    def _cut(self) -> dict:
+        data = self._config.data
+        return dict(
+            window=tuple(self._config.model.input_size),
+            seed=self._config.train.seed,
+            min_density=data.min_density,
+            max_redraws=data.max_redraws,
+        )
+
+
+def simulated_tiles(config: ConfigDict) -> dict[str, ArrayTiles]:
+    """Tiles of simulated assays: Chr1, 2, 3 and 5 of some to train, Chr4 of others to validate.
+
+    Neither an assay nor a chromosome is on both sides. Depths fall from `contacts` by a factor of 2
+    from assay to assay, down to an eighth, and start again.
+    """
+    settings = config.data.simulate
+    chromosomes = {"train": [name for name in CHROMSIZES if name != HELD_OUT], "val": [HELD_OUT]}
+    assays = {"train": settings.train_assays, "val": settings.val_assays}
+    print(
+        f"config.data.tiles is empty: training on SIMULATED Arabidopsis maps ({assays['train']} assays to "
+        f"train, {assays['val']} to validate), not on data.",
+        flush=True,
+    )
+    tiles, seed = {}, 0
+    for split, count in assays.items():
+        maps = {}
+        for index in range(count):
+            maps[f"simulated_{seed}"] = simulate(
+                contacts=settings.contacts / 2 ** (index % 4), resolution=settings.resolution, seed=seed
+            )
+            seed += 1
+        tiles[split] = ArrayTiles.from_contact_maps(
+            maps, settings.tile_size, settings.stride, chromosomes=chromosomes[split]
+        )
+    return tiles
