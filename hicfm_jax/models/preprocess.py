@@ -47,6 +47,23 @@ def valid_mask(counts: Array) -> Array:
     return (counts != 0).astype(jnp.float32)
 
 
+def inside_chromosome(counts: Array) -> Array:
+    """1 up to the outermost bins with contacts, 0 beyond: `[B, H, W]` float32.
+
+    A window may overhang a chromosome's end and is filled up with zeros there. Those are no data,
+    and unlike unmappable bins inside a map they can be told without looking at it.
+    """
+    filled = counts != 0
+
+    def span(any_filled):  # from the first to the last filled bin of each window, [B, N]
+        after_first = jnp.cumsum(any_filled, axis=1) > 0
+        before_last = jnp.cumsum(any_filled[:, ::-1], axis=1)[:, ::-1] > 0
+        return after_first & before_last
+
+    rows, columns = span(filled.any(axis=2)), span(filled.any(axis=1))
+    return (rows[:, :, None] & columns[:, None, :]).astype(jnp.float32)
+
+
 def patchify(images: Array) -> Array:
     """`[B, H, W, C]` -> `[B, L, 16 * 16 * C]`; inside a patch: row, column, channel."""
     batch, height, width, channels = images.shape

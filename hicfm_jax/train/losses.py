@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.models.preprocess import IMAGENET_STD, denormalize, patchify, unpatchify
+from hicfm_jax.models.preprocess import (
+    denormalize,
+    inside_chromosome,
+    intensity,
+    log_scale,
+    patchify,
+    unpatchify,
+)
 from hicfm_jax.train.ssim import ssim_per_channel
 from hicfm_jax.types import Array
 
@@ -59,20 +66,20 @@ def patches_with_data(valid_mask: Array) -> Array:
     return (fraction >= MIN_VALID_FRACTION).astype(jnp.float32)
 
 
-def log_errors(output: PretrainOutput, images: Array, log_scale: Array) -> Array:
-    """Mean squared error of log10(1 + counts) in each patch, `[B, L]`.
+def log_loss(output: PretrainOutput, counts: Array, example_mask: Array) -> Array:
+    """Mean squared error of log10(1 + counts) over all pixels within the chromosome, in decades².
 
     The image is scaled to each window's maximum, so an error of the image means more decades in a
-    deep window than in a shallow one; this is the error in decades, which `masked_r2_*` judge.
+    deep window than in a shallow one; this is the error that `masked_r2_*` judge.
 
     Args:
       output: of the model.
-      images: normalised images `[B, H, W, 3]`.
-      log_scale: log10(1 + max) of each window `[B]`, see `preprocess.log_scale`.
+      counts: raw contacts `[B, H, W]`.
+      example_mask: 0 for padding examples, `[B]`.
     """
-    difference = (output.patch_pred - patchify(images))[..., 1::3]
-    decades = IMAGENET_STD[1] * log_scale[:, None]
-    return jnp.mean(difference**2, axis=-1) * decades**2
+    predicted = 1.0 - denormalize(unpatchify(output.patch_pred, *counts.shape[1:]))[..., 1]
+    error = (predicted - intensity(counts)) * log_scale(counts)[:, None, None]
+    return weighted_mean(error**2, inside_chromosome(counts) * example_mask[:, None, None])
 
 
 def pixel_errors(output: PretrainOutput, images: Array) -> Array:
@@ -95,7 +102,7 @@ def pretrain_losses(
     matrix_count: Array,
     *,
     example_mask: Array | None = None,
-    log_scale: Array | None = None,
+    counts: Array | None = None,
     alpha: float = 1.0,
     count_weight: float = 1.0,
     contrastive_weight: float = 1.0,
@@ -112,15 +119,14 @@ def pretrain_losses(
       valid_mask: where there is data, `[B, H, W]`.
       matrix_count: contacts of each stored tile, `[B]`.
       example_mask: 0 for padding examples, `[B]`; None: all count.
-      log_scale: of each window `[B]`; needed for `log_errors` alone.
+      counts: raw contacts `[B, H, W]`; needed for `log_loss` alone.
       alpha, count_weight: alpha weighs SSIM and count loss together, count_weight the latter once more.
       contrastive_weight, temperature, center_targets: of the contrastive loss; 1, 1, False is the original.
-      pixel_weight, log_weight: of `pixel_errors` and `log_errors` averaged over all patches; 0 is
-        the original.
+      pixel_weight, log_weight: of `pixel_errors` and `log_loss`; 0 is the original.
 
     Returns:
       Scalars `ssim_loss, contrastive_loss, count_loss, loss`, and `ssim_loss_gb` (SSIM of the two
-      channels that hold data), `pixel_loss` and, given `log_scale`, `log_loss`.
+      channels that hold data), `pixel_loss` and, given `counts`, `log_loss`.
     """
     if example_mask is None:
         example_mask = jnp.ones(images.shape[0], jnp.float32)
@@ -136,8 +142,8 @@ def pretrain_losses(
     if pixel_weight:
         loss = loss + pixel_weight * pixel_loss
     parts = {}
-    if log_scale is not None:
-        parts["log_loss"] = weighted_mean(log_errors(output, images, log_scale), per_image)
+    if counts is not None:
+        parts["log_loss"] = log_loss(output, counts, example_mask)
         if log_weight:
             loss = loss + log_weight * parts["log_loss"]
     return {

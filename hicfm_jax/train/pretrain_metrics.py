@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.models.preprocess import denormalize, intensity, log_scale, unpatchify
+from hicfm_jax.models.preprocess import denormalize, inside_chromosome, intensity, log_scale, unpatchify
 from hicfm_jax.train.references import masked_references, visible_pixels
 from hicfm_jax.types import Array, Batch
 
@@ -19,21 +19,24 @@ def metric_sums(output: PretrainOutput, batch: Batch) -> dict[str, Array]:
 
     Returns scalars: `xy, xx, yy` of predicted and true intensity about each window's mean, and
     `error, error_mean, error_distance, error_coverage`, squared errors of log10(1 + counts) on
-    masked pixels by the model and by the references.
+    masked pixels within the chromosome, by the model and by the references.
     """
     height, width = batch.counts.shape[1:]
     predicted, true = predicted_intensity(output, height, width), intensity(batch.counts)
     examples = batch.mask[:, None, None]
     x = predicted - predicted.mean(axis=(1, 2), keepdims=True)
     y = true - true.mean(axis=(1, 2), keepdims=True)
+    # Beyond a chromosome's end there are no data; knowing where it lies would beat any reference.
+    data = inside_chromosome(batch.counts) * examples
     scale = log_scale(batch.counts)[:, None, None]
-    hidden = (1.0 - visible_pixels(output.token_mask, height, width)) * examples
+    visible = visible_pixels(output.token_mask, height, width) * data
+    hidden = data - visible
     logs = true * scale
 
     def error(prediction):
         return jnp.sum(hidden * (prediction - logs) ** 2)
 
-    references = masked_references(logs, output.token_mask, batch.diag)
+    references = masked_references(logs, visible, batch.diag)
     return {
         "xy": jnp.sum(x * y * examples),
         "xx": jnp.sum(x * x * examples),
@@ -47,9 +50,10 @@ def finish(sums: dict[str, float]) -> dict[str, float]:
     """From sums over a whole evaluation to the reported numbers.
 
     Returns:
-      `pixel_r`, Pearson correlation of predicted and true intensity over all patches after
-      subtracting each window's mean; `masked_r2_mean`, `masked_r2_distance`,
-      `masked_r2_coverage`, 1 - squared error on masked pixels over that of the reference.
+      `pixel_r`, Pearson correlation of predicted and true intensity over all patches (zeros beyond
+      a chromosome's end included) after subtracting each window's mean; `masked_r2_mean`,
+      `masked_r2_distance`, `masked_r2_coverage`, 1 - squared error on masked pixels over that of
+      the reference.
     """
     tiny = 1e-30
     metrics = {"pixel_r": sums["xy"] / max((sums["xx"] * sums["yy"]) ** 0.5, tiny)}

@@ -68,12 +68,12 @@ def _coverage(values: Array, visible: Array, distance: Array) -> Array:
     return by_distance + row + column
 
 
-def masked_references(values: Array, token_mask: Array, diag: Array) -> dict[str, Array]:
+def masked_references(values: Array, visible: Array, diag: Array) -> dict[str, Array]:
     """Predicts every pixel of each window from its visible patches.
 
     Args:
       values: `log10(1 + counts)`, `[B, H, W]`.
-      token_mask: 1 where the encoder did not see the patch, `[B, L]`.
+      visible: 1 for the pixels to learn from, `[B, H, W]`.
       diag: in patches, `[B]` (see `types.Batch`).
 
     Returns:
@@ -82,7 +82,6 @@ def masked_references(values: Array, token_mask: Array, diag: Array) -> dict[str
       usual model of a contact map: decay times the visibility of both bins).
     """
     height, width = values.shape[1:]
-    visible = visible_pixels(token_mask, height, width)
     distance = bin_distance(diag, height, width)
     seen = jnp.maximum(visible.sum(axis=(1, 2), keepdims=True), 1.0)
     mean = (values * visible).sum(axis=(1, 2), keepdims=True) / seen

@@ -78,7 +78,7 @@ def _pretrain(config: ConfigDict) -> Task:
             preprocess.valid_mask(batch.counts),
             batch.matrix_count,
             example_mask=batch.mask,
-            log_scale=preprocess.log_scale(batch.counts),
+            counts=batch.counts,
             **config.loss.to_dict(),
         )
 

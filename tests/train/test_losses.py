@@ -169,10 +169,18 @@ def test_an_empty_window_keeps_every_gradient_finite():
     assert np.isfinite(jax.grad(total)(output.patch_pred)).all()
 
 
-def test_log_errors_are_those_that_the_metrics_judge():
+def test_log_loss_is_the_error_that_the_metrics_judge():
     """Squared difference of log10(1 + counts), in decades, whatever the window's maximum."""
     counts, output = _random_case()
-    images, scale = preprocess.normalize(counts), preprocess.log_scale(counts)
-    ours = losses.log_errors(output, images, scale).mean()
-    predicted = predicted_intensity(output, 32, 48) * scale[:, None, None]
-    assert float(ours) == pytest.approx(float(((predicted - np.log10(1 + counts)) ** 2).mean()), rel=1e-4)
+    predicted = predicted_intensity(output, 32, 48) * preprocess.log_scale(counts)[:, None, None]
+    expected = ((predicted - np.log10(1 + counts)) ** 2)[:2].mean()
+    ours = losses.log_loss(output, counts, jnp.array([1.0, 1.0, 0.0]))
+    assert float(ours) == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_log_loss_leaves_out_what_lies_beyond_the_chromosome():
+    counts, output = _random_case(1)
+    counts[:, 20:], counts[:, :, 30:] = 0, 0
+    cut = (predicted_intensity(output, 32, 48) * preprocess.log_scale(counts)[0] - np.log10(1 + counts)) ** 2
+    ours = losses.log_loss(output, counts, jnp.ones(1))
+    assert float(ours) == pytest.approx(float(cut[:, :20, :30].mean()), rel=1e-4)

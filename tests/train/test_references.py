@@ -25,6 +25,10 @@ def _distance(diag):
     return np.abs(np.arange(SIZE)[None] - np.arange(SIZE)[:, None] - 16 * diag)
 
 
+def _visible(token_mask):
+    return visible_pixels(token_mask, SIZE, SIZE)
+
+
 def _error(prediction, values, token_mask):
     hidden = 1 - np.asarray(visible_pixels(token_mask, SIZE, SIZE))
     return float((hidden * (np.asarray(prediction) - values) ** 2).sum())
@@ -42,7 +46,7 @@ def test_trans_windows_have_no_distance():
 @pytest.mark.parametrize("diag", [0, 5])
 def test_a_map_of_distance_alone_is_told_by_the_distance_mean(token_mask, diag):
     values = 3 - 0.01 * _distance(diag)[None].astype(np.float32)  # linear, so gaps are filled exactly
-    references = masked_references(jnp.asarray(values), token_mask, jnp.array([diag]))
+    references = masked_references(jnp.asarray(values), _visible(token_mask), jnp.array([diag]))
     total = _error(references["mean"], values, token_mask)
     assert _error(references["distance"], values, token_mask) < 0.02 * total
     assert _error(references["coverage"], values, token_mask) < 0.02 * total
@@ -52,7 +56,7 @@ def test_coverage_finds_what_distance_alone_cannot(token_mask):
     rng = np.random.default_rng(0)
     row, column = rng.normal(0, 0.3, (SIZE, 1)), rng.normal(0, 0.3, (1, SIZE))
     values = (2 - 0.01 * _distance(5) + row + column)[None].astype(np.float32)
-    references = masked_references(jnp.asarray(values), token_mask, jnp.array([5]))
+    references = masked_references(jnp.asarray(values), _visible(token_mask), jnp.array([5]))
     by_distance = _error(references["distance"], values, token_mask)
     assert _error(references["coverage"], values, token_mask) < 0.2 * by_distance
 
@@ -62,9 +66,19 @@ def test_references_do_not_see_hidden_pixels(token_mask):
     values = rng.normal(size=(1, SIZE, SIZE)).astype(np.float32)
     visible = np.asarray(visible_pixels(token_mask, SIZE, SIZE))
     other = np.where(visible, values, rng.normal(size=values.shape)).astype(np.float32)
-    a, b = (masked_references(jnp.asarray(v), token_mask, jnp.array([0])) for v in (values, other))
+    a, b = (masked_references(jnp.asarray(v), _visible(token_mask), jnp.array([0])) for v in (values, other))
     for name in a:
         np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+
+
+def _judged(intensity, batch, token_mask):
+    """Metrics of a model that predicts this intensity `[1, H, W]`."""
+    image = preprocess.IMAGENET_MEAN + np.zeros((1, SIZE, SIZE, 3))
+    image[..., 1:] = (1 - np.asarray(intensity))[..., None]
+    normal = (image - np.array(preprocess.IMAGENET_MEAN)) / np.array(preprocess.IMAGENET_STD)
+    output = PretrainOutput(preprocess.patchify(jnp.asarray(normal, jnp.float32)), jnp.zeros(1), token_mask)
+    sums = pretrain_metrics.metric_sums(output, batch)
+    return pretrain_metrics.finish({name: float(value) for name, value in sums.items()})
 
 
 def test_metrics_of_a_perfect_and_of_the_distance_prediction(token_mask):
@@ -73,22 +87,26 @@ def test_metrics_of_a_perfect_and_of_the_distance_prediction(token_mask):
     ones = np.ones(1, np.float32)
     batch = Batch(jnp.asarray(counts), ones, jnp.zeros(1, jnp.int32), ones, jnp.asarray(ones))
 
-    def judged(intensity):
-        image = preprocess.IMAGENET_MEAN + np.zeros((1, SIZE, SIZE, 3))
-        image[..., 1:] = (1 - np.asarray(intensity))[..., None]
-        normal = (image - np.array(preprocess.IMAGENET_MEAN)) / np.array(preprocess.IMAGENET_STD)
-        output = PretrainOutput(
-            preprocess.patchify(jnp.asarray(normal, jnp.float32)), jnp.zeros(1), token_mask
-        )
-        sums = pretrain_metrics.metric_sums(output, batch)
-        return pretrain_metrics.finish({name: float(value) for name, value in sums.items()})
-
     true = preprocess.intensity(jnp.asarray(counts))
-    perfect = judged(true)
+    perfect = _judged(true, batch, token_mask)
     assert perfect["pixel_r"] == pytest.approx(1, abs=1e-4)
     assert perfect["masked_r2_distance"] == pytest.approx(1, abs=1e-4)
     logs = true * preprocess.log_scale(jnp.asarray(counts))[:, None, None]
-    by_distance = masked_references(logs, token_mask, batch.diag)["distance"]
-    level = judged(by_distance / preprocess.log_scale(jnp.asarray(counts))[:, None, None])
+    by_distance = masked_references(logs, _visible(token_mask), batch.diag)["distance"]
+    level = _judged(by_distance / preprocess.log_scale(batch.counts)[:, None, None], batch, token_mask)
     assert level["masked_r2_distance"] == pytest.approx(0, abs=1e-3)
     assert level["masked_r2_mean"] > 0.3
+
+
+def test_knowing_where_the_chromosome_ends_earns_nothing(token_mask):
+    """The distance mean of the pixels that exist, 0 beyond, scores 0 against the distance reference."""
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(200 / (1 + _distance(0)))[None].astype(np.uint16)
+    counts[:, 40:], counts[:, :, 40:] = 0, 0
+    batch = Batch(jnp.asarray(counts), np.ones(1), jnp.zeros(1, jnp.int32), np.ones(1), jnp.ones(1))
+    inside = np.asarray(preprocess.inside_chromosome(batch.counts))
+    assert inside[0, :40, :40].all() and inside.sum() == 1600
+    logs = preprocess.intensity(batch.counts) * preprocess.log_scale(batch.counts)[:, None, None]
+    reference = masked_references(logs, _visible(token_mask) * inside, batch.diag)["distance"] * inside
+    judged = _judged(reference / preprocess.log_scale(batch.counts)[:, None, None], batch, token_mask)
+    assert judged["masked_r2_distance"] == pytest.approx(0, abs=1e-3)
