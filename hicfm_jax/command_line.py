@@ -8,6 +8,12 @@ from absl import app, flags, logging
 
 from hicfm_jax.errors import InputError
 
+# A place on the disk that is full, forbidden or not what its name says.
+_PLACE_ERRORS = {
+    getattr(errno, name)
+    for name in "ENOSPC EDQUOT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
+}
+
 
 def _fail(message: str) -> None:
     # One sentence: exceptions of libraries may carry line breaks and tables.
@@ -20,6 +26,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         rest = flags.FLAGS(list(argv))
     except OSError as error:  # a config file that cannot be opened; its last line says which
         _fail(str(error).splitlines()[-1])
+    except SyntaxError as error:
+        _fail(f"{error.filename} is not a config: {error.msg} in line {error.lineno}.")
     except (flags.Error, InputError, AttributeError, KeyError, TypeError, ValueError) as error:
         _fail(str(error) or type(error).__name__)
     if len(rest) > 1:
@@ -42,8 +50,8 @@ def run(main: Callable[[], None]) -> None:
         except InputError as error:
             _fail(str(error))
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            if error.errno not in _PLACE_ERRORS:
                 raise
-            _fail(f"Cannot write {error.filename or 'the output'}: {error.strerror}.")
+            _fail(f"{error.filename or 'The output'} cannot be used: {error.strerror}.")
 
     app.run(guarded, flags_parser=_parse)

@@ -62,9 +62,9 @@ def base_config() -> ConfigDict:
     optim.min_lr = 1e-7  # where the cosine ends
     optim.warmup_epochs = 50.0  # of `train.epochs`; the share stays if total_steps is set
     optim.weight_decay = 0.05  # on everything but biases and norms
-    optim.b1 = 0.9
-    optim.b2 = 0.95
-    optim.eps = 1e-8
+    optim.b1 = 0.9  # decay of AdamW's mean gradient
+    optim.b2 = 0.95  # decay of AdamW's mean squared gradient
+    optim.eps = 1e-8  # added to the root of the latter
     optim.clip_norm = 0.0  # largest norm of a gradient; 0: no clipping, as in the original
 
     config.train = train = ConfigDict()
@@ -145,6 +145,7 @@ def validate(config: ConfigDict) -> None:
     for name in ("learning_rate",):
         value = config.optim[name]
         _require(value is None or (math.isfinite(value) and value > 0), f"optim.{name}", value, "positive")
+    _require(config.train.seed < 2**31, "train.seed", config.train.seed, "below 2**31")
     steps = config.train.total_steps
     _require(steps is None or steps > 0, "train.total_steps", steps, "positive")
     _require(config.task == "pretrain", "task", config.task, "'pretrain'")
@@ -219,13 +220,21 @@ def check_resumable(config: ConfigDict, stored: str, workdir: str) -> None:
     Raises:
       InputError: names the first field that differs.
     """
-    now, then = _flat(json.loads(to_json(config))), _flat(json.loads(stored))
+    try:
+        then = _flat(json.loads(stored))
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"config.json in {workdir} is damaged or of another program: use another --workdir."
+        ) from error
+    now = _flat(json.loads(to_json(config)))
     for name in sorted(now.keys() | then.keys()):
         a, b = now.get(name), then.get(name)
         if a == b or name.split(".")[0] in RESUMABLE:
             continue
-        if name in ("train.epochs", "train.total_steps"):
-            if b is None or (a is not None and a > b):
+        # What sets the length may grow; total_steps does where it is given, else epochs.
+        sets_length = "train.epochs" if then.get("train.total_steps") is None else "train.total_steps"
+        if name == sets_length and a is not None:
+            if a > b:
                 continue
             raise InputError(
                 f"{workdir} holds a run with {name}={b}, and this call asks for {a}: training can be "

@@ -117,10 +117,6 @@ class ContactMap:
             return float(self._count_total())
         return float(sum(self._matrix(pair).data.sum() for pair in self.pairs()))
 
-    def counts_are_integers(self) -> bool:
-        """Whether every count of the map is a whole number; loads each pair once to see."""
-        return all(np.issubdtype(self._matrix(pair).dtype, np.integer) for pair in self.pairs())
-
     def coarsen(self, factor: int) -> "ContactMap":
         """The same contacts in bins `factor` times as wide; nothing is loaded before it is asked for."""
         if factor != int(factor) or factor < 1:

@@ -30,7 +30,7 @@ def open_contacts(
     suffix = pathlib.Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(
-            f"{path}: cannot read {suffix or 'a file without a suffix'}, expected {_SUFFIX_LIST}."
+            f"{path}: cannot read {suffix or 'a file without a suffix'}, expected {' or '.join(SUFFIXES)}."
         )
     if engine is not None:
         raise InputError(f"engine={engine!r} is no choice for {suffix} files: leave engine out.")
@@ -43,9 +43,6 @@ def open_contacts(
     if os.path.getsize(path) == 0:
         raise InputError(f"{path} is empty (0 bytes): make or fetch it again.")
     return _open_cool(path, group, resolution)
-
-
-_SUFFIX_LIST = " or ".join(SUFFIXES)
 
 
 def _open_cool(path: str, group: str, resolution: int | None) -> ContactMap:

@@ -16,6 +16,7 @@ from hicfm_jax.contacts.intensity import Intensity
 from hicfm_jax.errors import InputError
 
 MIN_RESOLUTION = 2_000  # bp
+MAX_CONTACTS = 1e12  # far above any experiment, and far below where 64 bits wrap around
 DIRECTLY_FROM = 10.0  # expected counts; fewer are drawn as clusters
 
 
@@ -33,7 +34,8 @@ def simulate(
     the same map, bit by bit.
 
     Args:
-      contacts: expected contacts of the map; its `total_count` scatters around them as counts do.
+      contacts: expected contacts of the map, up to `MAX_CONTACTS`; its `total_count` scatters around
+        them as counts do.
       resolution: bin width in bp, 2,000 or more.
       seed: the assay, 0 or more.
       trans_fraction: share of the contacts that lie between chromosomes, 0 or more, below 1.
@@ -42,8 +44,10 @@ def simulate(
     Raises:
       InputError: an argument out of its range.
     """
-    if not 0 < contacts < np.inf:
-        raise InputError(f"contacts={contacts} cannot be simulated: give a number above 0.")
+    if not 0 < contacts <= MAX_CONTACTS:
+        raise InputError(
+            f"contacts={contacts} cannot be simulated: give a number above 0, at most {MAX_CONTACTS:g}."
+        )
     if resolution != int(resolution) or not MIN_RESOLUTION <= resolution <= min(
         arabidopsis.CHROMSIZES.values()
     ):
@@ -93,7 +97,8 @@ def _sample(
     for _, first_column, block in intensity.blocks(*pair):
         drawn = _draw(rng, block.astype(np.float64) * scale, noise)
         rows, cols = np.nonzero(drawn)
-        counts.append(drawn[rows, cols].astype(np.int32))
+        fits = drawn.max() <= np.iinfo(np.int32).max  # half the memory, but for very deep maps
+        counts.append(drawn[rows, cols].astype(np.int32 if fits else np.int64))
         columns.append((cols + first_column).astype(np.int32))
         row_sizes.append(np.bincount(rows, minlength=len(block)))
         width = first_column + block.shape[1]

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.contacts.readers import SUFFIXES
 from hicfm_jax.errors import InputError
 
-SUFFIXES = (".cool", ".mcool")
 COARSEST_BINS = 200
 """Zoom levels of a `.mcool` stop before its genome has fewer bins: about one screen tile."""
 
@@ -47,7 +47,7 @@ def write_contacts(
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(
-            f"{path}: cannot write {suffix or 'a file without a suffix'}, expected .cool or .mcool."
+            f"{path}: cannot write {suffix or 'a file without a suffix'}, expected {' or '.join(SUFFIXES)}."
         )
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}: make it first.")

@@ -63,7 +63,8 @@ class ArrayTiles:
         """
         windows.check_tiling(tile_size, stride, min_density)
         windows.check_resolution(contact_maps)
-        windows.check_chromosomes(contact_maps, chromosomes or (), "chromosomes")
+        if chromosomes is not None:
+            chromosomes = windows.find_chromosomes(contact_maps, chromosomes, "chromosomes")
         dtype = windows.count_dtype(contact_maps, chromosomes)
         records = []
         for assay, contact_map in contact_maps.items():

@@ -25,7 +25,7 @@ class HeldOut:
     """What is kept from training: either chromosomes or assays, whole ones.
 
     Attributes:
-      val_chromosomes, test_chromosomes: names as in the maps.
+      val_chromosomes, test_chromosomes: `chr4` and `4` also stand for the maps' `Chr4`.
       val_assays, test_assays: names of maps.
     """
 
@@ -34,17 +34,21 @@ class HeldOut:
     val_assays: Sequence[str] = ()
     test_assays: Sequence[str] = ()
 
-    def check(self, contact_maps: Mapping[str, ContactMap]) -> None:
-        """Raises InputError for names that no map has, or that are held out twice."""
-        chromosomes = [*self.val_chromosomes, *self.test_chromosomes]
+    def resolve(self, contact_maps: Mapping[str, ContactMap]) -> "HeldOut":
+        """The same, chromosomes as the maps name them.
+
+        Raises:
+          InputError: a name that no map has, or that is held out twice.
+        """
+        val = windows.find_chromosomes(contact_maps, self.val_chromosomes, "val_chromosomes")
+        test = windows.find_chromosomes(contact_maps, self.test_chromosomes, "test_chromosomes")
+        chromosomes = [*val, *test]
         assays = [*self.val_assays, *self.test_assays]
         if chromosomes and assays:
             raise InputError(
                 f"Both chromosomes ({', '.join(chromosomes)}) and assays ({', '.join(assays)}) are held out: "
                 "split by one of the two."
             )
-        windows.check_chromosomes(contact_maps, self.val_chromosomes, "val_chromosomes")
-        windows.check_chromosomes(contact_maps, self.test_chromosomes, "test_chromosomes")
         for name in assays:
             if name not in contact_maps:
                 raise InputError(
@@ -55,6 +59,7 @@ class HeldOut:
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise InputError(f"{', '.join(twice)} is held out twice: name it in val or in test, once.")
+        return dataclasses.replace(self, val_chromosomes=val, test_chromosomes=test)
 
     def split(self, assay: str, chromosome: str) -> str:
         """Name of the split that a tile belongs to."""
@@ -106,11 +111,12 @@ def build_tiles(
         under that name.
       OSError: the disk is full or not writable; nothing is left behind.
     """
-    output = pathlib.Path(output)
-    held_out = held_out or HeldOut()
+    output = pathlib.Path(output).resolve()
+    if output == pathlib.Path.cwd():
+        raise InputError(f"{output} is the current folder: give --output the name of a folder to make.")
     windows.check_tiling(tile_size, stride, min_density)
     resolution = windows.check_resolution(contact_maps)
-    held_out.check(contact_maps)
+    held_out = (held_out or HeldOut()).resolve(contact_maps)
     arguments = {
         "format_version": records.FORMAT_VERSION,
         "mode": "grid",
@@ -128,9 +134,10 @@ def build_tiles(
             for assay, contact_map in contact_maps.items()
         },
     }
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if os.path.exists(output) and (not output.is_dir() or any(output.iterdir())):
         return _existing(output, arguments), False
 
+    records.import_tfds()  # what is missing is told before the maps are read
     partial = output.with_name(output.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -161,9 +168,11 @@ def build_tiles(
         manifest = {**arguments, "dtype": dtype.name, "tiles": tally, "splits": splits}
         (partial / records.MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         partial.rename(output)
-    except (NotADirectoryError, FileExistsError) as error:
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            raise
         raise InputError(
-            f"{output} cannot be made, {error.filename} is not a folder: choose another."
+            f"{output} cannot be made ({error.filename}: {error.strerror}): choose another --output."
         ) from error
     except RuntimeError as error:
         raise _disk_error(error, output) from error
@@ -173,13 +182,15 @@ def build_tiles(
 
 
 def _existing(output: pathlib.Path, arguments: dict) -> dict:
+    if not (output / records.MANIFEST).is_file():
+        raise InputError(f"{output} exists and is not a dataset of tiles: choose another --output.")
     manifest = records.read_manifest(output)
     arguments = json.loads(json.dumps(arguments))
     differing = [name for name, value in arguments.items() if manifest.get(name) != value]
     if differing:
         raise InputError(
             f"{output} is there already, made with another {', '.join(differing)}: "
-            "remove it or choose another output."
+            "remove it or choose another --output."
         )
     return manifest
 
@@ -198,9 +209,7 @@ def _summary(tally: dict) -> dict:
 
 class _Writer:
     def __init__(self, folder: pathlib.Path, tile_size: int, dtype: np.dtype, arguments: dict):
-        records.import_tensorflow()
-        import tensorflow_datasets as tfds
-
+        tfds = records.import_tfds()
         info = tfds.core.DatasetInfo(
             builder=tfds.core.DatasetIdentity(
                 name=records.DATASET_NAME,

@@ -5,6 +5,7 @@ What is drawn comes from `sampling`, so batches are bit for bit those of `arrays
 
 import atexit
 import contextlib
+import functools
 import os
 import weakref
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import numpy as np
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import sampling
-from hicfm_jax.tiles.records import RecordFiles, import_tensorflow, read_manifest
+from hicfm_jax.tiles.records import RecordFiles, import_tensorflow, import_tfds, read_manifest
 from hicfm_jax.types import Batch
 
 _FOREVER = 1 << 62
@@ -26,6 +27,9 @@ class DiskTiles:
         """Raises InputError if `path` holds no finished dataset of this format version."""
         self.path = os.fspath(path)
         self.manifest = read_manifest(path)
+        self._files = {}  # by split
+        # By arguments, because TensorFlow keeps every Python function that it has traced for ever.
+        self._datasets = {}
 
     @property
     def splits(self) -> list[str]:
@@ -66,8 +70,9 @@ class DiskTiles:
                 seed, step, batch_size, diag, self.tile_size, window, max_redraws, flips, share
             )
 
-        steps = (start_step, _FOREVER)
-        return self._batches(split, steps, indices, crops, window, min_density, share.stop - share.start)
+        drawn = ("train", batch_size, seed, start_step, max_redraws, flips, share.start, share.stop)
+        steps, size = (start_step, _FOREVER), share.stop - share.start
+        return self._batches(split, drawn, steps, indices, crops, window, min_density, size)
 
     def evaluation_stream(
         self,
@@ -92,8 +97,9 @@ class DiskTiles:
         def crops(step: int, chosen: np.ndarray, diag: np.ndarray) -> sampling.Crops:
             return sampling.evaluation_crops(seed, chosen, diag, self.tile_size, window, max_redraws)
 
-        steps = (0, -(-num_tiles // batch_size))
-        return self._batches(split, steps, indices, crops, window, min_density, share.stop - share.start)
+        drawn = ("evaluation", batch_size, seed, max_redraws, share.start, share.stop)
+        steps, size = (0, -(-num_tiles // batch_size)), share.stop - share.start
+        return self._batches(split, drawn, steps, indices, crops, window, min_density, size)
 
     def _check(self, split: str, window: tuple[int, int], batch_size: int) -> int:
         if split not in self.splits:
@@ -102,9 +108,9 @@ class DiskTiles:
         return self.num_tiles(split)
 
     def _records(self, split: str) -> RecordFiles:
-        import_tensorflow()
-        import tensorflow_datasets as tfds
-
+        if split in self._files:
+            return self._files[split]
+        tfds = import_tfds()
         try:
             info = tfds.builder_from_directory(self.path).info.splits[split]
             files = RecordFiles([str(path) for path in info.filepaths], info.shard_lengths)
@@ -117,11 +123,13 @@ class DiskTiles:
                 f"{self.path} says {self.num_tiles(split)} tiles of split {split!r} in its manifest and "
                 f"{len(files)} in dataset_info.json: make the tiles again with scripts/make_tiles.py."
             )
+        self._files[split] = files
         return files
 
     def _batches(
         self,
         split: str,
+        drawn: tuple,
         steps: tuple[int, int],
         indices: Callable,
         crops: Callable,
@@ -131,6 +139,33 @@ class DiskTiles:
     ) -> Iterator[Batch]:
         files = self._records(split)
         tf = import_tensorflow()
+        key = split, drawn, window, min_density
+        if key not in self._datasets:
+            self._datasets[key] = self._dataset(tf, files, steps, indices, crops, window, min_density, size)
+        dataset = self._datasets[key]
+        failure = tf.errors.OpError  # looked up now: at interpreter exit the module is gone
+
+        def batches():
+            iterator, problem = dataset.as_numpy_iterator(), None
+            try:
+                for fields in iterator:
+                    yield Batch(**fields)
+            except failure as error:
+                problem = InputError(
+                    f"{self.path} holds a tile of split {split!r} that cannot be decoded ({error.message}): "
+                    "make the tiles again with scripts/make_tiles.py."
+                )
+            finally:
+                del iterator  # stops TensorFlow's threads, unless a traceback still holds it
+            if problem or files.error:
+                raise problem or files.error
+
+        stream = batches()
+        _closed_at_exit().add(stream)
+        return stream
+
+    def _dataset(self, tf, files, steps, indices, crops, window, min_density, size):
+        """The tf.data dataset of batches; `indices` and `crops` say what each step draws."""
         decode = _decoder(tf, self.tile_size, self.manifest["dtype"], window, min_density)
 
         def read(step):
@@ -160,34 +195,21 @@ class DiskTiles:
         dataset = tf.data.Dataset.range(*steps).map(read, num_parallel_calls=2, deterministic=True)
         dataset = dataset.take_while(lambda *read: read[-1]).map(plan).unbatch()
         dataset = dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        dataset = dataset.batch(size, drop_remainder=True).prefetch(2)
-        failure = tf.errors.OpError  # looked up now: at interpreter exit the module is gone
-
-        def batches():
-            iterator, problem = dataset.as_numpy_iterator(), None
-            try:
-                for fields in iterator:
-                    yield Batch(**fields)
-            except failure as error:
-                problem = InputError(
-                    f"{self.path} holds a tile of split {split!r} that cannot be decoded ({error.message}): "
-                    "make the tiles again with scripts/make_tiles.py."
-                )
-            finally:
-                del iterator  # stops TensorFlow's threads, unless a traceback still holds it
-            if problem or files.error:
-                raise problem or files.error
-
-        stream = batches()
-        atexit.register(_close, weakref.ref(stream))
-        return stream
+        return dataset.batch(size, drop_remainder=True).prefetch(2)
 
 
-def _close(stream: weakref.ref) -> None:
+@functools.cache
+def _closed_at_exit() -> weakref.WeakSet:
     # Threads of tf.data that still call Python when the interpreter leaves abort the process.
-    with contextlib.suppress(ValueError):  # another thread is asking it for a batch
-        if stream() is not None:
-            stream().close()
+    streams = weakref.WeakSet()
+
+    def close() -> None:
+        for stream in list(streams):
+            with contextlib.suppress(ValueError):  # another thread is asking it for a batch
+                stream.close()
+
+    atexit.register(close)
+    return streams
 
 
 def _read(files: RecordFiles, step: np.ndarray, chosen: np.ndarray, mask: np.ndarray):

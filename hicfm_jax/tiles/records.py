@@ -1,6 +1,7 @@
 """How a dataset of tiles lies on disk: features, manifest, and files with random access."""
 
 import bisect
+import contextlib
 import itertools
 import json
 import os
@@ -23,8 +24,8 @@ def import_tensorflow():
     """Imports TensorFlow for data work only: quiet, and with its hands off the accelerator."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # does nothing for us but announce itself
-    import tensorflow as tf
-
+    with _of_the_data_extra():
+        import tensorflow as tf
     try:
         tf.config.set_visible_devices([], "GPU")  # its memory belongs to jax
     except RuntimeError:
@@ -32,10 +33,30 @@ def import_tensorflow():
     return tf
 
 
+def import_tfds():
+    """Imports TensorFlow Datasets and what it needs for tiles; raises InputError if that is missing."""
+    import_tensorflow()
+    with _of_the_data_extra():
+        import tensorflow_datasets as tfds
+
+        # TFDS and `RecordFiles` import it late, in threads where its absence makes no clear message.
+        from array_record.python import array_record_module  # noqa: F401
+    return tfds
+
+
+@contextlib.contextmanager
+def _of_the_data_extra():
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"A folder of tiles needs {error.name}, which is not installed: run pip install -e '.[data]'."
+        ) from error
+
+
 def features(tile_size: int, dtype: np.dtype):
     """The TFDS features of one tile; the fields are those of `arrays.ArrayTiles`."""
-    import tensorflow_datasets as tfds
-
+    tfds = import_tfds()
     return tfds.features.FeaturesDict(
         {
             "counts": tfds.features.Tensor(
@@ -63,25 +84,42 @@ def read_manifest(path: str | os.PathLike) -> dict:
     try:
         manifest = json.loads((path / MANIFEST).read_text())
         found = manifest["format_version"]
-        tile_keys = manifest["tile_size"], manifest["dtype"], manifest["splits"]
     except FileNotFoundError:
         raise InputError(
             f"{path} has no {MANIFEST}, so it is no finished dataset of tiles: {make}."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        if "found" not in locals():
-            raise InputError(
-                f"{path / MANIFEST} is damaged ({error!r}): remove the folder and {make}."
-            ) from error
-        tile_keys = None
+        raise InputError(
+            f"{path / MANIFEST} is damaged ({error!r}): remove the folder and {make}."
+        ) from error
     if found != FORMAT_VERSION:
         raise InputError(
             f"{path} holds tiles of format version {found}, but this program reads {FORMAT_VERSION}: "
             "make them again with scripts/make_tiles.py."
         )
-    if tile_keys is None:
-        raise InputError(f"{path / MANIFEST} lacks tile_size, dtype or splits: remove the folder and {make}.")
+    for name, holds in _FIELDS.items():
+        if not holds(manifest.get(name)):
+            raise InputError(
+                f"{path / MANIFEST} is damaged, its {name} is {str(manifest.get(name))[:60]!r}: "
+                f"remove the folder and {make}."
+            )
     return manifest
+
+
+def _is_count(value) -> bool:
+    return type(value) is int and value > 0
+
+
+_FIELDS = {
+    "tile_size": _is_count,
+    "dtype": lambda value: value in ("uint16", "float32"),
+    "splits": lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(split, dict) and _is_count(split.get("tiles")) for split in value.values())
+    ),
+    "tiles": lambda value: isinstance(value, dict),
+}
+"""What is used of a manifest, and the check of each."""
 
 
 class RecordFiles:

@@ -1,5 +1,6 @@
 """Where tiles lie on a contact map, and how they are cut from it."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -107,14 +108,25 @@ def check_tiling(tile_size: int, stride: int, min_density: float) -> None:
         raise InputError(f"min_density is {min_density} but is a fraction of pixels: set it between 0 and 1.")
 
 
-def check_chromosomes(contact_maps: Mapping[str, ContactMap], names: Sequence[str], what: str) -> None:
-    """Raises InputError, with the names there are, if a map nowhere has one of `names`."""
+def find_chromosomes(contact_maps: Mapping[str, ContactMap], names: Sequence[str], what: str) -> list[str]:
+    """The maps' own names of what a user called `names`, see `ContactMap.find_chromosome`.
+
+    Raises:
+      InputError: a name that no map answers to; lists the names there are.
+    """
     known = dict.fromkeys(name for contact_map in contact_maps.values() for name in contact_map.chromsizes)
+    found = []
     for name in names:
-        if name not in known:
+        own = {}
+        for contact_map in contact_maps.values():
+            with contextlib.suppress(InputError):  # another map may have it
+                own[contact_map.find_chromosome(name)] = True
+        if not own:
             raise InputError(
                 f"{what} names {name!r} but the maps have {', '.join(list(known)[:30])}: use one of these."
             )
+        found += own
+    return found
 
 
 def check_resolution(contact_maps: Mapping[str, ContactMap]) -> int:

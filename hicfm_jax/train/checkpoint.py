@@ -1,14 +1,20 @@
 """Checkpoints of a run: the last ones and the best, written while training goes on."""
 
+import contextlib
+import errno
+import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
+from ml_collections import ConfigDict
 
+from hicfm_jax.config import to_json
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.train.state import TrainState
@@ -18,16 +24,17 @@ KEPT = 2  # newest checkpoints; two, so that a damaged one is not the only one
 BEST_METRIC = "loss"  # of the validation; lower is better
 
 
-def _manager(folder: epath.Path, read_only: bool = False) -> ocp.CheckpointManager:
+def _score(metrics: Mapping[str, float]) -> float:
+    loss = metrics[BEST_METRIC]
+    return -loss if math.isfinite(loss) else -math.inf
+
+
+def _manager(folder: epath.Path) -> ocp.CheckpointManager:
     policies = ocp.checkpoint_managers
-    keep = policies.AnyPreservationPolicy(
-        [
-            policies.LatestN(KEPT),
-            policies.BestN(get_metric_fn=lambda metrics: -metrics[BEST_METRIC], n=1),
-        ]
-    )
+    best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=keep, read_only=read_only, create=not read_only, enable_async_checkpointing=True
+        preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(KEPT), best]),
+        enable_async_checkpointing=True,
     )
     return ocp.CheckpointManager(folder, options=options, item_names=("params", "training", "meta"))
 
@@ -36,12 +43,40 @@ def _training_part(state: TrainState) -> dict[str, Any]:
     return {name: getattr(state, name) for name in ("step", "opt_state", "skipped", "window")}
 
 
+@contextlib.contextmanager
+def _full_disk_named(folder: epath.Path) -> Iterator[None]:
+    """Turns what Orbax makes of a full disk back into the OSError it was."""
+    try:
+        yield
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" in str(error) or "No space left" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        raise
+
+
+def has_checkpoints(workdir: str | os.PathLike) -> bool:
+    """Whether a run in this workdir has ever saved."""
+    folder = epath.Path(workdir).absolute() / FOLDER
+    return folder.is_dir() and any(
+        entry.name.isdigit() or entry.name.startswith("damaged-") for entry in folder.iterdir()
+    )
+
+
 class Checkpoints:
     """The folder `checkpoints/` of a workdir; one folder a step with `params`, `training`, `meta`."""
 
-    def __init__(self, workdir: str | os.PathLike):
+    def __init__(self, workdir: str | os.PathLike, config: ConfigDict):
+        """Opens or creates the folder; `config` is stored with each checkpoint."""
         self.folder = epath.Path(workdir).absolute() / FOLDER
+        self.config = config
         self.manager = _manager(self.folder)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, *_) -> None:
+        with _full_disk_named(self.folder):
+            self.manager.close()  # waits for what is still being written
 
     def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
         """Starts to write the state under its step; returns before it is on disk.
@@ -53,24 +88,26 @@ class Checkpoints:
         step = int(state.step)
         if step in self.manager.all_steps():
             return
+        meta = {"step": step, "validation": dict(metrics or {}), "config": json.loads(to_json(self.config))}
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             training=ocp.args.StandardSave(_training_part(state)),
-            meta=ocp.args.JsonSave({"step": step, "validation": dict(metrics or {})}),
+            meta=ocp.args.JsonSave(meta),
         )
-        self.manager.save(step, args=items, metrics=dict(metrics) if metrics else None)
+        with _full_disk_named(self.folder):
+            self.manager.save(step, args=items, metrics=dict(metrics) if metrics else None)
 
-    def restore_latest(self, target: TrainState) -> TrainState | None:
-        """The newest state that can be read, placed like `target`; None: there is no checkpoint.
+    def restore_latest(self, target: TrainState) -> TrainState:
+        """The newest state that can be read, placed like `target` (arrays or shapes with shardings).
 
-        A checkpoint that cannot be read is reported, set aside as `damaged-STEP`, and the one
-        before it is taken.
+        If one cannot be read, the one before it is taken; once that has worked, the damaged one is
+        set aside as `damaged-STEP`.
 
         Raises:
-          InputError: there are checkpoints but none can be read.
+          InputError: no checkpoint can be read.
         """
-        steps = sorted(self.manager.all_steps(), reverse=True)
-        for step in steps:
+        damaged = []
+        for step in sorted(self.manager.all_steps(), reverse=True):
             try:
                 items = self.manager.restore(
                     step,
@@ -79,33 +116,23 @@ class Checkpoints:
                         training=ocp.args.StandardRestore(_training_part(target)),
                     ),
                 )
-            except Exception as error:  # noqa: BLE001 - whatever a damaged file makes Orbax raise
-                logging.error(
-                    "Checkpoint %s cannot be read (%s); taking the one before it.",
-                    self.folder / str(step),
-                    error,
-                )
-                self._set_aside(step)
+            except Exception as error:  # whatever a damaged file makes Orbax raise
+                logging.error("Checkpoint %s cannot be read: %s", self.folder / str(step), error)
+                damaged.append(step)
                 continue
+            for bad in damaged:
+                logging.error("Going on from step %d; checkpoint %d is kept as damaged-%d.", step, bad, bad)
+                (self.folder / str(bad)).rename(self.folder / f"damaged-{bad}")
+            self.manager.reload()
             return target.replace(params=items["params"], **items["training"])
-        if steps:
-            raise InputError(
-                f"None of the checkpoints {steps} in {self.folder} can be read (kept as damaged-STEP): "
-                "start again in another --workdir, or copy a sound one back."
-            )
-        return None
-
-    def _set_aside(self, step: int) -> None:
-        (self.folder / str(step)).rename(self.folder / f"damaged-{step}")
-        self.manager.reload()
+        raise InputError(
+            f"No checkpoint in {self.folder} can be read: copy a sound one back, or start again in another "
+            "--workdir."
+        )
 
     def wait(self) -> None:
         """Returns when everything saved so far is on disk."""
         self.manager.wait_until_finished()
-
-    def close(self) -> None:
-        """Waits, then releases the folder."""
-        self.manager.close()
 
 
 def _step_folder(path: epath.Path) -> epath.Path:
@@ -134,12 +161,21 @@ def load_params(path: str | os.PathLike, target: Any) -> Any:
     folder = _step_folder(epath.Path(path).absolute())
     checkpointer = ocp.StandardCheckpointer()
     try:
-        stored = checkpointer.metadata(folder / "params").item_metadata
-    except Exception as error:  # noqa: BLE001 - whatever a damaged file makes Orbax raise
-        raise InputError(f"The checkpoint {folder} cannot be read: {error}") from error
+        stored = dict(checkpointer.metadata(folder / "params").item_metadata)
+        _check_fit(stored, target, folder)
+        return checkpointer.restore(folder / "params", target)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file makes Orbax raise
+        raise InputError(
+            f"The checkpoint {folder} cannot be read ({error}): give another workdir or checkpoint."
+        ) from error
+
+
+def _check_fit(stored: Any, target: Any, folder: epath.Path) -> None:
     have, want = (
         {parameter_name(p): tuple(leaf.shape) for p, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-        for tree in (dict(stored), target)
+        for tree in (stored, target)
     )
     differences = [
         f"{name} ({have.get(name, 'missing')} there, {want.get(name, 'none')} here)"
@@ -152,4 +188,3 @@ def load_params(path: str | os.PathLike, target: Any) -> Any:
             f"The parameters in {folder} do not fit this model; they differ in {shown}: "
             "use the model they were trained with."
         )
-    return checkpointer.restore(folder / "params", target)

@@ -46,7 +46,10 @@ class Inputs:
                     f"{config.data.tiles or 'The simulation'} has no tiles to {use}; make them with "
                     "scripts/make_tiles.py --val_chromosomes=NAME (or --val_assays=NAME)."
                 )
-        return cls(config, source)
+        inputs = cls(config, source)
+        # The streams check what they are asked for: now, before a workdir is made.
+        inputs.train(0), inputs.validation()
+        return inputs
 
     def train(self, start_step: int) -> Iterator[Batch]:
         """This host's part of the global batches from `start_step` on, without end."""

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax import config as config_lib
 from hicfm_jax.train import sharding
-from hicfm_jax.train.checkpoint import Checkpoints, load_params
+from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints, load_params
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer, create_schedule
 from hicfm_jax.train.progress import Progress
@@ -43,7 +43,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
 
     Order of a resume: (1) the config is compared with the stored one, (2) the newest sound
     checkpoint is restored, (3) `metrics.jsonl` is cut back to its step, (4) the stream starts at
-    that step. SIGTERM saves and returns.
+    that step. A run that is made longer keeps its state but follows the schedule of the new length.
+    SIGTERM saves and returns, after a validation that may be under way.
 
     Args:
       config: from `configs/`, validated here.
@@ -55,23 +56,27 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     config_lib.validate(config)
     check_workdir(workdir, config)
     mesh = sharding.create_mesh(config)
-    inputs = Inputs.create(config)
     task = create_task(config)
+    inputs = Inputs.create(config)
     total_steps = config.train.total_steps or config.train.epochs * inputs.steps_per_epoch
     schedule = create_schedule(config, total_steps)
     optimizer = create_optimizer(config)
-    center_on = inputs.first_batch() if config.model.center_count else None
-    state = create_state(config, task, optimizer, mesh, center_on)
+    resumes = has_checkpoints(workdir)
+    state = None if resumes else create_state(config, task, optimizer, mesh, inputs)
 
-    with open_workdir(workdir, config) as folder, Stop() as stop:
-        checkpoints = Checkpoints(folder)
-        state = checkpoints.restore_latest(state) or state
+    with (
+        open_workdir(workdir, config) as folder,
+        Stop() as stop,
+        Checkpoints(folder, config) as checkpoints,
+    ):
+        if resumes:
+            state = checkpoints.restore_latest(state_shapes(config, task, optimizer, mesh))
         start = int(state.step)
         batches = inputs.train(start)
         train_step = compile_train_step(config, task, optimizer, schedule, state, mesh)
         validation = Validation(config, task, inputs, mesh)
         progress = Progress(folder, config, start, total_steps, inputs.steps_per_epoch, task.flops)
-        first = last = validation.run(state, progress) if start == 0 else {}
+        first = last = {} if resumes else validation.run(state, progress)
         progress.restart_clock(start)
 
         for step in range(start + 1, total_steps + 1):
@@ -85,7 +90,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
                 progress.train(
                     step, {**means, "learning_rate": float(schedule(step - 1))}, int(state.skipped)
                 )
-            stopping = stop.requested(step)
+            stopping = stop.requested  # once, so that a late signal cannot skip the save
             if end or step % (config.log.eval_every_epochs * inputs.steps_per_epoch) == 0:
                 last = validation.run(state, progress)
                 checkpoints.save(state, last)
@@ -93,33 +98,42 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
                 checkpoints.save(state)
             if stopping:
                 break
-        checkpoints.close()
         progress.close()
     return Result(state, first, last, finished=int(state.step) >= total_steps)
 
 
-def create_state(
-    config: ConfigDict, task: Task, optimizer, mesh, center_on: Batch | None = None
-) -> TrainState:
-    """A fresh state on the mesh, its parameters from `config.init_from` if that is given.
+def create_state(config: ConfigDict, task: Task, optimizer, mesh, inputs: Inputs) -> TrainState:
+    """A fresh state on the mesh.
 
-    Args:
-      config, task, optimizer, mesh: of the run.
-      center_on: batch whose targets' means the output biases start at; None: they start at 0.
+    Its parameters come from `config.init_from` if that is given; else, with `model.center_count`,
+    output biases start at the mean of the first batch's targets.
     """
+    center_on = inputs.first_batch() if config.model.center_count and not config.init_from else None
+    init, key = _initializer(config, task, optimizer, center_on), jax.random.key(config.train.seed)
+    shapes = state_shapes(config, task, optimizer, mesh)
+    state = jax.jit(init, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, shapes))(key)
+    if config.init_from:
+        state = state.replace(params=load_params(config.init_from, state.params))
+    return state
 
+
+def state_shapes(config: ConfigDict, task: Task, optimizer, mesh) -> TrainState:
+    """Shapes, dtypes and shardings of the state, without making it."""
+    shapes = jax.eval_shape(_initializer(config, task, optimizer), jax.random.key(0))
+    shardings = sharding.state_shardings(shapes, mesh)
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), shapes, shardings
+    )
+
+
+def _initializer(config: ConfigDict, task: Task, optimizer, center_on: Batch | None = None):
     def init(key):
         params = task.init(key)
         if center_on is not None:
             params = task.center(params, center_on)
         return TrainState.create(params, optimizer, list(task.metrics))
 
-    key = jax.random.key(config.train.seed)
-    shardings = sharding.state_shardings(jax.eval_shape(init, key), mesh)
-    state = jax.jit(init, out_shardings=shardings)(key)
-    if config.init_from:
-        state = state.replace(params=load_params(config.init_from, state.params))
-    return state
+    return init
 
 
 def compile_train_step(config: ConfigDict, task: Task, optimizer, schedule, state: TrainState, mesh):

@@ -1,5 +1,6 @@
 """What a run says while it goes on: metrics.jsonl, TensorBoard, pictures, a line on the screen."""
 
+import io
 import json
 import math
 import time
@@ -11,23 +12,26 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
+from hicfm_jax.train.atomic import write_atomically
 from hicfm_jax.train.pictures import panel_picture
 
 TIMING = ("samples_per_second", "mfu")
 """Fields of metrics.jsonl that differ from run to run; everything else is reproducible."""
 
 
-def matmul_rate(dtype: str, size: int = 1024, rounds: int = 6) -> float:
-    """FLOP/s that one device reaches in a square matrix product, the best of a few."""
-    x = jnp.ones((size, size), dtype)
-    product = jax.jit(lambda a: a @ a)
+def matmul_rate(dtype: str, rounds: int = 4) -> float:
+    """FLOP/s that one device reaches in square matrix products, the best of a few chains of four."""
+    # An accelerator needs large ones: small ones measure how fast it is told what to do.
+    size = 1024 if jax.default_backend() == "cpu" else 8192
+    x = jnp.zeros((size, size), dtype)
+    product = jax.jit(lambda a: a @ a @ a @ a @ a)
     product(x).block_until_ready()
     best = math.inf
     for _ in range(rounds):
         start = time.perf_counter()
         product(x).block_until_ready()
         best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    return 4 * 2 * size**3 / best
 
 
 def duration(seconds: float) -> str:
@@ -46,9 +50,7 @@ class MetricsFile:
         kept = [line for line in self._lines() if json.loads(line)["step"] <= resumed_step]
         if not resumed_step:
             kept = []
-        partial = workdir / "metrics.jsonl.partial"
-        partial.write_text("".join(line + "\n" for line in kept))
-        partial.replace(self.path)
+        write_atomically(self.path, "".join(line + "\n" for line in kept).encode())
 
     def _lines(self) -> list[str]:
         if not self.path.exists():
@@ -109,15 +111,16 @@ class Progress:
         self._marked_step, self._marked_time, self._paused = step, now, 0.0
         rate = steps * self.batch_size / seconds if steps > 0 and seconds > 0 else math.nan
         mfu = rate * self.flops / self.full_speed
-        speed = {"samples_per_second": rate, "mfu": mfu}
-        self._write("train", step, {**metrics, "skipped_micro_batches": skipped, **speed})
+        record = {**metrics, "skipped_micro_batches": skipped, "samples_per_second": rate, "mfu": mfu}
+        self._write("train", step, record)
         left = (self.total_steps - step) * self.batch_size / rate if rate > 0 else math.nan
         eta = duration(left) if math.isfinite(left) else "?"
+        speed = f"{rate:.1f} samples/s  mfu {mfu:.0%}  eta {eta}" if math.isfinite(rate) else "compiled"
         dropped = f"dropped {skipped}  " if skipped else ""
         self._print(
             f"step {step}/{self.total_steps}  epoch {step / self.steps_per_epoch:.2f}  "
             f"{_terms(metrics)}  {dropped}lr {metrics['learning_rate']:.2e}  "
-            f"{rate:.1f} samples/s  mfu {mfu:.0%}  eta {eta}"
+            f"{speed}"
         )
 
     def validation(
@@ -135,8 +138,9 @@ class Progress:
             picture = panel_picture(np.asarray(panels), names)
             folder = self.workdir / "images"
             folder.mkdir(parents=True, exist_ok=True)
-            with (folder / f"step_{step:08d}.png").open("wb") as file:
-                Image.fromarray(picture).save(file, format="PNG")
+            image = io.BytesIO()
+            Image.fromarray(picture).save(image, format="PNG")
+            write_atomically(folder / f"step_{step:08d}.png", image.getvalue())
             self.board.add_image("val/reconstruction", picture, step, dataformats="HWC")
 
     def _write(self, split: str, step: int, metrics: dict[str, float]) -> None:

@@ -14,8 +14,8 @@ from hicfm_jax.errors import InputError
 AXES = ("data", "fsdp", "tensor")
 BATCH_SPEC = PartitionSpec(("data", "fsdp"))
 
-# First match wins; an axis that does not divide its dimension is left out. Products are split so
-# that the second of each pair (qkv -> proj, fc1 -> fc2) needs one reduction over "tensor".
+# First match wins; an axis that does not divide its dimension is left out. fc1 -> fc2 then needs one
+# reduction over "tensor"; the packed columns of qkv are besides moved between its devices.
 RULES = (
     (r"(qkv|fc1)/kernel$", ("fsdp", "tensor")),
     (r"(qkv|fc1)/bias$", ("tensor",)),

@@ -1,4 +1,4 @@
-"""One optimizer step and one evaluation step, compiled."""
+"""One optimizer step: accumulation, the update, and what happens to numbers that are not finite."""
 
 from collections.abc import Callable
 from typing import Any

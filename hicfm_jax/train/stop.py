@@ -2,25 +2,23 @@
 
 import signal
 
-import jax
-from jax.experimental import multihost_utils
-
 
 class Stop:
     """Context in which SIGTERM does not end the process but is remembered.
 
-    On several hosts the signal comes at different steps; all leave at the same one.
+    Attributes:
+      requested: whether it came.
     """
 
     def __init__(self):
-        self._seen = False
+        self.requested = False
         self._previous = None
 
     def __enter__(self) -> "Stop":
         try:
             self._previous = signal.signal(signal.SIGTERM, self._remember)
         except ValueError:  # not the main thread: signals belong to somebody else
-            self._previous = None
+            pass
         return self
 
     def __exit__(self, *_) -> None:
@@ -28,11 +26,4 @@ class Stop:
             signal.signal(signal.SIGTERM, self._previous)
 
     def _remember(self, *_) -> None:
-        self._seen = True
-
-    def requested(self, step: int) -> bool:
-        """Whether to save and leave after this step."""
-        if jax.process_count() == 1:
-            return self._seen
-        # After jax.distributed.initialize JAX catches the signal and agrees on a step.
-        return multihost_utils.reached_preemption_sync_point(step)
+        self.requested = True

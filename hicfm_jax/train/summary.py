@@ -1,6 +1,8 @@
 """The last lines of a run: where it is, what was learned, how to go on."""
 
 import json
+import os
+import sys
 
 from ml_collections import ConfigDict
 
@@ -9,6 +11,10 @@ def _validations(workdir: str) -> list[dict]:
     with open(f"{workdir}/metrics.jsonl") as file:
         records = [json.loads(line) for line in file]
     return [record for record in records if record["split"] == "val"]
+
+
+def _number(value: float | None) -> str:
+    return "     nan" if value is None else f"{value:8.3f}"  # JSON has no nan; the file holds null
 
 
 def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
@@ -43,16 +49,20 @@ def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
             ("masked_r2_coverage", "masked pixels: 0 is as good as distance, row and column means"),
         ):
             if name in last:
-                lines.append(f"  {name:<20} {first[name]:8.3f} -> {last[name]:8.3f}   {meaning}")
+                lines.append(f"  {name:<20} {_number(first[name])} -> {_number(last[name])}   {meaning}")
     if not finished:
         lines += ["", "The same command goes on from here."]
     elif not config.data.tiles:
+        python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+        simulate = config.data.simulate
+        size = simulate.tile_size
+        variant = ":demo" if size < 448 else ":small_batch"
         lines += [
             "",
             "These maps were simulated. With your own map:",
-            "  python scripts/make_tiles.py --input=MAP.mcool --resolution=10000 --tile_size=448 \\",
-            "      --stride=224 --val_chromosomes=Chr4 --output=tiles/mine",
-            "  python scripts/train.py --config=configs/pretrain_arabidopsis.py:small_batch \\",
+            f"  {python} scripts/make_tiles.py --input=MAP.mcool --resolution={simulate.resolution} \\",
+            f"      --tile_size={size} --stride={simulate.stride} --val_chromosomes=Chr4 --output=tiles/mine",
+            f"  {python} scripts/train.py --config=configs/pretrain_arabidopsis.py{variant} \\",
             "      --config.data.tiles=tiles/mine --workdir=runs/mine",
         ]
     return "\n".join(lines)

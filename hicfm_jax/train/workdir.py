@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax.config import check_resumable, to_json
 from hicfm_jax.errors import InputError
+from hicfm_jax.train.atomic import write_atomically
 
 
 def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:
@@ -19,6 +20,8 @@ def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:
     Raises:
       InputError: it belongs to a run with another config, or is a file.
     """
+    if not os.fspath(workdir):
+        raise InputError("--workdir is empty: give a folder.")
     folder = epath.Path(workdir).absolute()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--workdir={workdir} is a file: give a folder.")
@@ -38,9 +41,7 @@ def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epa
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if jax.process_index() == 0:
-            partial = folder / "config.json.partial"
-            partial.write_text(to_json(config) + "\n")
-            partial.replace(folder / "config.json")
+            write_atomically(folder / "config.json", (to_json(config) + "\n").encode())
         yield folder
 
 

@@ -35,6 +35,7 @@ def test_user_mistakes_are_one_sentence(tmp_path):
     for flags in (
         [f"--output={tmp_path}/map.hic"],
         [f"--output={tmp_path}/map.cool", "--resolution=10"],
+        [f"--output={tmp_path}/map.cool", "--contacts=1e25"],
         [],
     ):
         done = run("--contacts=1e4", "--resolution=500000", *flags)

@@ -63,6 +63,20 @@ def test_splits_by_assay(toy_maps, tmp_path):
     assert manifest["splits"]["val"]["chromosomes"] == ["A", "B"]
 
 
+def test_a_chromosome_is_held_out_under_any_of_its_names(tmp_path):
+    maps = {
+        assay: dense_to_map({prefix + "1": random_matrix(100, 0), prefix + "2": random_matrix(100, 1)})
+        for assay, prefix in (("leaf", "Chr"), ("root", ""))
+    }
+    held_out = builder.HeldOut(val_chromosomes=["chr2"])
+    manifest, _ = builder.build_tiles(maps, tmp_path / "tiles", **ARGUMENTS, held_out=held_out)
+    assert manifest["held_out"]["val_chromosomes"] == ["Chr2", "2"]
+    assert manifest["splits"]["train"]["chromosomes"] == ["Chr1", "1"]
+    assert manifest["splits"]["val"]["chromosomes"] == ["Chr2", "2"]
+    with pytest.raises(InputError, match="Chr2, 2 is held out twice|2, Chr2 is held out twice"):
+        builder.HeldOut(val_chromosomes=["2"], test_chromosomes=["Chr2"]).resolve(maps)
+
+
 def test_same_arguments_give_the_same_bytes_once(toy_maps, tmp_path):
     for name in ("one", "two"):
         _, made = builder.build_tiles(toy_maps, tmp_path / name, **ARGUMENTS)
@@ -109,13 +123,23 @@ def test_other_data_under_that_name_is_not_touched(toy_maps, tmp_path):
     output = tmp_path / "tiles"
     output.mkdir()
     (output / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="no finished dataset"):
+    with pytest.raises(InputError, match="exists and is not a dataset of tiles: choose another --output"):
         builder.build_tiles(toy_maps, output, **ARGUMENTS)
     assert (output / "thesis.txt").read_text() == "years of work"
-    with pytest.raises(InputError, match="not a folder"):
+    with pytest.raises(InputError, match="exists and is not a dataset of tiles: choose another --output"):
         builder.build_tiles(toy_maps, output / "thesis.txt", **ARGUMENTS)
     with pytest.raises(InputError, match="cannot be made"):
         builder.build_tiles(toy_maps, output / "thesis.txt" / "tiles", **ARGUMENTS)
+
+
+def test_a_name_that_no_folder_can_have(toy_maps, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match="cannot be made .*too long.*: choose another --output"):
+        builder.build_tiles(toy_maps, tmp_path / ("t" * 300), **ARGUMENTS)
+    monkeypatch.chdir(tmp_path)
+    for name in (".", "missing/.."):
+        with pytest.raises(InputError, match="is the current folder"):
+            builder.build_tiles(toy_maps, name, **ARGUMENTS)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_dataset_made_otherwise_is_not_replaced(toy_maps, tmp_path):
@@ -172,10 +196,31 @@ def test_tiles_of_another_format_are_refused(copy):
         open_source(copy)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 1}'])
+@pytest.mark.parametrize("content", ["", "[]", "3", "{}", '{"format_version": 1}'])
 def test_a_damaged_manifest_is_refused(copy, content):
     (copy / records.MANIFEST).write_text(content)
     with pytest.raises(InputError, match="manifest.json"):
+        open_source(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tile_size", "64"),
+        ("tile_size", 0),
+        ("dtype", ["uint16"]),
+        ("dtype", "object"),
+        ("splits", ["train", "val"]),
+        ("splits", {"train": 9}),
+        ("splits", {"train": {"tiles": "9"}}),
+        ("splits", None),
+        ("tiles", []),
+    ],
+)
+def test_a_manifest_with_a_wrong_field_is_refused(copy, name, value):
+    manifest = json.loads((copy / records.MANIFEST).read_text())
+    (copy / records.MANIFEST).write_text(json.dumps(manifest | {name: value}))
+    with pytest.raises(InputError, match=f"manifest.json is damaged, its {name} is"):
         open_source(copy)
 
 

@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from hicfm_jax.contacts import open_contacts
+from hicfm_jax.contacts import open_contacts, write_contacts
 from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.source import open_source
+from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -20,10 +21,11 @@ def make_tiles(*arguments):
 
 def test_a_real_map_becomes_tiles(data_dir, tmp_path):
     map_path, output = data_dir / "arabidopsis_col0_30kb.cool", tmp_path / "tiles"
-    flags = ["--resolution=30000", "--tile_size=224", "--stride=48", "--val_chromosomes=Chr4"]
+    flags = ["--resolution=30000", "--tile_size=224", "--stride=48", "--val_chromosomes=chr4"]
     done = make_tiles(f"--input={map_path}", *flags, f"--output={output}")
     assert done.returncode == 0, done.stderr
     assert f"--config.data.tiles={output}" in done.stdout
+    assert "Note:" not in done.stdout  # 48 is a multiple of 16
     manifest = json.loads((output / "manifest.json").read_text())
     assert manifest["splits"]["val"]["chromosomes"] == ["Chr4"]
     assert manifest["sources"]["arabidopsis_col0_30kb"]["total_count"] == pytest.approx(104.1e6, rel=1e-3)
@@ -32,6 +34,22 @@ def test_a_real_map_becomes_tiles(data_dir, tmp_path):
     (batch,) = open_source(output).evaluation_stream(batch_size=len(tiles), window=(224, 224), seed=0)
     np.testing.assert_array_equal(batch.counts, tiles.counts)
     assert (batch.counts != 0).mean() > 0.8  # the map is dense; the overhang is not
+
+
+def test_the_last_line_can_be_run_and_a_stride_off_the_patches_is_noted(tmp_path):
+    folder = tmp_path / "run=3"
+    folder.mkdir()
+    matrix = random_matrix(100, seed=0)
+    write_contacts(dense_to_map({"A": matrix, "B": matrix}), folder / "leaf.cool")
+    flags = ["--resolution=1000", "--tile_size=64", "--stride=40", "--val_chromosomes=B"]
+    done = make_tiles(f"--input={folder}/leaf.cool", *flags, f"--output={tmp_path}/tiles")
+    assert done.returncode == 0, done.stderr
+    *_, note, following = done.stdout.splitlines()
+    assert note.startswith("Note: with --stride=40 ")
+    python = pathlib.Path(following.split()[1])
+    assert (ROOT / python).samefile(sys.executable)
+    manifest = json.loads((tmp_path / "tiles" / "manifest.json").read_text())
+    assert list(manifest["sources"]) == ["leaf"]  # the folder's = makes no name
 
 
 @pytest.mark.parametrize(
@@ -43,7 +61,7 @@ def test_a_real_map_becomes_tiles(data_dir, tmp_path):
             ["--input=a/m.cool", "--input=b/m.cool", "--resolution=1000", "--output=x"],
             "Two inputs are named 'm'",
         ),
-        (["--input=a.cool", "--resolution=1000", "--output=x", "--mode=locus"], "only 'grid'"),
+        (["--input=a.cool", "--resolution=1000", "--output=x", "--mode=locus"], "--mode=locus"),
         (["--input=a.cool", "--resolution=many"], "--resolution=many"),
     ],
 )

@@ -1,6 +1,7 @@
 """What a trainer relies on, for the stream from memory and the one from disk."""
 
 import itertools
+import os
 import subprocess
 import sys
 import textwrap
@@ -225,6 +226,38 @@ def test_tiles_too_empty_are_refused():
     maps = {"void": dense_to_map({"A": np.eye(200, dtype=int)})}
     with pytest.raises(InputError, match="No tile of 64 bins"):
         ArrayTiles.from_contact_maps(maps, 64, 32, min_density=0.5)
+
+
+def test_validating_again_and_again_opens_no_more_files(toy_dataset):
+    source = open_source(toy_dataset[0])
+    opened = []
+    for _ in range(5):
+        for split in ("train", "val"):
+            assert len(list(source.evaluation_stream(split, batch_size=20, window=(64, 64), seed=0))) > 1
+        opened.append(len(os.listdir("/dev/fd")))
+    assert len(set(opened)) == 1, opened
+
+
+@pytest.mark.parametrize("library", ["tensorflow", "tensorflow_datasets", "array_record"])
+def test_a_missing_library_is_named_at_once(toy_dataset, toy_maps, tmp_path, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)  # importing it now fails
+    monkeypatch.setitem(sys.modules, library + ".python", None)
+    source = open_source(toy_dataset[0])
+    for stream in (source.train_stream, source.evaluation_stream):
+        with pytest.raises(InputError, match=rf"needs {library}.* pip install -e '\.\[data\]'"):
+            stream("train", batch_size=2, window=(32, 32), seed=0)
+    with pytest.raises(InputError, match=f"needs {library}"):
+        builder.build_tiles(toy_maps, tmp_path / "tiles", tile_size=64, stride=32)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"split": "test"}, {"window": (20, 20)}, {"batch_size": 0}, {"host_count": 3}]
+)
+def test_streams_check_when_they_are_made(source, changes):
+    for stream in (source.train_stream, source.evaluation_stream):
+        with pytest.raises(InputError):
+            stream(**({"split": "train", "batch_size": 8, "window": (32, 32), "seed": 0} | changes))
 
 
 def test_memory_needs_no_tensorflow_and_disk_leaves_cleanly(toy_dataset):

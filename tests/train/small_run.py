@@ -42,8 +42,9 @@ def save_tiles(folder: pathlib.Path) -> pathlib.Path:
 
 
 def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
-    """Command line of a run of 12 steps, 2 micro-batches each, 2 steps an epoch."""
-    return [
+    """Command line of a run of 12 steps, 2 micro-batches each, 2 steps an epoch; `more` replaces flags."""
+    given = {flag.partition("=")[0] for flag in more}
+    defaults = [
         "--config=configs/pretrain_arabidopsis.py:demo",
         f"--workdir={workdir}",
         f"--config.data.tiles={tiles}",
@@ -55,8 +56,8 @@ def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
         "--config.log.every_steps=3",
         "--config.log.eval_every_epochs=2",
         "--config.log.checkpoint_every_steps=1",
-        *more,
     ]
+    return [*more, *(flag for flag in defaults if flag.partition("=")[0] not in given)]
 
 
 def start(arguments: list[str], **options) -> subprocess.Popen:

@@ -1,19 +1,23 @@
 """What a run leaves behind, what it resumes and what it refuses."""
 
+import errno
 import fcntl
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from etils import epath
 from PIL import Image
 
 from configs import pretrain_arabidopsis
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import loop
-from hicfm_jax.train.checkpoint import Checkpoints
+from hicfm_jax.train.atomic import write_atomically
+from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.summary import summary
 from hicfm_jax.train.tasks import create_task
@@ -127,19 +131,66 @@ def test_two_runs_in_one_workdir_are_refused(tiles, tmp_path):
             loop.train_and_evaluate(_config(tiles), tmp_path)
 
 
-def test_a_checkpoint_that_cannot_be_read_is_passed_over(run, tmp_path):
-    _, _, result = run
-    checkpoints = Checkpoints(tmp_path)
-    for step in (1, 2):
-        checkpoints.save(result.state.replace(step=jnp.asarray(step, jnp.int32)))
-    checkpoints.wait()
-    for file in (tmp_path / "checkpoints" / "2").rglob("*"):
+def _empty_files(folder):
+    for file in folder.rglob("*"):
         if file.is_file() and file.parent.name == "d":
             file.write_bytes(b"")
-    restored = checkpoints.restore_latest(result.state)
-    assert int(restored.step) == 1
-    assert (tmp_path / "checkpoints" / "damaged-2").is_dir()
-    checkpoints.close()
+
+
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(run, tmp_path):
+    config, _, result = run
+    folder = tmp_path / "checkpoints"
+    with Checkpoints(tmp_path, config) as checkpoints:
+        for step in (1, 2):
+            checkpoints.save(result.state.replace(step=jnp.asarray(step, jnp.int32)))
+        checkpoints.wait()
+        _empty_files(folder / "2")
+        restored = checkpoints.restore_latest(result.state)
+        assert int(restored.step) == 1
+        assert (folder / "damaged-2").is_dir()
+        _empty_files(folder / "1")
+        for _ in range(2):  # and the run does not start over by itself
+            with pytest.raises(InputError, match="can be read"):
+                checkpoints.restore_latest(result.state)
+    assert has_checkpoints(tmp_path)
+
+
+def test_only_the_newest_and_the_best_are_kept(run, tmp_path):
+    config, _, result = run
+    with Checkpoints(tmp_path, config) as checkpoints:
+        for step, loss in enumerate([5.0, 1.0, None, float("nan"), 3.0, None, 4.0, None], start=1):
+            state = result.state.replace(step=jnp.asarray(step, jnp.int32))
+            checkpoints.save(state, None if loss is None else {"loss": loss})
+            checkpoints.wait()
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"2", "7", "8"}
+
+
+def test_a_full_disk_is_named_as_such(run, tmp_path, monkeypatch):
+    """Orbax reports it as a ValueError."""
+    config, _, result = run
+
+    def full(*_, **__):
+        raise ValueError("RESOURCE_EXHAUSTED: write failed: No space left on device")
+
+    with Checkpoints(tmp_path, config) as checkpoints:
+        monkeypatch.setattr(checkpoints.manager, "save", full)
+        with pytest.raises(OSError, match="No space left") as error:
+            checkpoints.save(result.state)
+        assert error.value.errno == errno.ENOSPC
+
+
+def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
+    path = epath.Path(tmp_path) / "picture.png"
+    write_atomically(path, b"old")
+
+    def full(self, data):
+        self.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(type(path), "write_bytes", full)
+    with pytest.raises(OSError):
+        write_atomically(path, b"new")
+    assert [p.name for p in tmp_path.iterdir()] == ["picture.png"] and path.read_bytes() == b"old"
 
 
 def test_parameters_of_another_model_are_refused(run, tiles, tmp_path):
@@ -150,6 +201,52 @@ def test_parameters_of_another_model_are_refused(run, tiles, tmp_path):
     with pytest.raises(InputError, match="do not fit"):
         loop.train_and_evaluate(config, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("damage", ["{", "[]", '{"train": {"epochs": 3}}'])
+def test_a_workdir_of_another_program_is_refused(tiles, tmp_path, damage):
+    (tmp_path / "config.json").write_text(damage)
+    with pytest.raises(InputError, match=tmp_path.name):
+        loop.train_and_evaluate(_config(tiles), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "allowed"),
+    [
+        (dict(epochs=200), dict(epochs=300), True),
+        (dict(epochs=200), dict(epochs=150), False),
+        (dict(epochs=200), dict(epochs=200, total_steps=5000), False),
+        (dict(total_steps=100), dict(total_steps=200), True),
+        (dict(total_steps=100), dict(total_steps=50), False),
+        (dict(total_steps=100), dict(total_steps=100, epochs=200), False),  # the warm-up's share
+        (dict(total_steps=100), dict(), False),
+    ],
+)
+def test_training_can_be_made_longer_and_nothing_else(stored, asked, allowed):
+    def config(**train):
+        new = config_lib.base_config()
+        new.train.update(train)
+        return new
+
+    text = config_lib.to_json(config(**stored))
+    if allowed:
+        config_lib.check_resumable(config(**asked), text, "runs/mine")
+    else:
+        with pytest.raises(InputError, match="runs/mine"):
+            config_lib.check_resumable(config(**asked), text, "runs/mine")
+
+
+def test_a_run_resumes_after_the_model_it_started_from_is_gone(run, tiles, tmp_path):
+    _, workdir, _ = run
+    source = tmp_path / "source"
+    shutil.copytree(workdir, source)
+    config = _config(tiles, total_steps=1)
+    config.init_from = str(source)
+    loop.train_and_evaluate(config, tmp_path / "new")
+    shutil.rmtree(source)
+    config.train.total_steps = 2
+    assert int(loop.train_and_evaluate(config, tmp_path / "new").state.step) == 2
 
 
 @pytest.mark.parametrize("where", ["nowhere", "."])

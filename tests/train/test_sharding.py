@@ -24,9 +24,10 @@ from configs import pretrain_arabidopsis
 from hicfm_jax.train import loop, optim, sharding
 from hicfm_jax.train.tasks import create_task
 from tests.train import small_run
-from hicfm_jax.tiles.arrays import train_stream
+from hicfm_jax.train.inputs import Inputs
+from hicfm_jax.tiles.source import MemoryTiles
 
-tiles = small_run.make_tiles(16, 0)
+tiles = MemoryTiles({{"train": small_run.make_tiles(16, 0), "val": small_run.make_tiles(1, 1)}})
 for layout in {layouts}:
     config = pretrain_arabidopsis.get_config("demo")
     config.model.name, config.model.input_size = "vit_test", (48, 48)
@@ -35,8 +36,9 @@ for layout in {layouts}:
     devices = jax.devices()[: layout[0] * layout[1] * layout[2]]
     mesh = sharding.create_mesh(config, devices)
     task, optimizer = create_task(config), optim.create_optimizer(config)
-    batches = train_stream(tiles, batch_size=16, window=(48, 48), seed=0)
-    state = loop.create_state(config, task, optimizer, mesh)
+    inputs = Inputs(config, tiles)
+    batches = inputs.train(0)
+    state = loop.create_state(config, task, optimizer, mesh, inputs)
     step = loop.compile_train_step(config, task, optimizer, lambda step: 1e-3, state, mesh)
     losses = []
     for _ in range(3):
