@@ -57,7 +57,8 @@ def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
         "--config.log.eval_every_epochs=2",
         "--config.log.checkpoint_every_steps=1",
     ]
-    return [*more, *(flag for flag in defaults if flag.partition("=")[0] not in given)]
+    flags = [*more, *(flag for flag in defaults if flag.partition("=")[0] not in given)]
+    return sorted(flags, key=lambda flag: not flag.startswith("--config="))  # which has to come first
 
 
 def start(arguments: list[str], **options) -> subprocess.Popen:
