@@ -8,6 +8,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
+from hicfm_jax.contacts import simulate
+from hicfm_jax.tiles.builder import HeldOut, build_tiles
 from tests.train import small_run
 
 
@@ -35,30 +37,36 @@ def _wait_for_step(process, workdir, step):
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory):
-    return small_run.save_tiles(tmp_path_factory.mktemp("survival"))
+    """A dataset on disk, as users have it: the stream and its threads are killed too."""
+    folder = tmp_path_factory.mktemp("survival") / "tiles"
+    maps = {"assay": simulate(contacts=1e6, resolution=200_000, seed=0)}
+    build_tiles(maps, folder, tile_size=64, stride=48, held_out=HeldOut(val_chromosomes=["Chr4"]))
+    return folder
 
 
 def test_three_kills_and_a_sigterm_leave_no_trace(tiles, tmp_path):
     straight, broken = tmp_path / "straight", tmp_path / "broken"
-    out = _finish(small_run.flags(tiles, straight))
+    # 4 steps an epoch; a validation and a checkpoint after each, none in between.
+    epochs = ("--config.log.checkpoint_every_steps=0", "--config.log.eval_every_epochs=1")
+    out = _finish(small_run.flags(tiles, straight, *epochs))
     assert "Finished at step 12" in out
     rng = np.random.default_rng()
     # A moment: a logged step to wait for, then a random pause. -1 kills before anything is logged.
-    for step in (-1, 0, 3):
-        process = small_run.start(small_run.flags(tiles, broken))
+    for step in (-1, 3, 6):
+        process = small_run.start(small_run.flags(tiles, broken, *epochs))
         if step >= 0:
             _wait_for_step(process, broken, step)
         time.sleep(rng.uniform(0, 3.0 if step < 0 else 0.3))
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    process = small_run.start(small_run.flags(tiles, broken))
+    process = small_run.start(small_run.flags(tiles, broken, *epochs))
     while process.poll() is None and not process.stdout.readline().startswith("step "):
         pass
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "Stopped and saved" in out or "Finished" in out
-    _finish(small_run.flags(tiles, broken))
+    _finish(small_run.flags(tiles, broken, *epochs))
 
     assert small_run.metrics(broken) == small_run.metrics(straight)
     (name_a, a), (name_b, b) = _final_params(straight), _final_params(broken)
