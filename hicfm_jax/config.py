@@ -142,9 +142,8 @@ def validate(config: ConfigDict) -> None:
         for name in names:
             section, field = name.split(".")
             _require(holds(config[section][field]), name, config[section][field], expected)
-    for name in ("learning_rate",):
-        value = config.optim[name]
-        _require(value is None or (math.isfinite(value) and value > 0), f"optim.{name}", value, "positive")
+    rate = config.optim.learning_rate
+    _require(rate is None or (math.isfinite(rate) and rate > 0), "optim.learning_rate", rate, "positive")
     _require(config.train.seed < 2**31, "train.seed", config.train.seed, "below 2**31")
     steps = config.train.total_steps
     _require(steps is None or steps > 0, "train.total_steps", steps, "positive")

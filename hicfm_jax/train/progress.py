@@ -108,7 +108,7 @@ class Progress:
         now = time.perf_counter()
         seconds = now - self._marked_time - self._paused
         steps = step - self._marked_step
-        self._marked_step, self._marked_time, self._paused = step, now, 0.0
+        self.restart_clock(step)
         rate = steps * self.batch_size / seconds if steps > 0 and seconds > 0 else math.nan
         mfu = rate * self.flops / self.full_speed
         record = {**metrics, "skipped_micro_batches": skipped, "samples_per_second": rate, "mfu": mfu}
