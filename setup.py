@@ -21,6 +21,7 @@ CORE = [
     "etils[epath]>=1.9",
     "tensorboardX>=2.6",
     "pillow>=10",
+    "tqdm>=4.66",
 ]
 
 EXTRAS = {
@@ -29,16 +30,19 @@ EXTRAS = {
         "tensorflow-cpu>=2.21; platform_machine == 'x86_64' or platform_machine == 'AMD64'",
         "tensorflow>=2.21; platform_machine != 'x86_64' and platform_machine != 'AMD64'",
         "array-record>=0.5",
+        "isal>=1.7",
     ],
     "hic": ["hictkpy>=1.4"],
     "straw": ["hic-straw>=1.3.1"],
-    "torch": ["torch==2.13.0"],
+    "beam": ["apache-beam>=2.70"],
+    "torch": ["torch==2.13.0", "safetensors>=0.5"],
     "cuda": [f"jax[cuda12]{JAX}"],
     "tpu": [f"jax[tpu]{JAX}"],
     "dev": ["pytest>=8", "hypothesis>=6", "ruff==0.17.6", "pre-commit>=4", "tensorboard>=2.20"],
 }
 # What installs on every machine: no compiler (straw), no accelerator (cuda, tpu).
-EXTRAS["all"] = [requirement for name in ("data", "hic", "torch", "dev") for requirement in EXTRAS[name]]
+EVERYWHERE = ("data", "hic", "beam", "torch", "dev")
+EXTRAS["all"] = [requirement for name in EVERYWHERE for requirement in EXTRAS[name]]
 
 setup(
     name="hicfm_jax",

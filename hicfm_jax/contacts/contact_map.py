@@ -13,17 +13,23 @@ Pair = tuple[str, str]
 Load = Callable[[str, str], scipy.sparse.csr_array]
 
 
+MAX_COUNT = 2**53
+"""Up to here float64 holds every whole number; a larger count comes from a damaged file."""
+
+
 def check_counts(counts: np.ndarray, where: str) -> None:
-    """Raises InputError if a count is NaN, infinite or negative; `where` names file and chromosome."""
+    """Raises InputError if a count is NaN, negative or above 2^53; `where` names file and chromosome."""
     if counts.size == 0:
         return
     if not np.isfinite(counts).all():
         bad = counts[~np.isfinite(counts)][0]
     elif counts.min() < 0:
         bad = counts.min()
+    elif counts.max() > MAX_COUNT:
+        bad = counts.max()
     else:
         return
-    raise InputError(f"{where} holds the count {bad}, expected finite counts of 0 or more: give raw counts.")
+    raise InputError(f"{where} holds the count {bad}, expected counts from 0 to 2^53: give raw counts.")
 
 
 class ContactMap:
@@ -115,7 +121,7 @@ class ContactMap:
         """All contacts of the map, cis and trans, each pair once."""
         if self._count_total is not None:
             return float(self._count_total())
-        return float(sum(self._matrix(pair).data.sum() for pair in self.pairs()))
+        return float(sum(self._matrix(pair).data.sum(dtype=np.float64) for pair in self.pairs()))
 
     def coarsen(self, factor: int) -> "ContactMap":
         """The same contacts in bins `factor` times as wide; nothing is loaded before it is asked for."""

@@ -1,94 +1,90 @@
-"""Reading one cooler (a group of a `.cool` or `.mcool` file) chromosome pair by chromosome pair."""
+"""Opening one cooler (a group of a `.cool` or `.mcool` file) and loading it pair by pair."""
 
-import contextlib
 import functools
-from collections.abc import Iterator
 
-import cooler
-import h5py
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts.contact_map import ContactMap, Pair, check_counts
+from hicfm_jax.contacts.contact_map import ContactMap, Pair
+from hicfm_jax.contacts.cool_pixels import CoolPixels
+from hicfm_jax.contacts.reading_process import ReadingProcess
+from hicfm_jax.contacts.resolutions import choose_resolution
+from hicfm_jax.contacts.weights import balance, settle_kind
 from hicfm_jax.errors import InputError
 
-PIXELS_AT_ONCE = 5_000_000
 
+def open_cool(
+    path: str,
+    group: str = "",
+    resolution: int | None = None,
+    weight: str | None = None,
+    weight_kind: str | None = None,
+) -> ContactMap:
+    """A map from a `.cool` or `.mcool` file; see `open_contacts` for the arguments and errors."""
+    reader = ReadingProcess(CoolPixels, path)
+    held = reader.ask("groups")
+    if not held:
+        raise InputError(f"{path} is an HDF5 file without a cooler in it: give a .cool or .mcool file.")
+    inside = "/" + group.strip("/")
+    chosen = {name: width for name, width in held.items() if _within(name, inside)}
+    if not chosen:
+        raise InputError(f"{path} has no cooler at ::{inside}, expected one of {', '.join(held)}.")
+    fixed = {name: width for name, width in chosen.items() if width}
+    if not fixed:
+        raise InputError(f"{path} has bins of varying width, expected one width: bin it anew.")
 
-@contextlib.contextmanager
-def damage_reported(path: str) -> Iterator[None]:
-    """Turns what HDF5 raises on a file that is truncated or no cooler into one InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError) as error:
+    source = choose_resolution(path, fixed.values(), resolution)
+    groups = [name for name, width in fixed.items() if width == source]
+    if len(groups) > 1:
         raise InputError(
-            f"{path} cannot be read as a cooler file ({error}): it may be truncated or of another format; "
-            "make or fetch it again."
-        ) from error
+            f"{path} holds {len(groups)} maps at {source} bp: choose one of "
+            + ", ".join(f"{path}::{name}" for name in groups[:10])
+            + "."
+        )
+    if weight is None:
+        if weight_kind is not None:
+            raise InputError(f"weight_kind={weight_kind!r} without a weight: name one with weight=COLUMN.")
+        raw = CoolFile(reader, groups[0], source).contact_map()
+        return raw if resolution in (None, source) else raw.coarsen(resolution // source)
 
-
-def list_groups(path: str) -> dict[str, int | None]:
-    """The coolers in a file: group path -> bin width in bp, None where bins differ in width."""
-    with damage_reported(path):
-        found = cooler.fileops.list_coolers(path)
-        return {group: cooler.Cooler(f"{path}::{group}").binsize for group in found}
+    where = {width: name for name, width in fixed.items() if weight in reader.ask("weight_names", name)}
+    if (resolution or source) not in where:
+        if not where:
+            columns = ", ".join(reader.ask("weight_names", groups[0])) or "none"
+            raise InputError(f"{path} has no weights {weight!r}, its columns of weights: {columns}.")
+        raise InputError(
+            f"{path} has weights {weight!r} at {', '.join(map(str, sorted(where)))} bp, not at "
+            f"{resolution or source} bp, and weights hold for one resolution only: choose one of these."
+        )
+    return CoolFile(reader, groups[0], source).balanced(weight, weight_kind)
 
 
 class CoolFile:
-    """The pixels of one cooler, read when asked for.
+    """One cooler of an open file.
 
     Args:
-      path: the file.
+      reader: of `CoolPixels`.
       group: the HDF5 group that holds the cooler, `/` in a plain `.cool`.
+      resolution: its bin width in bp.
 
     Raises:
       InputError: a damaged file, bins that are not of one width, or a storage mode other than
         `symmetric-upper`.
     """
 
-    def __init__(self, path: str, group: str):
-        self.path = path
+    def __init__(self, reader: ReadingProcess, group: str, resolution: int):
+        self.reader = reader
         self.group = group
-        self.name = path if group == "/" else f"{path}::{group}"
-        with damage_reported(path), h5py.File(path, "r") as file:
-            held = file[group]
-            mode = held.attrs.get("storage-mode", "symmetric-upper")
-            if mode != "symmetric-upper":
-                raise InputError(
-                    f"{self.name} has storage mode {mode!r}, expected 'symmetric-upper': "
-                    "write it again with the upper triangle of a symmetric map."
-                )
-            self.resolution = cooler.Cooler(held).binsize
-            if self.resolution is None:
-                raise InputError(f"{self.name} has bins of varying width, expected one width: bin it anew.")
-            self.resolution = int(self.resolution)
-            self.chromsizes = {
-                name.decode() if isinstance(name, bytes) else str(name): int(length)
-                for name, length in zip(held["chroms/name"][:], held["chroms/length"][:], strict=True)
-            }
-            self.bin_offset = held["indexes/chrom_offset"][:].astype(np.int64)
-            starts, ends = held["bins/start"][:], held["bins/end"][:]
-        self._index = {chrom: index for index, chrom in enumerate(self.chromsizes)}
-        self._check_bins(starts, ends)
-
-    def _check_bins(self, starts: np.ndarray, ends: np.ndarray) -> None:
-        lengths = np.array(list(self.chromsizes.values()), dtype=np.int64)
-        bins = -(-lengths // self.resolution)
-        regular = np.array_equal(self.bin_offset, np.concatenate([[0], np.cumsum(bins)]))
-        if regular:
-            expected = (np.arange(bins.sum()) - np.repeat(self.bin_offset[:-1], bins)) * self.resolution
-            regular = np.array_equal(starts, expected) and np.array_equal(
-                ends, np.minimum(expected + self.resolution, np.repeat(lengths, bins))
-            )
-        if not regular:
-            raise InputError(
-                f"{self.name} says bins of {self.resolution} bp but its bin table has others: bin it anew."
-            )
+        self.resolution = resolution
+        self.name = reader.path if group == "/" else f"{reader.path}::{group}"
+        self.chromsizes = reader.ask("chromsizes", group)
+        self._names = list(self.chromsizes)
+        self._index = {chrom: index for index, chrom in enumerate(self._names)}
+        bins = [-(-size // resolution) for size in self.chromsizes.values()]
+        self._bins = dict(zip(self._names, bins, strict=True))
 
     def contact_map(self) -> ContactMap:
-        """A ContactMap that reads from this file."""
+        """A ContactMap of raw counts that reads from this file."""
         return ContactMap(
             self.chromsizes,
             self.resolution,
@@ -98,54 +94,34 @@ class CoolFile:
             pairs=lambda: self._summary[1],
         )
 
+    def balanced(self, weight: str, kind: str | None) -> ContactMap:
+        """A ContactMap balanced with a column of the bin table."""
+        values, stated = self.reader.ask("weights", self.group, weight)
+        if stated is None and weight == "weight":
+            stated = "multiplicative"  # https://cooler.readthedocs.io/en/latest/schema.html
+        kind = settle_kind(self.name, weight, stated, kind)
+        ends = np.cumsum(list(self._bins.values()))
+        return balance(
+            self.contact_map(),
+            lambda chrom: values[ends[self._index[chrom]] - self._bins[chrom] : ends[self._index[chrom]]],
+            kind,
+            weight,
+        )
+
     def load(self, chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
         """Counts of one pair, chrom1 not after chrom2: `[bins of chrom1, bins of chrom2]`."""
-        row0, row1 = self._bins(chrom1)
-        col0, col1 = self._bins(chrom2)
-        rows, cols, counts = [], [], []
-        for bin1, bin2, count in self._pixels(row0, row1):
-            inside = (bin2 >= col0) & (bin2 < col1)
-            rows.append((bin1[inside] - row0).astype(np.int32))
-            cols.append((bin2[inside] - col0).astype(np.int32))
-            counts.append(count[inside])
-        if not counts:
-            return scipy.sparse.csr_array((row1 - row0, col1 - col0), dtype=np.int64)
-        rows, cols, counts = (np.concatenate(part) for part in (rows, cols, counts))
-        return scipy.sparse.coo_array((counts, (rows, cols)), (row1 - row0, col1 - col0)).tocsr()
+        shape = self._bins[chrom1], self._bins[chrom2]
+        pieces = list(self.reader.stream("pixels", self.group, self._index[chrom1], self._index[chrom2]))
+        if not pieces:
+            return scipy.sparse.csr_array(shape, dtype=np.int64)
+        rows, cols, counts = (np.concatenate(part) for part in zip(*pieces, strict=True))
+        return scipy.sparse.coo_array((counts, (rows, cols)), shape).tocsr()
 
     @functools.cached_property
     def _summary(self) -> tuple[float, list[Pair]]:
-        """Sum of all counts and the pairs that have any, from one pass over the pixels."""
-        names = list(self.chromsizes)
-        total, seen = 0, set()
-        for bin1, bin2, count in self._pixels(0, int(self.bin_offset[-1])):
-            chrom1 = np.searchsorted(self.bin_offset, bin1, side="right") - 1
-            chrom2 = np.searchsorted(self.bin_offset, bin2, side="right") - 1
-            if not (np.isfinite(count).all() and count.min() >= 0):
-                first = chrom1[~(count >= 0) | ~np.isfinite(count)][0]
-                check_counts(count, f"{self.name}, chromosome {names[first]}")
-            total += count.sum().item()
-            seen.update(np.unique(chrom1 * len(names) + chrom2).tolist())
-        return total, [(names[code // len(names)], names[code % len(names)]) for code in seen]
+        total, pairs = self.reader.ask("summary", self.group)
+        return total, [(self._names[one], self._names[two]) for one, two in pairs]
 
-    def _bins(self, chrom: str) -> tuple[int, int]:
-        index = self._index[chrom]
-        return int(self.bin_offset[index]), int(self.bin_offset[index + 1])
 
-    def _pixels(self, row0: int, row1: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        """Yields (bin1, bin2, count) of the rows, some millions at a time."""
-        with damage_reported(self.path), h5py.File(self.path, "r") as file:
-            held = file[self.group]
-            first, last = (int(held["indexes/bin1_offset"][row]) for row in (row0, row1))
-            for start in range(first, last, PIXELS_AT_ONCE):
-                part = slice(start, min(start + PIXELS_AT_ONCE, last))
-                bin1, bin2, count = (
-                    held["pixels"][column][part] for column in ("bin1_id", "bin2_id", "count")
-                )
-                if not (bin1.size == bin2.size == count.size == part.stop - part.start):
-                    raise ValueError("pixel columns shorter than its index says")
-                if bin1.min() < row0 or bin1.max() >= row1 or bin2.max() >= self.bin_offset[-1]:
-                    raise ValueError("pixels outside the bins its index says")
-                if (bin1 > bin2).any():
-                    raise ValueError("pixels below the diagonal of a symmetric-upper map")
-                yield bin1, bin2, count
+def _within(name: str, group: str) -> bool:
+    return group == "/" or name == group or name.startswith(group + "/")

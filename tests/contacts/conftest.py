@@ -34,3 +34,16 @@ def cool(tmp_path):
 @pytest.fixture(name="write_cool")
 def write_cool_fixture():
     return write_cool
+
+
+@pytest.fixture
+def hic(cool, tmp_path):
+    """Path of the same map as `.hic` at 1, 2 and 5 kb, made by hictk, and its dense upper triangle."""
+    import hictkpy
+
+    path, dense = tmp_path / "small.hic", cool[1]
+    writer = hictkpy.hic.FileWriter(str(path), CHROMSIZES, [1000, 2000, 5000], tmpdir=str(tmp_path))
+    bin1, bin2 = np.nonzero(dense)
+    writer.add_pixels(pd.DataFrame({"bin1_id": bin1, "bin2_id": bin2, "count": dense[bin1, bin2]}))
+    writer.finalize()
+    return path, dense

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.contacts import open_contacts
+from hicfm_jax.contacts.cool_pixels import CoolPixels
 from hicfm_jax.errors import InputError
 
 
@@ -28,10 +29,15 @@ def test_reads_what_was_written(cool):
 
 def test_reading_in_small_pieces_is_the_same(cool, monkeypatch):
     path, dense = cool
-    monkeypatch.setattr("hicfm_jax.contacts.cool_file.PIXELS_AT_ONCE", 7)
-    contact_map = open_contacts(path)
-    assert contact_map.total_count == dense.sum()
-    np.testing.assert_array_equal(contact_map.matrix("Chr1", "Chr2").toarray(), dense[:11, 11:15])
+    monkeypatch.setattr("hicfm_jax.contacts.cool_pixels.PIXELS_AT_ONCE", 7)
+    reader = CoolPixels(str(path))
+    found = np.zeros((11, 4))
+    pieces = list(reader.pixels("/", 0, 1))
+    for rows, cols, counts in pieces:
+        found[rows, cols] += counts
+    assert len(pieces) > 5
+    np.testing.assert_array_equal(found, dense[:11, 11:15])
+    assert next(reader.summary("/"))[0] == dense.sum()
 
 
 def test_map_without_contacts(tmp_path, write_cool):
@@ -152,7 +158,7 @@ def make_bad_file(kind, folder, good):
         ("empty", "is empty"),
         ("text", "not an HDF5 file"),
         ("truncated", "may be truncated"),
-        ("shuffled", "cannot be read as a cooler file"),
+        ("shuffled", "cannot be read as a .cool file"),
         ("other_hdf5", "without a cooler in it"),
     ],
 )
@@ -161,6 +167,25 @@ def test_bad_files_are_one_sentence_with_their_name(tmp_path, cool, kind, senten
     with pytest.raises(InputError, match=sentence) as caught:
         open_contacts(path).matrix("Chr1")
     assert str(path) in str(caught.value)
+
+
+def test_lost_index_or_counts_are_no_empty_map(cool):
+    with h5py.File(cool[0], "r+") as file:
+        index = file["indexes/bin1_offset"][:]
+        file["indexes/bin1_offset"][:] = 0
+    with pytest.raises(InputError, match="another length than its index says"):
+        open_contacts(cool[0])
+    with h5py.File(cool[0], "r+") as file:
+        file["indexes/bin1_offset"][:] = index
+        file["pixels/count"][:] = 0
+    with pytest.raises(InputError, match="all its pixels are 0"):
+        _ = open_contacts(cool[0]).total_count
+    with h5py.File(cool[0], "r+") as file:
+        shape = file["pixels/count"].shape
+        del file["pixels/count"]
+        file["pixels"].create_dataset("count", shape, "int32", chunks=(50,))  # no chunk is written
+    with pytest.raises(InputError, match="parts of /pixels/count are missing"):
+        open_contacts(cool[0])
 
 
 def test_damaged_pixels_are_refused(cool):
@@ -178,7 +203,7 @@ def test_damaged_pixels_are_refused(cool):
 
 @pytest.mark.parametrize("name", ["map.tsv", "map", "map.cool.gz", "map.h5"])
 def test_other_suffixes_are_refused_with_the_list(tmp_path, name):
-    with pytest.raises(InputError, match="expected .cool or .mcool"):
+    with pytest.raises(InputError, match="expected one of .cool, .mcool, .hic, .pairs"):
         open_contacts(tmp_path / name)
 
 
@@ -188,9 +213,23 @@ def test_bad_resolution(cool, resolution):
         open_contacts(cool[0], resolution)
 
 
-def test_engine_is_no_choice_here(cool):
-    with pytest.raises(InputError, match="leave engine out"):
-        open_contacts(cool[0], engine="straw")
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("map.cool", {"engine": "straw"}),
+        ("map.cool", {"chromsizes": {"Chr1": 5}}),
+        ("map.hic", {"chromsizes": {"Chr1": 5}}),
+        ("map.pairs.gz", {"weight": "KR"}),
+        ("map.pairs", {"chromsizes": {"Chr1": 5}}),
+        ("map.txt", {"weight": "weight"}),
+        ("map.npy", {"weight_kind": "divisive"}),
+        ("map.pkl", {"engine": "hictk"}),
+    ],
+)
+def test_option_that_a_format_has_no_use_for(tmp_path, name, option):
+    (word,) = option
+    with pytest.raises(InputError, match=f"{word}=.* is no choice for .* files: leave {word} out"):
+        open_contacts(tmp_path / name, **option)
 
 
 @pytest.mark.parametrize(

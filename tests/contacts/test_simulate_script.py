@@ -33,7 +33,7 @@ def test_writes_a_map_that_says_it_is_simulated(tmp_path):
 
 def test_user_mistakes_are_one_sentence(tmp_path):
     for flags in (
-        [f"--output={tmp_path}/map.hic"],
+        [f"--output={tmp_path}/map.txt"],
         [f"--output={tmp_path}/map.cool", "--resolution=10"],
         [f"--output={tmp_path}/map.cool", "--contacts=1e25"],
         [],

@@ -1,0 +1,89 @@
+"""Chromosome lengths: from a mapping or a two-column file, and within what fits in memory."""
+
+import os
+from collections.abc import Mapping
+
+from hicfm_jax.errors import InputError
+
+MAX_BINS = 20_000_000
+"""Bins of one chromosome: the longest ones known (4 Gb) have a tenth of it at 2 kb, damaged headers more."""
+
+MAX_GENOME_BINS = 2**31 - 1
+
+
+def read_chromsizes(chromsizes: Mapping[str, int] | str | os.PathLike | None) -> dict[str, int] | None:
+    """Chromosome name -> length in bp, in order; None stays None.
+
+    Args:
+      chromsizes: a mapping, or a text file with a name and a length on each line.
+
+    Raises:
+      InputError: no such file, a line or a length that is none, a name given twice.
+    """
+    if chromsizes is None:
+        return None
+    if isinstance(chromsizes, Mapping):
+        given = [(f"chromsizes of {name}", str(name), str(size)) for name, size in chromsizes.items()]
+    else:
+        given = list(_file_lines(os.fspath(chromsizes)))
+    sizes: dict[str, int] = {}
+    for where, name, size in given:
+        add_length(sizes, name, size, where)
+    if not sizes:
+        raise InputError(f"chromsizes={chromsizes} names no chromosome: give names and lengths in bp.")
+    return sizes
+
+
+def add_length(sizes: dict[str, int], name: str, size: str, where: str) -> None:
+    """Puts one chromosome into `sizes`, if its length is one and its name is new."""
+    if not (size.isascii() and size.isdecimal() and len(size) < 19 and int(size) > 0):
+        raise InputError(f"{where}: {size[:40]!r} is no length: expected whole bp above 0 for {name[:40]!r}.")
+    if name in sizes:
+        raise InputError(f"{where}: chromosome {name[:40]!r} comes twice: name each one once.")
+    sizes[name] = int(size)
+
+
+def check_name(chrom: str, path: str) -> None:
+    """Raises InputError for a name that no chromosome has and that would spoil a message."""
+    if not (chrom.isprintable() and 0 < len(chrom) <= 200):
+        raise InputError(f"{path} names a chromosome {chrom[:40]!r}: expected 1 to 200 printable characters.")
+
+
+def check_bins(chromsizes: Mapping[str, int], resolution: int, path: str) -> None:
+    """Raises InputError where chromosomes have names or bins that no real one has, as in a damaged file."""
+    for chrom in chromsizes:
+        check_name(chrom, path)
+    bins = {chrom: -(-size // resolution) for chrom, size in chromsizes.items()}
+    largest = max(bins, key=bins.get)
+    if bins[largest] > MAX_BINS:
+        raise InputError(
+            f"{path}: chromosome {largest[:40]!r} of {chromsizes[largest]} bp has {bins[largest]} bins at "
+            f"{resolution} bp, expected at most {MAX_BINS}: mend its length or choose wider bins."
+        )
+    if sum(bins.values()) > MAX_GENOME_BINS:
+        raise InputError(
+            f"{path} has {sum(bins.values())} bins at {resolution} bp, expected at most {MAX_GENOME_BINS}: "
+            "choose wider bins."
+        )
+
+
+def need_resolution(resolution: int | None, path: str) -> int:
+    """The bin width in bp, for formats that do not store one."""
+    if resolution is None:
+        raise InputError(f"{path} does not say how wide its bins are: choose a width with resolution=BP.")
+    return int(resolution)
+
+
+def _file_lines(path: str):
+    if not os.path.isfile(path):
+        raise InputError(
+            f"chromsizes={path} is no file: give a text file of names and lengths, or a mapping."
+        )
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            fields = line.split()
+            if not fields or fields[0].startswith("#"):
+                continue
+            if len(fields) < 2:
+                raise InputError(f"{path}, line {number}: expected a name and a length, found {line[:40]!r}.")
+            yield f"{path}, line {number}", fields[0], fields[1]

@@ -1,0 +1,184 @@
+"""Both engines and our writer agree on every `.hic` file, and none of them trusts it blindly."""
+
+import os
+import pathlib
+import struct
+import subprocess
+import sys
+
+import hictkpy
+import numpy as np
+import pytest
+import scipy.sparse
+
+from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
+from hicfm_jax.errors import InputError
+
+ENGINES = ["hictk", "straw"]
+
+
+@pytest.mark.parametrize("engine", [None, *ENGINES])
+def test_reads_what_hictk_wrote(hic, engine):
+    path, dense = hic
+    contact_map = open_contacts(path, 1000, engine)
+    assert contact_map.chromsizes == {"Chr1": 10_500, "Chr2": 4_000, "ChrM": 700}
+    assert contact_map.total_count == dense.sum()
+    np.testing.assert_array_equal(contact_map.matrix("Chr1").toarray(), dense[:11, :11])
+    np.testing.assert_array_equal(contact_map.matrix("Chr1", "ChrM").toarray(), dense[:11, 15:])
+    np.testing.assert_array_equal(contact_map.matrix("Chr2", "Chr1").toarray(), dense[:11, 11:15].T)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_reading_in_bands_is_the_same(hic, engine, monkeypatch):
+    path, dense = hic
+    for name in ("hictk_engine.HictkEngine", "straw_engine.StrawEngine"):
+        monkeypatch.setattr(f"hicfm_jax.contacts.{name}.PIXELS_AT_ONCE", 20)
+    contact_map = open_contacts(path, 1000, engine)
+    np.testing.assert_array_equal(contact_map.matrix("Chr1").toarray(), dense[:11, :11])
+    np.testing.assert_array_equal(contact_map.matrix("Chr1", "Chr2").toarray(), dense[:11, 11:15])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_resolutions_follow_the_rule_of_mcool(hic, cool, engine):
+    path, _ = hic
+    made, fine = open_contacts(path, 10_000, engine), open_contacts(cool[0], 10_000)
+    for pair in fine.pairs():
+        np.testing.assert_array_equal(made.matrix(*pair).toarray(), fine.matrix(*pair).toarray())
+    with pytest.raises(InputError, match="several resolutions, 1000, 2000, 5000 bp"):
+        open_contacts(path, engine=engine)
+    with pytest.raises(InputError, match="cannot give 2500 bp: it holds 1000, 2000, 5000 bp"):
+        open_contacts(path, 2500, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("resolution", [100_000, 1_000_000])
+def test_real_map_equals_its_mcool(data_dir, engine, resolution):
+    contact_map = open_contacts(data_dir / "fly_dm6_100kb.hic", resolution, engine)
+    same = open_contacts(data_dir / "fly_dm6_100kb.mcool", resolution)
+    assert contact_map.chromsizes == same.chromsizes
+    assert contact_map.pairs() == same.pairs()
+    for pair in same.pairs():
+        assert (contact_map.matrix(*pair) != same.matrix(*pair)).nnz == 0, pair
+    assert contact_map.total_count == same.total_count == 119_208_613
+
+
+def test_written_map_reads_back_with_true_lengths_and_levels(tmp_path, rng):
+    sizes = {"Chr:1": 300_300, "Chr2": 150_000, "ChrM": 700}
+    cis = scipy.sparse.csr_array(np.triu(rng.poisson(2.0, (301, 301))))
+    trans = scipy.sparse.random_array(
+        (301, 150), density=0.1, rng=rng, data_sampler=lambda size: np.full(size, 0.5)
+    )
+    contact_map = ContactMap(sizes, 1000, {("Chr:1", "Chr:1"): cis, ("Chr:1", "Chr2"): trans})
+    path = tmp_path / "out.hic"
+    write_contacts(contact_map, path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.hic"]
+    assert hictkpy.MultiResFile(path).resolutions().tolist() == [1000, 2000]
+    assert hictkpy.File(path, 1000).fetch(count_type="float64").sum() == contact_map.total_count
+    for engine in ENGINES:
+        again = open_contacts(path, 1000, engine)
+        assert again.chromsizes == sizes
+        assert again.total_count == contact_map.total_count
+        for pair in contact_map.pairs():
+            assert (again.matrix(*pair) != contact_map.matrix(*pair)).nnz == 0
+        coarse = contact_map.coarsen(2).matrix("Chr:1")
+        assert (open_contacts(path, 2000, engine).matrix("Chr:1") != coarse).nnz == 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_map_without_contacts(tmp_path, engine):
+    write_contacts(ContactMap({"Chr1": 5000}, 1000, {}), tmp_path / "none.hic")
+    contact_map = open_contacts(tmp_path / "none.hic", engine=engine)
+    assert contact_map.chromsizes == {"Chr1": 5000}
+    assert contact_map.total_count == contact_map.matrix("Chr1").nnz == 0
+
+
+@pytest.mark.parametrize("count", [0.1, 2**24 + 1])
+def test_counts_that_the_format_would_change_are_refused(tmp_path, count):
+    matrix = scipy.sparse.csr_array(np.array([[count]]))
+    with pytest.raises(InputError, match=r"single precision, which would change .* of Chr1 x Chr1"):
+        write_contacts(ContactMap({"Chr1": 50}, 100, {("Chr1", "Chr1"): matrix}), tmp_path / "map.hic")
+    assert not list(tmp_path.iterdir())
+
+
+def test_full_disk_leaves_nothing(hic, monkeypatch):
+    contact_map = open_contacts(hic[0], 1000)
+    target = hic[0].with_name("new.hic")
+
+    def fail(*_):
+        raise RuntimeError("an error occurred while writing file: basic_ios::clear: iostream error")
+
+    monkeypatch.setattr("hictkpy.hic.FileWriter.finalize", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_contacts(contact_map, target)
+    assert caught.value.filename == str(target)
+    assert not [entry for entry in target.parent.iterdir() if "new" in entry.name]
+
+
+def damage(path, at, replacement):
+    data = bytearray(path.read_bytes())
+    data[at : at + len(replacement)] = replacement
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_lost_counts_are_noticed(hic, engine):
+    """Straw takes a block that it cannot unpack for an empty one."""
+    path, _ = hic
+    damage(path, 141, bytes(200))  # blocks of the finest resolution, which follow the header
+    with pytest.raises(InputError, match="small.hic"):
+        _ = open_contacts(path, 1000, engine).total_count
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_index_that_lists_nothing_is_damage(hic, engine):
+    path, _ = hic
+    (footer,) = struct.unpack_from("<q", path.read_bytes(), 8)
+    damage(path, footer + 8, struct.pack("<i", 0))
+    with pytest.raises(InputError, match="its index is empty"):
+        open_contacts(path, 1000, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "is empty"),
+        (b"chr1\t0\t5\n" * 50, "not a .hic file"),
+        (b"HIC\0\x05\0\0\0" + bytes(100), "version 5, expected 8 or 9"),
+        (b"HIC\0\x09\0\0\0", "damaged .hic file"),
+        (b"HIC\0\x09\0\0\0" + b"\xff" * 500, "damaged .hic file"),
+    ],
+)
+def test_bad_files_are_one_sentence(tmp_path, engine, content, sentence):
+    path = tmp_path / "bad.hic"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=sentence) as caught:
+        open_contacts(path, 1000, engine)
+    assert str(path) in str(caught.value)
+
+
+def test_bad_choices(hic):
+    path, _ = hic
+    with pytest.raises(InputError, match="engine='juicer' reads no .hic files: choose hictk or straw"):
+        open_contacts(path, 1000, "juicer")
+    with pytest.raises(InputError, match="no groups"):
+        open_contacts(f"{path}::/resolutions/1000")
+    with pytest.raises(InputError, match="does not exist"):
+        open_contacts(path.with_name("absent.hic"), engine="straw")
+    with pytest.raises(InputError, match="no chromosome 'Chr9'"):
+        open_contacts(path, 1000, "straw").matrix("Chr9")
+
+
+@pytest.mark.parametrize(("engine", "extra"), [("hictk", "hic"), ("straw", "straw")])
+def test_missing_library_names_its_extra(hic, tmp_path, engine, extra):
+    """A folder before all others, in which the library is not there."""
+    name = {"hictk": "hictkpy", "straw": "hicstraw"}[engine]
+    (tmp_path / f"{name}.py").write_text("raise ImportError('none')")
+    program = f"""
+from hicfm_jax.contacts import open_contacts
+open_contacts({str(hic[0])!r}, 1000, {engine!r}).matrix("Chr1")
+"""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
+    assert rf"pip install -e '.[{extra}]'" in result.stderr.splitlines()[-1]
