@@ -1,5 +1,9 @@
-"""How much arithmetic a step takes, counted from the sizes of its matrix products."""
+"""How much arithmetic a step takes, counted from the sizes of its matrix products.
 
+A multiply-add counts 2. Element-wise work and the SSIM are left out (below 1 % for ViT-L).
+"""
+
+from hicfm_jax.models.heads import OUTPUTS, TRACKS
 from hicfm_jax.models.presets import PRESETS
 from hicfm_jax.types import PATCH
 
@@ -9,10 +13,17 @@ def _blocks(length: int, dim: int, depth: int) -> int:
     return 2 * depth * (12 * length * dim**2 + 2 * length**2 * dim)
 
 
+def _encoder(size: dict[str, int], patches: int) -> int:
+    return _blocks(2 + patches, size["dim"], size["depth"]) + 2 * patches * 3 * PATCH**2 * size["dim"]
+
+
+def _decoder(size: dict[str, int], seen: int, patches: int) -> int:
+    embedding = 2 * (2 + seen) * size["dim"] * size["decoder_dim"]
+    return embedding + _blocks(2 + patches, size["decoder_dim"], size["decoder_depth"])
+
+
 def pretrain_flops(name: str, input_size: tuple[int, int], mask_ratio: float = 0.75) -> int:
     """FLOPs of one pretraining step per sample: forward and backward (twice the forward).
-
-    A multiply-add counts 2. Element-wise work and the SSIM are left out (below 1 % for ViT-L).
 
     Args:
       name: a key of `PRESETS`.
@@ -23,10 +34,34 @@ def pretrain_flops(name: str, input_size: tuple[int, int], mask_ratio: float = 0
     patches = input_size[0] * input_size[1] // PATCH**2
     kept = int(patches * (1 - mask_ratio))
     pixels = 3 * PATCH**2
-    forward = _blocks(2 + kept, size["dim"], size["depth"])
-    forward += _blocks(2 + patches, size["decoder_dim"], size["decoder_depth"])
-    forward += 2 * kept * pixels * size["dim"]
-    forward += 2 * (2 + kept) * size["dim"] * size["decoder_dim"]
+    forward = _encoder(size, kept) + _decoder(size, kept, patches)
     forward += 2 * patches * size["decoder_dim"] * pixels
     forward += 2 * patches**2 * pixels  # the contrastive loss
     return 3 * forward
+
+
+def head_flops(
+    name: str,
+    input_size: tuple[int, int],
+    task: str,
+    train_encoder: bool = False,
+    train_decoder: bool = False,
+) -> int:
+    """FLOPs of a head per window: forward, and backward through what is trained.
+
+    Args:
+      name: a key of `PRESETS`.
+      input_size: (H, W) in bins.
+      task: a key of `heads.OUTPUTS`.
+      train_encoder: count a backward pass through everything.
+      train_decoder: count a backward pass through decoder and head; neither: inference.
+    """
+    size = PRESETS[name]
+    height, width = input_size[0] // PATCH, input_size[1] // PATCH
+    patches = height * width
+    # Outputs a window of each field's last layer, a row of patches or a patch at a time.
+    outputs = {"map": patches * PATCH**2, "image": patches * 3 * PATCH**2, "track": height * PATCH}
+    outputs["tracks"] = len(TRACKS) * outputs["track"]
+    encoder, decoder = _encoder(size, patches), _decoder(size, patches, patches)
+    decoder += sum(2 * outputs.get(field, 0) * size["decoder_dim"] for field in OUTPUTS[task])
+    return encoder * (3 if train_encoder else 1) + decoder * (3 if train_encoder or train_decoder else 1)

@@ -4,8 +4,9 @@ import flax.linen as nn
 import flax.struct
 import jax.numpy as jnp
 
-from hicfm_jax.models import masking, positions
-from hicfm_jax.models.vit import Blocks, Dense, Encoder
+from hicfm_jax.models import masking
+from hicfm_jax.models.decoder import Decoder
+from hicfm_jax.models.vit import Dense, Encoder
 from hicfm_jax.types import NO_DIAGONAL, PATCH, Array
 
 
@@ -22,38 +23,6 @@ class PretrainOutput:
     patch_pred: Array
     count_pred: Array
     token_mask: Array
-
-
-class Decoder(nn.Module):
-    """Puts mask tokens into the removed places and mixes all tokens, `[B, 2 + K, D]` -> `[B, 2 + L, D']`."""
-
-    dim: int
-    depth: int
-    heads: int
-    dtype: jnp.dtype = jnp.float32
-    scan: bool = False
-    remat: bool = False
-
-    def setup(self):
-        self.embed = Dense(self.dim, dtype=self.dtype)
-        self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, self.dim))
-        self.blocks = Blocks(self.depth, self.heads, self.dtype, scan=self.scan, remat=self.remat)
-        self.norm = nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32)
-
-    def tokens(self, latent: Array, restore: Array, grid: tuple[int, int]) -> Array:
-        """What enters block 0, `[B, 2 + L, D']`; `restore` is `[B, L]`, `grid` is (h, w) in patches."""
-        embedded = self.embed(latent).astype(jnp.float32)
-        batch, kept = embedded.shape[0], embedded.shape[1] - 2
-        length = restore.shape[1]
-        removed = jnp.broadcast_to(self.mask_token, (batch, length - kept, self.dim))
-        shuffled = jnp.concatenate([embedded[:, 2:], removed], axis=1)
-        patches = jnp.take_along_axis(shuffled, restore[..., None], axis=1)
-        patches = patches + jnp.asarray(positions.sincos_2d(*grid, self.dim))
-        # The count token gets + 1 instead of a position: published weights depend on it.
-        return jnp.concatenate([embedded[:, :1], embedded[:, 1:2] + 1.0, patches], axis=1)
-
-    def __call__(self, latent: Array, restore: Array, grid: tuple[int, int]) -> Array:
-        return self.norm(self.blocks(self.tokens(latent, restore, grid)))
 
 
 class MaskedAutoencoder(nn.Module):

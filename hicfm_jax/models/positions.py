@@ -30,6 +30,11 @@ def sincos_2d(height: int, width: int, dim: int, class_token: bool = False) -> n
     return np.concatenate([np.zeros((1, dim), np.float32), table]) if class_token else table
 
 
+def table_init(key: Array, height: int, width: int, dim: int, class_token: bool = False) -> Array:
+    """`sincos_2d` as what a parameter `[1, h * w (+ 1), D]` starts from; draws nothing from `key`."""
+    return jnp.asarray(sincos_2d(height, width, dim, class_token))[None]
+
+
 def count_token(total_count: Array | None, batch: int, dim: int) -> Array:
     """Token for the depth of each experiment (original: `convert_count_to_pos_embed_cuda`).
 

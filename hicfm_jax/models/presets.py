@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.models.heads import OUTPUTS, TaskModel
 from hicfm_jax.models.mae import MaskedAutoencoder
 from hicfm_jax.types import PATCH
 
@@ -37,12 +38,15 @@ def create_model(
     Args:
       name: a key of `PRESETS`.
       input_size: (H, W) of a window in bins, multiples of 16.
-      task: "pretrain".
-      mask_ratio, mask_combine, dtype, scan, remat: see `mae.MaskedAutoencoder`.
+      task: "pretrain", or a key of `heads.OUTPUTS`.
+      mask_ratio, mask_combine: of pretraining, see `mae.MaskedAutoencoder`.
+      dtype, scan, remat: see `mae.MaskedAutoencoder`.
 
     Returns:
-      A Linen module; apply it as
-      `model.apply({"params": p}, images, total_count, diag, noise=noise)`.
+      A Linen module. Pretraining: apply it as
+      `model.apply({"params": p}, images, total_count, diag, noise=noise)`, which gives a
+      `mae.PretrainOutput`; heads: `model.apply({"params": p}, images, total_count)`, which gives a
+      `heads.HeadOutput`.
 
     Raises:
       InputError: the name, size or task is none that there is.
@@ -54,13 +58,9 @@ def create_model(
             f"The input size {tuple(input_size)} must be two positive multiples of {PATCH} bins, "
             "such as (448, 448)."
         )
-    if task != "pretrain":
-        raise InputError(f"There is no model for task {task!r}: the task that can be trained is 'pretrain'.")
-    return MaskedAutoencoder(
-        **PRESETS[name],
-        mask_ratio=mask_ratio,
-        mask_combine=mask_combine,
-        dtype=jnp.dtype(dtype),
-        scan=scan,
-        remat=remat,
-    )
+    size = dict(PRESETS[name], dtype=jnp.dtype(dtype), scan=scan, remat=remat)
+    if task == "pretrain":
+        return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
+    if task not in OUTPUTS:
+        raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
+    return TaskModel(task, tuple(input_size), **size)

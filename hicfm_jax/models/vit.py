@@ -90,20 +90,26 @@ class Blocks(nn.Module):
             block(self.heads, self.dtype, self.norm_eps, name=f"block_{i}") for i in range(self.depth)
         ]
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, every: bool = False) -> Array | list[Array]:
+        """The last block's output `[B, N, D]`, or with `every` a list of each block's."""
         if not self.scan or self.is_initializing():
+            outputs = []
             for block in self.blocks:
                 x = block(x)
-            return x
+                if every:
+                    outputs.append(x)
+            return outputs if every else x
         stacked = jax.tree.map(
             lambda *leaves: jnp.stack(leaves), *[b.variables["params"] for b in self.blocks]
         )
         block = Block(self.heads, self.dtype, self.norm_eps, parent=None)
 
         def step(carry, params):
-            return block.apply({"params": params}, carry), None
+            carry = block.apply({"params": params}, carry)
+            return carry, carry if every else None
 
-        return jax.lax.scan(jax.checkpoint(step) if self.remat else step, x, stacked)[0]
+        last, outputs = jax.lax.scan(jax.checkpoint(step) if self.remat else step, x, stacked)
+        return list(outputs) if every else last
 
 
 class Encoder(nn.Module):
@@ -111,18 +117,23 @@ class Encoder(nn.Module):
 
     Attributes:
       dim, depth, heads: width D, number of blocks and heads.
+      table_grid: (h, w) of a head, whose position table is a parameter, class token's row first
+        (kept as in the original's files, and unused as there); None, in pretraining: computed.
       dtype, scan, remat: see `Blocks`.
     """
 
     dim: int
     depth: int
     heads: int
+    table_grid: tuple[int, int] | None = None
     dtype: jnp.dtype = jnp.float32
     scan: bool = False
     remat: bool = False
 
     def setup(self):
         self.cls_token = self.param("cls_token", nn.initializers.normal(0.02), (1, 1, self.dim))
+        if self.table_grid is not None:
+            self.pos_embed = self.param("pos_embed", positions.table_init, *self.table_grid, self.dim, True)
         # A 16 x 16 convolution of stride 16 is a dense layer on flattened patches.
         self.patch_embed = Dense(self.dim, dtype=self.dtype)
         self.blocks = Blocks(self.depth, self.heads, self.dtype, scan=self.scan, remat=self.remat)
@@ -138,7 +149,10 @@ class Encoder(nn.Module):
         """
         batch, height, width, _ = images.shape
         patches = patchify(images)
-        table = jnp.asarray(positions.sincos_2d(height // PATCH, width // PATCH, self.dim))[None]
+        if self.table_grid is None:
+            table = jnp.asarray(positions.sincos_2d(height // PATCH, width // PATCH, self.dim))[None]
+        else:
+            table = self.pos_embed[:, 1:]
         if keep is not None:
             # Patches are picked before they are embedded: a quarter of the work.
             patches = jnp.take_along_axis(patches, keep[..., None], axis=1)

@@ -1,46 +1,46 @@
-"""Parameters of the original's pretraining model under this project's names."""
+"""The golden models' parameters under this project's names."""
+
+import functools
+import re
 
 import numpy as np
+from flax.traverse_util import unflatten_dict
+
+from hicfm_jax.convert import rules
+from hicfm_jax.convert.parameters import parameter_shapes
 
 
-def _put(tree, path, value):
-    *folders, leaf = path.split("/")
-    for folder in folders:
-        tree = tree.setdefault(folder, {})
-    tree[leaf] = value
+@functools.cache
+def _paths(*tasks: str) -> dict[str, str]:
+    """Original name -> our path of the tasks' models, in the size of the golden numbers."""
+    return {
+        rules.original_name(path, task): path
+        for task in tasks
+        for path in parameter_shapes("vit_test", (64, 96), task)
+    }
 
 
-def _leaf(name: str, value: np.ndarray) -> tuple[str, np.ndarray]:
-    if name == "weight":
-        return ("kernel", value.T) if value.ndim == 2 else ("scale", value)
-    return name, value
+def _path(name: str, paths: dict[str, str]) -> str:
+    """Our path in a model of any depth; a name that no model has is a KeyError."""
+    block = re.search(r"(?<!map_)blocks\.(\d+)", name)
+    if not block:
+        return paths[name]
+    first = name.replace(block[0], block[0].replace(block[1], "0"))
+    return paths[first].replace("block_0", f"block_{block[1]}")
+
+
+def _tree(state: dict[str, np.ndarray], paths: dict[str, str]) -> dict:
+    flat = {_path(name, paths): value for name, value in state.items()}
+    return unflatten_dict({path: rules.to_ours(path, value) for path, value in flat.items()}, sep="/")
 
 
 def to_ours(state: dict[str, np.ndarray]) -> dict:
     """Converts a state_dict of arrays (or gradients) of the pretraining model; fixed tables are left out."""
-    tree: dict = {}
-    for name, value in state.items():
-        if name.endswith("pos_embed"):
-            continue
-        parts = name.split(".")
-        side = "decoder" if parts[0].startswith(("decoder", "mask_token")) else "encoder"
-        if name in ("cls_token", "mask_token"):
-            _put(tree, f"{side}/{name}", value)
-        elif parts[0] == "patch_embed":
-            if parts[-1] == "weight":
-                value = value.transpose(2, 3, 1, 0).reshape(-1, value.shape[0])
-            _put(tree, f"encoder/patch_embed/{'kernel' if parts[-1] == 'weight' else 'bias'}", value)
-        elif parts[0] in ("blocks", "decoder_blocks"):
-            leaf, value = _leaf(parts[-1], value)
-            _put(tree, "/".join([side, "blocks", f"block_{parts[1]}", *parts[2:-1], leaf]), value)
-        else:
-            leaf, value = _leaf(parts[-1], value)
-            place = {
-                "norm": "encoder/norm",
-                "decoder_embed": "decoder/embed",
-                "decoder_norm": "decoder/norm",
-                "decoder_pred": "pixel_head",
-                "decoder_count": "count_head",
-            }[parts[0]]
-            _put(tree, f"{place}/{leaf}", value)
-    return tree
+    kept = {name: value for name, value in state.items() if not rules.dropped(name, "pretrain")}
+    return _tree(kept, _paths("pretrain"))
+
+
+def head_to_ours(state: dict[str, np.ndarray]) -> dict:
+    """Converts a state_dict of a head, whose position tables are parameters."""
+    kept = {name: value for name, value in state.items() if not rules.dropped(name, "finetune")}
+    return _tree(kept, _paths("finetune", "epigenome", "reconstruction"))

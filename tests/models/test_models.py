@@ -1,5 +1,7 @@
 """Properties of the network that hold without golden numbers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,40 +11,42 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.models import PRESETS, create_model, masking, preprocess
 from hicfm_jax.models.flops import pretrain_flops
 from hicfm_jax.types import NO_DIAGONAL
+from tests.models.drawn import draw_params
 
 
 @pytest.fixture(scope="module")
-def applied():
-    """(params, images, diag, noise, apply) of the smallest model on random counts."""
+def predict():
+    """`(**options) -> PretrainOutput` of the smallest model on random counts."""
     rng = np.random.default_rng(0)
-    counts = rng.poisson(5, (2, 64, 96)).astype(np.uint16)
-    images = preprocess.normalize(counts)
-    diag, noise = jnp.array([1, NO_DIAGONAL]), jax.random.uniform(jax.random.key(1), (2, 4, 6))
-    model = create_model("vit_test", (64, 96))
-    params = model.init({"params": jax.random.key(0), "mask": jax.random.key(1)}, images)["params"]
+    images = jax.jit(preprocess.normalize)(rng.poisson(5, (2, 64, 96)).astype(np.uint16))
+    diag, noise = np.array([1, NO_DIAGONAL]), rng.random((2, 4, 6), np.float32)
+    params = draw_params(create_model("vit_test", (64, 96)), (64, 96))
 
-    def apply(**options):
-        return create_model("vit_test", (64, 96), **options).apply(
-            {"params": params}, images, None, diag, noise=noise
-        )
+    @functools.cache
+    def run(**options):
+        model = create_model("vit_test", (64, 96), **options)
+        return jax.jit(model.apply)({"params": params}, images, None, diag, noise=noise)
 
-    return params, apply
+    return run
 
 
-def test_scan_and_remat_change_nothing_but_speed(applied):
-    _, apply = applied
-    plain = apply()
-    for options in (dict(scan=True), dict(remat=True), dict(scan=True, remat=True)):
-        np.testing.assert_allclose(apply(**options).patch_pred, plain.patch_pred, rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize("options", [dict(scan=True), dict(remat=True), dict(scan=True, remat=True)], ids=str)
+def test_scan_and_remat_change_nothing_but_speed(predict, options):
+    np.testing.assert_allclose(predict(**options).patch_pred, predict().patch_pred, rtol=1e-5, atol=1e-5)
 
 
-def test_bfloat16_computes_close_to_float32_and_returns_float32(applied):
-    params, apply = applied
-    half, full = apply(dtype="bfloat16"), apply()
+def test_bfloat16_computes_close_to_float32_and_returns_float32(predict):
+    half, full = predict(dtype="bfloat16"), predict()
     assert half.patch_pred.dtype == jnp.float32
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
-    difference = np.abs(half.patch_pred - full.patch_pred)
-    assert 0 < difference.max() < 0.1
+    assert 0 < np.abs(half.patch_pred - full.patch_pred).max() < 0.1
+
+
+@pytest.mark.parametrize("task", ["pretrain", "finetune"])
+def test_parameters_are_float32_whatever_the_dtype(task):
+    model = create_model("vit_test", (64, 96), task, dtype="bfloat16")
+    rngs = {"params": jax.random.key(0), "mask": jax.random.key(0)}
+    shapes = jax.eval_shape(lambda: model.init(rngs, jnp.zeros((1, 64, 96, 3))))
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype(jnp.float32)}
 
 
 def test_the_encoder_does_not_see_masked_patches():
@@ -51,24 +55,22 @@ def test_the_encoder_does_not_see_masked_patches():
     images = jnp.asarray(rng.normal(size=(1, 64, 64, 3)), jnp.float32)
     noise = jnp.arange(16.0).reshape(1, 4, 4) / 16
     model = create_model("vit_test", (64, 64))
-    params = model.init({"params": jax.random.key(0), "mask": jax.random.key(0)}, images)["params"]
-    before = model.apply({"params": params}, images, noise=noise)
+    params, apply = draw_params(model, (64, 64)), jax.jit(model.apply)
+    before = apply({"params": params}, images, noise=noise)
     hidden = images.at[0, 48:, 48:].add(1.0)  # the last patch has the largest noise
     seen = images.at[0, :16, :16].add(1.0)
     assert before.token_mask[0, -1] == 1 and before.token_mask[0, 0] == 0
-    np.testing.assert_array_equal(
-        model.apply({"params": params}, hidden, noise=noise).patch_pred, before.patch_pred
-    )
-    assert (
-        np.abs(model.apply({"params": params}, seen, noise=noise).patch_pred - before.patch_pred).max() > 1e-4
-    )
+    same, other = (apply({"params": params}, changed, noise=noise).patch_pred for changed in (hidden, seen))
+    np.testing.assert_array_equal(same, before.patch_pred)
+    assert np.abs(other - before.patch_pred).max() > 1e-4
 
 
 @pytest.mark.parametrize("combine", ["sum", "mean"])
 @pytest.mark.parametrize("diag", [-3, -1, 0, 2])
 def test_mirror_image_patches_fall_together(diag, combine):
     noise = masking.draw_noise(jax.random.key(3), 50, 5, 7)
-    noise = masking.symmetric_noise(noise, jnp.full((50,), diag), combine)
+    mirrored = jax.jit(masking.symmetric_noise, static_argnums=2)
+    noise = np.asarray(mirrored(noise, jnp.full((50,), diag), combine))
     for row in range(5):
         for column in range(7):
             mirror = (column - diag, row + diag)
@@ -79,7 +81,8 @@ def test_mirror_image_patches_fall_together(diag, combine):
 @pytest.mark.parametrize("diag", [6, -5, 40, -40, NO_DIAGONAL])
 def test_a_diagonal_that_misses_the_grid_leaves_the_noise(diag):
     noise = masking.draw_noise(jax.random.key(3), 2, 5, 6)
-    np.testing.assert_array_equal(masking.symmetric_noise(noise, jnp.full((2,), diag)), noise)
+    mirrored = jax.jit(masking.symmetric_noise)(noise, jnp.full((2,), diag))
+    np.testing.assert_array_equal(mirrored, noise)
 
 
 def test_patchify_there_and_back():

@@ -1,0 +1,157 @@
+"""Checkpoint folders of this project, read and written without the training loop."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from hicfm_jax.convert.optimizer import Adam
+from hicfm_jax.errors import InputError
+
+FOLDER = "checkpoints"
+"""Folder of a workdir with one folder a step: `params`, `meta`, and `training` (of a run) or `adam`."""
+
+
+class Stored(NamedTuple):
+    """A checkpoint as it lies on disk.
+
+    Attributes:
+      folder: of its step.
+      params: arrays by path.
+      meta: `step`, `config` (at least `task`, `model.name`, `model.input_size`), ...
+      adam: AdamW's moments, if any.
+    """
+
+    folder: epath.Path
+    params: dict[str, np.ndarray]
+    meta: dict[str, Any]
+    adam: Adam | None
+
+
+def step_folder(path: str | os.PathLike) -> epath.Path:
+    """The checkpoint meant by a workdir (the newest), its `checkpoints` folder, or one step's folder.
+
+    Raises:
+      InputError: there is none.
+    """
+    path = epath.Path(path).absolute()
+    if (path / "params").is_dir():
+        return path
+    folder = path / FOLDER if (path / FOLDER).is_dir() else path
+    if not folder.is_dir():
+        raise InputError(f"{path} is not a folder: give a workdir or one of its checkpoints.")
+    steps = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()]
+    if not steps:
+        raise InputError(f"{path} holds no checkpoint: give a workdir or one of its checkpoints.")
+    return folder / str(max(steps))
+
+
+def is_converted(path: str | os.PathLike) -> bool:
+    """Whether the newest checkpoint of a workdir is one that was converted and not trained since."""
+    try:
+        meta = step_folder(path) / "meta" / "metadata"
+    except InputError:
+        return False
+    return meta.exists() and "original" in json.loads(meta.read_text())
+
+
+def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
+    """Reads a checkpoint into host memory, whatever devices it was saved from.
+
+    Args:
+      path: see `step_folder`.
+      with_adam: read the optimizer's moments too, which are twice as large as the parameters.
+
+    Raises:
+      InputError: there is none, or it cannot be read.
+    """
+    folder = step_folder(path)
+    try:
+        meta = json.loads((folder / "meta" / "metadata").read_text())
+        params = flatten_dict(_arrays(folder / "params"), sep="/")
+        adam = _adam(folder) if with_adam else None
+    except Exception as error:  # whatever a damaged file makes Orbax raise
+        raise InputError(
+            f"The checkpoint {folder} cannot be read ({error}): give another workdir or checkpoint."
+        ) from error
+    return Stored(folder, params, meta, adam)
+
+
+def _arrays(item: epath.Path) -> Any:
+    handler = ocp.PyTreeCheckpointHandler()
+    as_numpy = jax.tree.map(
+        lambda _: ocp.RestoreArgs(restore_type=np.ndarray), dict(handler.metadata(item).tree)
+    )
+    return handler.restore(item, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+
+def _adam(folder: epath.Path) -> Adam | None:
+    if (folder / "adam").is_dir():
+        states = [_arrays(folder / "adam")]
+    elif (folder / "training").is_dir():
+        states = _arrays(folder / "training")["opt_state"]
+    else:
+        states = []
+    for state in states:
+        if isinstance(state, dict) and {"mu", "nu", "count"} <= state.keys():
+            moments = (flatten_dict(state[name], sep="/") for name in ("mu", "nu"))
+            return Adam(*moments, int(state["count"]))
+    return None
+
+
+def check_free(path: str | os.PathLike) -> None:
+    """Refuses a folder that holds something already.
+
+    Raises:
+      InputError: it is not empty, or a file.
+    """
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise InputError(f"{path} exists already: give the name of a folder that is still to be made.")
+
+
+def write(
+    path: str | os.PathLike,
+    step: int,
+    params: Mapping[str, np.ndarray],
+    adam: Adam | None,
+    meta: Mapping[str, Any],
+) -> None:
+    """Makes a workdir with one checkpoint, whole or not at all.
+
+    Args:
+      path: folder to make.
+      step: optimizer steps that made the parameters.
+      params: arrays by path.
+      adam: AdamW's moments; training goes on from them.
+      meta: at least `config` with `task`, `model.name` and `model.input_size`.
+
+    Raises:
+      InputError: the folder holds something already.
+    """
+    check_free(path)
+    folder = epath.Path(path).absolute()
+    partial = folder.with_name(f".{folder.name}.partial")
+    items = {"params": ocp.args.PyTreeSave(unflatten_dict(params, sep="/"))}
+    if adam:
+        moments = {name: unflatten_dict(getattr(adam, name), sep="/") for name in ("mu", "nu")}
+        items["adam"] = ocp.args.PyTreeSave({**moments, "count": np.int32(adam.count)})
+    items["meta"] = ocp.args.JsonSave({"step": step, **meta})
+    try:
+        # Weights hardly compress; trying takes longer and twice the memory.
+        handlers = {
+            name: ocp.PyTreeCheckpointHandler(use_compression=False) for name in items if name != "meta"
+        }
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler("meta", **handlers)) as checkpointer:
+            checkpointer.save(partial / FOLDER / str(step), args=ocp.args.Composite(**items), force=True)
+        if folder.exists():
+            folder.rmdir()  # it is empty; rename does not replace it everywhere
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

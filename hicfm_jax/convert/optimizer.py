@@ -1,0 +1,114 @@
+"""AdamW's state: PyTorch numbers the parameters, we name them."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hicfm_jax.convert import rules
+from hicfm_jax.errors import InputError
+
+_MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq"}
+
+_GROUP = {
+    "amsgrad": False,
+    "maximize": False,
+    "foreach": None,
+    "capturable": False,
+    "differentiable": False,
+    "fused": None,
+    "decoupled_weight_decay": True,
+}
+
+
+class Adam(NamedTuple):
+    """State of AdamW.
+
+    Attributes:
+      mu, nu: means of gradients and of their squares, by parameter path.
+      count: optimizer steps taken.
+    """
+
+    mu: dict[str, np.ndarray]
+    nu: dict[str, np.ndarray]
+    count: int
+
+
+def numbered(paths: Mapping[str, tuple[int, ...]]) -> list[list[str]]:
+    """Our paths in PyTorch's numbering: without weight decay first, each group in the original's order.
+
+    Args:
+      paths: shape of each pretraining parameter. Position tables have no number: they are fixed.
+    """
+    ordered = sorted(paths, key=lambda path: rules.original_order(rules.original_name(path, "pretrain")))
+    plain = [path for path in ordered if len(paths[path]) == 1]
+    return [plain, [path for path in ordered if len(paths[path]) > 1]]
+
+
+def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: str) -> Adam:
+    """Moments of a pretraining file under our names and layout.
+
+    Args:
+      optimizer: `state_dict` of torch's AdamW with two groups, tensors as arrays.
+      shapes: of our parameters, by path.
+      path: of the file, for messages.
+
+    Raises:
+      InputError: it belongs to other parameters; all differences are listed.
+    """
+    groups, state = numbered(shapes), optimizer["state"]
+    sizes = [len(group["params"]) for group in optimizer["param_groups"]]
+    if sizes != [len(group) for group in groups]:
+        raise InputError(
+            f"The optimizer state in {path} is for groups of {sizes} parameters but the model has "
+            f"{[len(group) for group in groups]}: give a checkpoint of pretraining or one without optimizer."
+        )
+    numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
+    moments: dict[str, dict[str, np.ndarray]] = {name: {} for name in _MOMENTS}
+    wrong, counts = [], set()
+    for number, parameter in zip(numbers, [*groups[0], *groups[1]], strict=True):
+        expected = rules.original_shape(parameter, shapes[parameter])
+        for ours, theirs in _MOMENTS.items():
+            value = state.get(number, {}).get(theirs)
+            name = f"{theirs} of {rules.original_name(parameter, 'pretrain')}"
+            if value is None or value.shape != expected:
+                wrong.append(f"{name} (shape {getattr(value, 'shape', 'missing')}, not {expected})")
+            elif not np.isfinite(value).all():
+                wrong.append(f"{name} (not finite)")
+            else:
+                moments[ours][parameter] = rules.to_ours(parameter, value)
+        counts.add(int(state.get(number, {}).get("step", 0)))
+    if wrong or len(counts) > 1:
+        wrong += [f"step counts {sorted(counts)} that differ"] if len(counts) > 1 else []
+        raise InputError(f"The optimizer state in {path} is damaged: it has {', '.join(wrong)}; remove it.")
+    return Adam(**moments, count=counts.pop())
+
+
+def to_original(adam: Adam, groups: list[dict[str, Any]]) -> dict[str, Any]:
+    """torch's `state_dict` for these moments.
+
+    Args:
+      adam: moments of a pretraining model.
+      groups: options of the group without and of that with weight decay (`lr`, `betas`, ...).
+    """
+    parts = numbered({path: value.shape for path, value in adam.mu.items()})
+    paths = [*parts[0], *parts[1]]
+    state = {
+        number: {
+            "step": np.array(adam.count, np.float32),
+            **{
+                theirs: rules.to_original(path, getattr(adam, ours)[path])
+                for ours, theirs in _MOMENTS.items()
+            },
+        }
+        for number, path in enumerate(paths)
+    }
+    first = len(parts[0])
+    numbers = [list(range(first)), list(range(first, len(paths)))]
+    return {
+        "state": state,
+        "param_groups": [
+            {**_GROUP, **options, "betas": tuple(options["betas"]), "params": part}
+            for options, part in zip(groups, numbers, strict=True)
+        ],
+    }

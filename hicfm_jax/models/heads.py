@@ -1,0 +1,142 @@
+"""The networks that are fine-tuned: encoder and decoder on all patches, and the head of a task."""
+
+from functools import partial
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.models.decoder import Decoder
+from hicfm_jax.models.preprocess import denormalize, unpatchify
+from hicfm_jax.models.vit import Dense, Encoder
+from hicfm_jax.types import PATCH, Array
+
+OUTPUTS = {
+    "finetune": ("embedding", "map", "track"),
+    "reproducibility": ("embedding",),
+    "loop": ("map",),
+    "resolution": ("map",),
+    "epigenome": ("tracks",),
+    "single_cell": ("map",),
+    "embedding": ("features",),
+    "reconstruction": ("image",),
+}
+"""The fields of `HeadOutput` that each task fills."""
+
+TRACKS = ("CTCF", "H3K4me3", "H3K27ac", "H3K27me3", "ATAC-seq", "DNase-seq")
+"""Assays of the epigenome task, in the order of `HeadOutput.tracks`."""
+
+FIXED = ("decoder/pos_embed",)
+"""Parameters that are never trained nor decayed, whatever the recipe, as in the original."""
+
+
+@flax.struct.dataclass
+class HeadOutput:
+    """What a head predicts; fields that its task does not have are None (see `OUTPUTS`).
+
+    Attributes:
+      embedding: the decoder's class token, one vector a window, `[B, D']`.
+      map: `[B, H, W]`, on the scale of the targets the head was trained on. Loop: logits (the
+        original's sigmoid is outside its model too). Published resolution and single-cell weights:
+        `log10(x + 1) / log10(1001)`.
+      track: one value a row of bins, `[B, H]`.
+      tracks: one track an assay of `TRACKS`, `[B, 6, H]`.
+      features: patch tokens at every depth, `[B, h, w, C]` each: the encoder's output after its
+        norm, then each decoder block's, before the decoder's norm.
+      image: the window as colours in 0..255, `[B, H, W, 3]`.
+    """
+
+    embedding: Array | None = None
+    map: Array | None = None
+    track: Array | None = None
+    tracks: Array | None = None
+    features: list[Array] | None = None
+    image: Array | None = None
+
+
+def _uniform_dense(features: int, fan_in: int, **options) -> nn.Dense:
+    # PyTorch's nn.Linear, which the original leaves these heads at: kernel and bias alike.
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
+
+    return nn.Dense(features, kernel_init=init, bias_init=init, **options)
+
+
+class TaskModel(nn.Module):
+    """Encoder, decoder and head on whole windows (original: `Finetune_Model_Head`).
+
+    Without pretrained weights, position tables start as sine-cosine ones and the transformer as in
+    pretraining; the original draws its encoder's table at random, which only matters there. Heads
+    start as in the original.
+
+    Attributes:
+      task: a key of `OUTPUTS`.
+      input_size: (H, W) of a window in bins; it fixes the size of the position tables.
+      dim, depth, heads, decoder_dim, decoder_depth, decoder_heads, dtype, scan, remat: see
+        `mae.MaskedAutoencoder`.
+    """
+
+    task: str
+    input_size: tuple[int, int]
+    dim: int
+    depth: int
+    heads: int
+    decoder_dim: int
+    decoder_depth: int
+    decoder_heads: int
+    dtype: jnp.dtype = jnp.float32
+    scan: bool = False
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, images: Array, total_count: Array | None = None) -> HeadOutput:
+        """Predicts what the task asks for.
+
+        Args:
+          images: normalised images `[B, H, W, 3]` of exactly `input_size`.
+          total_count: contacts of each experiment `[B]`, None where unknown.
+
+        Raises:
+          InputError: the images have another size.
+        """
+        batch, height, width, _ = images.shape
+        if (height, width) != tuple(self.input_size):
+            raise InputError(
+                f"The windows are {height} x {width} bins but the model was made for "
+                f"{self.input_size[0]} x {self.input_size[1]}: cut windows of that size, or make the "
+                "model with this input_size."
+            )
+        grid = (height // PATCH, width // PATCH)
+        run = dict(table_grid=grid, dtype=self.dtype, scan=self.scan, remat=self.remat)
+        encoder = Encoder(self.dim, self.depth, self.heads, **run, name="encoder")
+        decoder = Decoder(
+            self.decoder_dim, self.decoder_depth, self.decoder_heads, 1e-5, **run, name="decoder"
+        )
+
+        def on_grid(tokens):  # patches only, [B, 2 + L, C] -> [B, h, w, C]
+            return tokens[:, 2:].reshape(batch, *grid, -1)
+
+        latent = encoder(images, total_count)
+        if self.task == "embedding":
+            *layers, _ = decoder.layers(latent)
+            return HeadOutput(features=[on_grid(tokens) for tokens in [latent, *layers]])
+        decoded = decoder(latent)
+        patches, rows = decoded[:, 2:], on_grid(decoded).mean(axis=2)
+        head = partial(_uniform_dense, fan_in=self.decoder_dim, dtype=self.dtype)
+        fields, found = OUTPUTS[self.task], {}
+        if "embedding" in fields:
+            found["embedding"] = decoded[:, 0]
+        if "map" in fields:
+            values = head(PATCH**2, name="map_head")(patches)
+            found["map"] = unpatchify(values, height, width)[..., 0]
+        if "track" in fields:
+            found["track"] = head(PATCH, name="track_head")(rows).reshape(batch, height)
+        if "tracks" in fields:
+            tracks = [Dense(PATCH, dtype=self.dtype, name=f"track_heads_{k}") for k in range(len(TRACKS))]
+            found["tracks"] = jnp.stack([track(rows).reshape(batch, height) for track in tracks], axis=1)
+        if "image" in fields:
+            pixels = head(3 * PATCH**2, name="pixel_head")(patches).astype(jnp.float32)
+            found["image"] = jnp.clip(255 * denormalize(unpatchify(pixels, height, width)), 0, 255)
+        return HeadOutput(**{name: value.astype(jnp.float32) for name, value in found.items()})

@@ -1,0 +1,98 @@
+"""The script as a user meets it: a table, or one sentence, status 2 and nothing written."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from hicfm_jax.convert import checkpoint_folder, convert_to_folder, load_torch_checkpoint, load_weights
+from hicfm_jax.errors import InputError
+from tests.convert import made_up
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def _convert(*arguments):
+    return subprocess.run(
+        [sys.executable, "scripts/convert_weights.py", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def test_a_pretraining_file_becomes_a_head(tmp_path):
+    source = made_up.save(made_up.trained(), tmp_path)
+    flags = ["--task=resolution", "--input_size=32,32"]
+    done = _convert(f"--input={source}", f"--output={tmp_path / 'head'}", *flags)
+    assert done.returncode == 0, done.stderr
+    rows = {tuple(line.split()[:4]) for line in done.stdout.splitlines()}
+    assert {("mapped", "4", "x", "blocks.*.attn.qkv"), ("resized", "1", "x", "pos_embed")} <= rows
+    assert ("new", "2", "x", "map_head") in rows and "resolution has no use for it" in done.stdout
+    stored = checkpoint_folder.read(tmp_path / "head")
+    expected, _ = load_torch_checkpoint(source, "resolution", (32, 32))
+    np.testing.assert_array_equal(stored.params["map_head/kernel"], expected["map_head"]["kernel"])
+    assert stored.meta["config"]["task"] == "resolution" and stored.adam is None
+
+
+@pytest.mark.parametrize(
+    "flags", [["--task=epigenome", "--input_size=64,96"], ["--input_size=32"], ["--export"]]
+)
+def test_a_mistake_is_one_sentence_and_status_2(tmp_path, flags):
+    source = made_up.save({"model": made_up.state_dict("reconstruction")}, tmp_path)
+    done = _convert(f"--input={source}", f"--output={tmp_path / 'out'}", *flags)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and len(done.stderr.strip().splitlines()) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [source.name]
+
+
+def test_moments_step_and_epoch_come_along(tmp_path):
+    source = made_up.save(made_up.trained(steps=7), tmp_path)
+    report = convert_to_folder(source, tmp_path / "weights")
+    assert "after 7 steps, epoch 3" in str(report)
+    there, here = load_weights(source, with_adam=True), load_weights(tmp_path / "weights", with_adam=True)
+    assert here.step == here.adam.count == 7 and here.report.task == "pretrain"
+    for ours, theirs in (
+        (here.params, there.params),
+        (here.adam.mu, there.adam.mu),
+        (here.adam.nu, there.adam.nu),
+    ):
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[path], theirs[path]) for path in ours)
+
+
+def test_from_a_folder_a_head_is_filled_as_from_the_file(tmp_path):
+    source = made_up.save({"model": made_up.state_dict()}, tmp_path)
+    convert_to_folder(source, tmp_path / "weights")
+    there, here = (load_weights(p, "loop", (32, 48)) for p in (source, tmp_path / "weights"))
+    assert here.report.new == there.report.new == ["map_head/bias", "map_head/kernel"]
+    for path, value in there.params.items():
+        np.testing.assert_array_equal(here.params[path], value)
+
+
+def test_an_output_that_exists_is_left_alone(tmp_path):
+    source = made_up.save({"model": made_up.state_dict()}, tmp_path)
+    (tmp_path / "out").mkdir()
+    convert_to_folder(source, tmp_path / "out")  # empty: fine
+    with pytest.raises(InputError, match="exists already"):
+        convert_to_folder(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "nan"])
+def test_a_bad_file_leaves_nothing_behind(tmp_path, damage):
+    state = made_up.state_dict()
+    if damage == "nan":
+        state["norm.bias"][0] = torch.nan
+    source = made_up.save({"model": state}, tmp_path)
+    if damage == "truncated":
+        os.truncate(source, source.stat().st_size // 2)
+    elif damage == "text":
+        source.write_text("no weights")
+    with pytest.raises(InputError, match="norm.bias" if damage == "nan" else source.name):
+        convert_to_folder(source, tmp_path / "out")
+    assert [entry.name for entry in tmp_path.iterdir()] == [source.name]

@@ -1,0 +1,101 @@
+"""Back to the original: the same bits, the same names, a file that PyTorch loads."""
+
+import numpy as np
+import pytest
+import torch
+
+from hicfm_jax.convert import checkpoint_folder, convert_to_folder, export, load_weights
+from hicfm_jax.errors import InputError
+from tests.convert import made_up
+
+
+def _same(a, b) -> bool:
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    return a == b
+
+
+def _there_and_back(path, folder, name="back.pth.tar"):
+    convert_to_folder(path, folder / "weights")
+    export(folder / "weights", folder / name)
+    return folder / name
+
+
+def test_the_golden_checkpoint_comes_back_bit_for_bit(fixtures_dir, tmp_path):
+    path = fixtures_dir / "upstream_tiny_checkpoint.pth.tar"
+    before, after = (torch.load(p, weights_only=False) for p in (path, _there_and_back(path, tmp_path)))
+    assert list(before) == list(after) and list(before["model"]) == list(after["model"])
+    for part in before:
+        assert _same(before[part], after[part]), part
+
+
+@pytest.mark.parametrize("task", ["finetune", "resolution", "epigenome", "reproducibility"])
+def test_a_head_comes_back_bit_for_bit(tmp_path, task):
+    before = {"model": made_up.state_dict(task), "args": {"input_row_size": 64, "input_col_size": 96}}
+    after = torch.load(_there_and_back(made_up.save(before, tmp_path), tmp_path), weights_only=False)
+    assert list(before["model"]) == list(after["model"])  # aliases and unused classifier included
+    assert _same(before["model"], after["model"])
+    assert vars(after["args"]) == before["args"] and "optimizer" not in after
+
+
+def test_safetensors_there_and_back(tmp_path):
+    path = made_up.save(made_up.trained(), tmp_path)
+    back = _there_and_back(path, tmp_path, "back.safetensors")
+    before, after = load_weights(path), load_weights(back)
+    for name, value in before.params.items():
+        np.testing.assert_array_equal(after.params[name], value)
+    assert after.report.input_size == (64, 96)
+
+
+def test_a_run_of_ours_gets_the_originals_command_line(tmp_path):
+    """What the original reads from `args` and the optimizer when it goes on training."""
+    weights = load_weights(made_up.save(made_up.trained(), tmp_path), with_adam=True)
+    config = {
+        "task": "pretrain",
+        "model": {"name": "vit_test", "input_size": [64, 96], "mask_ratio": 0.6},
+        "train": {"global_batch_size": 8, "accum_steps": 4, "epochs": 9, "seed": 5},
+        "optim": {
+            "learning_rate": None, "blr": 0.32, "min_lr": 1e-7, "warmup_epochs": 2.0,
+            "weight_decay": 0.05, "b1": 0.9, "b2": 0.95, "eps": 1e-8,
+        },
+    }  # fmt: skip
+    workdir = tmp_path / "run"
+    checkpoint_folder.write(workdir, 7, weights.params, weights.adam, {"config": config})
+    (workdir / "metrics.jsonl").write_text('{"step": 5, "epoch": 2.0}\n{"step": 7, "epoch": 3.5}\n')
+    export(workdir, tmp_path / "mine.pth.tar")
+    written = torch.load(tmp_path / "mine.pth.tar", weights_only=False)
+    args = vars(written["args"])
+    assert args["batch_size"] == 2 and args["accum_iter"] == 4 and args["epochs"] == 9
+    assert args["lr"] == pytest.approx(0.01) and args["mask_ratio"] == 0.6
+    assert (args["input_row_size"], args["input_col_size"], args["patch_size"]) == (64, 96, 16)
+    assert written["epoch"] == 2  # the third epoch, counted from 0, was the last whole one
+    plain, decayed = written["optimizer"]["param_groups"]
+    assert (plain["weight_decay"], decayed["weight_decay"]) == (0, 0.05)
+    assert plain["betas"] == (0.9, 0.95) and plain["lr"] == pytest.approx(0.01)
+    parameters = [torch.nn.Parameter(torch.zeros(())) for _ in range(62)]
+    adam = torch.optim.AdamW([{"params": parameters[:40]}, {"params": parameters[40:]}])
+    adam.load_state_dict(written["optimizer"])
+    assert int(written["optimizer"]["state"][0]["step"]) == 7
+
+
+@pytest.mark.parametrize("output", ["mine.bin", "folder.pth.tar"])
+def test_an_output_without_a_format_is_refused_before_anything_is_read(tmp_path, output):
+    (tmp_path / "folder.pth.tar").mkdir()
+    with pytest.raises(InputError, match="must be a file that ends in"):
+        export("nowhere", tmp_path / output)
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    path = made_up.save(made_up.trained(), tmp_path)
+    convert_to_folder(path, tmp_path / "weights")
+
+    def full(content, partial):
+        open(partial, "w").write("half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError):
+        export(tmp_path / "weights", tmp_path / "back.pth.tar")
+    assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "weights"}
