@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,6 +14,22 @@ from hicfm_jax.types import PATCH
 RESUMABLE = ("mesh", "log")
 """Sections that may differ when a workdir is taken up again; training may also get longer."""
 
+TARGETS = ("map", "track", "embedding")
+"""What fine-tuning can regress on; each has its fields in `config.targets`."""
+
+TARGET_LOSSES = ("mse", "cosine", "poisson", "log_mse")
+TARGET_SCALINGS = ("none", "log10", "log1000", "single_cell")  # models/target_scaling.py
+
+_TRAINED = (
+    "pretrain",
+    "finetune",
+    "reproducibility",
+    "loop",
+    "resolution",
+    "epigenome",
+    "single_cell",
+)
+
 
 def base_config() -> ConfigDict:
     """The original's pretraining recipe with nothing filled in; experiments start from it.
@@ -21,14 +38,18 @@ def base_config() -> ConfigDict:
     nearest.
     """
     config = ConfigDict()
-    config.task = "pretrain"  # what is trained
-    config.init_from = ""  # workdir or checkpoint folder whose parameters training starts from
+    config.task = "pretrain"  # or finetune, resolution, loop, epigenome, single_cell, reproducibility
+    config.init_from = ""  # workdir, checkpoint or file of weights that training starts from
 
     config.data = data = ConfigDict()
-    data.tiles = ""  # folder written by make_tiles.py, or .npz; empty: simulated maps
+    data.tiles = ""  # folder written by make_tiles.py, or .npz, or several A,B; empty: simulated maps
+    data.mix = ""  # shares of the samples by assay or pattern, rice*=2,maize=1; empty: that of the tiles
     data.min_density = 0.05  # fraction of non-zero pixels that a crop should have
     data.max_redraws = 8  # further crops of a tile that are tried for it
     data.flips = False  # reverse both axes and transpose, each at random (the original does not)
+    data.thin = ()  # share of the contacts in the input: (lowest, highest), log-uniform; empty: all
+    data.derive = ()  # targets made from the map itself where tiles have none: track, embedding
+    data.cutoff = 0.0  # fine-tuning: largest count of the image, and its scale; 0: each window's maximum
     data.simulate = simulate = ConfigDict()  # used when `tiles` is empty
     simulate.train_assays = 4  # simulated maps to train on
     simulate.val_assays = 2  # simulated maps to validate on
@@ -42,7 +63,7 @@ def base_config() -> ConfigDict:
     model.input_size = (448, 448)  # window in bins, multiples of 16
     model.mask_ratio = 0.75  # share of patches that the encoder may not see
     model.mask_combine = "sum"  # how mirror-image patches share noise: sum (original) | mean
-    model.center_count = False  # start the count head at the mean log10 count of the first batch's tiles
+    model.center_count = False  # start count, map and track heads at the mean of the first batch's targets
     model.dtype = "float32"  # of the products: float32 | bfloat16; parameters stay float32
     model.scan = False  # run the blocks as one loop: compiles faster, needs more memory
     model.remat = False  # compute activations again in the backward pass: slower, needs less memory
@@ -56,6 +77,18 @@ def base_config() -> ConfigDict:
     loss.pixel_weight = 0.0  # of the pixel error in units of each patch's variance; the original has none
     loss.log_weight = 0.0  # of the squared error of log10(1 + counts); the original has none
 
+    config.targets = targets = ConfigDict()  # of fine-tuning; those that the tiles have are used
+    targets.map_loss = "mse"  # mse | cosine (original) | poisson | log_mse; see finetune_losses.py
+    targets.map_weight = 1.0  # 0: not trained
+    targets.map_scaling = "none"  # what outputs stand for: none | log10 | log1000 | single_cell
+    targets.track_loss = "mse"  # as for maps
+    targets.track_weight = 1.0  # as for maps
+    targets.track_scaling = "none"  # as for maps
+    targets.embedding_loss = "mse"  # as for maps
+    targets.embedding_weight = 1.0  # as for maps
+    targets.embedding_scaling = "none"  # as for maps
+    targets.margin = 0.5  # reproducibility: by how much a replicate is to be more similar, in cosine
+
     config.optim = optim = ConfigDict()
     optim.learning_rate = placeholder(float)  # peak; when set, overrides blr
     optim.blr = 1.5e-4  # peak learning rate per 256 examples of the global batch
@@ -65,6 +98,11 @@ def base_config() -> ConfigDict:
     optim.b1 = 0.9  # decay of AdamW's mean gradient
     optim.b2 = 0.95  # decay of AdamW's mean squared gradient
     optim.eps = 1e-8  # added to the root of the latter
+    optim.trainable = "all"  # all | decoder (and heads) | none; fixed position tables are never trained
+    optim.trainable_patterns = ()  # regular expressions of parameter names to train besides
+    optim.frozen_patterns = ()  # regular expressions of parameter names to keep as they are
+    optim.layer_decay = 1.0  # factor of the learning rate from each layer to the one before it
+    optim.layer_decay_rule = "full"  # full: encoder and decoder | original: the decoder's blocks alone
     optim.clip_norm = 0.0  # largest norm of a gradient; 0: no clipping, as in the original
 
     config.train = train = ConfigDict()
@@ -134,6 +172,11 @@ def validate(config: ConfigDict) -> None:
         "optim.warmup_epochs",
         "optim.weight_decay",
         "optim.clip_norm",
+        "targets.map_weight",
+        "targets.track_weight",
+        "targets.embedding_weight",
+        "targets.margin",
+        "data.cutoff",
     )
     for names, holds, expected in (
         (positive, lambda v: math.isfinite(v) and v > 0, "positive"),
@@ -147,7 +190,7 @@ def validate(config: ConfigDict) -> None:
     _require(config.train.seed < 2**31, "train.seed", config.train.seed, "below 2**31")
     steps = config.train.total_steps
     _require(steps is None or steps > 0, "train.total_steps", steps, "positive")
-    _require(config.task == "pretrain", "task", config.task, "'pretrain'")
+    _require(config.task in _TRAINED, "task", config.task, "one of " + ", ".join(_TRAINED))
     size = tuple(config.model.input_size)
     _require(
         len(size) == 2 and all(isinstance(s, int) and s > 0 and s % PATCH == 0 for s in size),
@@ -181,6 +224,7 @@ def validate(config: ConfigDict) -> None:
     for axis in ("data", "fsdp", "tensor"):
         value = config.mesh[axis]
         _require(value > 0 or (axis == "data" and value == -1), f"mesh.{axis}", value, "positive")
+    _validate_finetuning(config)
     if not config.data.tiles:
         simulate = config.data.simulate
         for name in simulate:
@@ -191,6 +235,56 @@ def validate(config: ConfigDict) -> None:
             simulate.tile_size,
             f"at least model.input_size ({max(size)})",
         )
+
+
+def _validate_finetuning(config: ConfigDict) -> None:
+    targets, optim, thin = config.targets, config.optim, tuple(config.data.thin)
+    for name in TARGETS:
+        loss, scaling = targets[f"{name}_loss"], targets[f"{name}_scaling"]
+        _require(loss in TARGET_LOSSES, f"targets.{name}_loss", loss, " or ".join(TARGET_LOSSES))
+        _require(scaling in TARGET_SCALINGS, f"targets.{name}_scaling", scaling, " or ".join(TARGET_SCALINGS))
+        counts = loss != "poisson" or scaling in ("log10", "log1000")
+        _require(counts, f"targets.{name}_scaling", scaling, "log10 or log1000 for a poisson loss")
+    derived = tuple(config.data.derive)
+    _require(set(derived) <= {"track", "embedding"}, "data.derive", derived, "of track, embedding")
+    _require(
+        thin == () or (len(thin) == 2 and 0 < thin[0] <= thin[1] <= 1),
+        "data.thin",
+        thin,
+        "two shares in (0, 1], the lower one first, such as 0.0625,0.0625",
+    )
+    if config.task == "pretrain":
+        _require(thin == (), "data.thin", thin, "empty for task=pretrain")
+    if config.task == "reproducibility":
+        _require(thin != (), "data.thin", thin, "given for task=reproducibility: replicates are drawn")
+        _require(
+            micro_batch_size(config) > 1,
+            "train.global_batch_size",
+            config.train.global_batch_size,
+            f"at least twice train.accum_steps ({config.train.accum_steps}), for windows to compare",
+        )
+    _require(
+        optim.trainable in ("all", "decoder", "none"),
+        "optim.trainable",
+        optim.trainable,
+        "all, decoder or none",
+    )
+    rules = ("full", "original")
+    _require(
+        optim.layer_decay_rule in rules, "optim.layer_decay_rule", optim.layer_decay_rule, " or ".join(rules)
+    )
+    _require(0 < optim.layer_decay <= 1, "optim.layer_decay", optim.layer_decay, "in (0, 1]")
+    for field in ("trainable_patterns", "frozen_patterns"):
+        for pattern in optim[field]:
+            _require(_compiles(pattern), f"optim.{field}", pattern, "a regular expression")
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def to_json(config: ConfigDict) -> str:
@@ -220,12 +314,13 @@ def check_resumable(config: ConfigDict, stored: str, workdir: str) -> None:
       InputError: names the first field that differs.
     """
     try:
-        then = _flat(json.loads(stored))
+        then = _flat(json.loads(to_json(base_config()))) | _flat(json.loads(stored))
     except (ValueError, AttributeError) as error:
         raise InputError(
             f"config.json in {workdir} is damaged or of another program: use another --workdir."
         ) from error
     now = _flat(json.loads(to_json(config)))
+    # Fields that are younger than the run count as what they are by default: what it did.
     for name in sorted(now.keys() | then.keys()):
         a, b = now.get(name), then.get(name)
         if a == b or name.split(".")[0] in RESUMABLE:

@@ -3,96 +3,87 @@
     python scripts/make_tiles.py --input=map.mcool --resolution=10000 --val_chromosomes=Chr4 \
         --output=tiles
 
-Every --input is an assay, named by its file or as in --input=NAME=FILE (no / in NAME).
+Every --input is an assay, named by its file or as in --input=NAME=FILE (no / in NAME). A build that
+was interrupted goes on when the same command is given again.
 """
 
-import collections
-import os
-import pathlib
-import sys
+import shlex
 
 from absl import flags
 
 from hicfm_jax import command_line
-from hicfm_jax.contacts import open_contacts
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.builder import HeldOut, build_tiles
-from hicfm_jax.types import PATCH
+from hicfm_jax.tiles import builder, summary, windows
+from hicfm_jax.tiles.dry_run import count_tiles
+from hicfm_jax.tiles.held_out import HeldOut
+from hicfm_jax.tiles.map_file import MapFile, parse_inputs
+from hicfm_jax.tiles.mixing import parse_mix
+from hicfm_jax.tiles.progress import Progress
 
 _INPUT = flags.DEFINE_multi_string("input", [], "Contact map, URI or NAME=URI; may be given again.")
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp.", lower_bound=1)
-_TILE_SIZE = flags.DEFINE_integer("tile_size", 448, "Bins of a tile's side.")
+_TILE_SIZE = flags.DEFINE_string("tile_size", "448", "Bins of a tile's side, or HEIGHT,WIDTH.")
 _STRIDE = flags.DEFINE_integer("stride", 224, "Bins from one tile to the next.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to make.")
 _MIN_DENSITY = flags.DEFINE_float("min_density", 0.01, "Fraction of non-zero pixels that a tile needs.")
-flags.DEFINE_enum("mode", "grid", ["grid"], "Where tiles lie.")
+_MODE = flags.DEFINE_enum("mode", "grid", windows.MODES, "Where tiles lie: grid, diagonal or locus.")
+_LOCI = flags.DEFINE_string("loci", None, "BED file: --mode=locus cuts there, not every --stride bins.")
+_TRANS = flags.DEFINE_bool("trans", False, "Tile pairs of different chromosomes, too.")
+_MIX = flags.DEFINE_string("mix", "", "Shares of the inputs in training: rice=2,maize*=1; empty = by tiles.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Count the tiles and write nothing.")
+_RUNNER = flags.DEFINE_enum("runner", "local", ["local", "beam"], "Who cuts: this process or Apache Beam.")
+_BEAM = flags.DEFINE_string("beam_options", "", 'Flags of the pipeline: "--runner=... --parallelism=8".')
+_OPEN = (
+    flags.DEFINE_string("engine", None, "Library that reads .hic files: hictk or straw."),
+    flags.DEFINE_string("weight", None, "Balance with this weight column or normalization; raw if empty."),
+    flags.DEFINE_enum(
+        "weight_kind", None, ["multiplicative", "divisive"], "What the file doesn't say of it."
+    ),
+    flags.DEFINE_string("chromsizes", None, "File of names and lengths, for formats that hold none."),
+)
 _HELD_OUT = (
-    flags.DEFINE_list("val_chromosomes", [], "Chromosomes of the split `val`."),
+    flags.DEFINE_list(
+        "val_chromosomes", [], "Chromosomes of the split `val`: Chr4, or NAME:Chr4 for one input."
+    ),
     flags.DEFINE_list("test_chromosomes", [], "Chromosomes of the split `test`."),
     flags.DEFINE_list("val_assays", [], "Inputs (by name) of the split `val`."),
     flags.DEFINE_list("test_assays", [], "Inputs (by name) of the split `test`."),
 )
 
 
-def _sources() -> dict[str, str]:
-    sources = {}
-    for value in _INPUT.value:
-        name, named, uri = value.partition("=")
-        if not named or "/" in name:  # no name, or the = is part of the path
-            name, uri = pathlib.Path(value.partition("::")[0]).stem, value
-        if name in sources:
-            raise InputError(f"Two inputs are named {name!r}: name them apart with --input=NAME=FILE.")
-        sources[name] = uri
-    return sources
-
-
-def _show(line: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
-
-
-def _table(manifest: dict) -> str:
-    rows = collections.defaultdict(collections.Counter)
-    for chromosomes in manifest["tiles"].values():
-        for count in chromosomes.values():
-            rows[count["split"]].update(
-                kept=count["kept"], sparse=count["too_sparse"], short=count["too_short"]
-            )
-    lines = [f"{'split':8}{'tiles kept':>12}{'too sparse':>12}{'short chromosomes':>19}  chromosomes"]
-    for split, row in rows.items():
-        names = ", ".join(manifest["splits"].get(split, {"chromosomes": []})["chromosomes"])
-        lines.append(f"{split:8}{row['kept']:12}{row['sparse']:12}{row['short']:19}  {names}")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    for flag in (_INPUT, _RESOLUTION, _OUTPUT):
+    for flag in (_INPUT, _RESOLUTION, *(() if _DRY_RUN.value else (_OUTPUT,))):
         if not flag.value:
             raise InputError(f"--{flag.name} is missing: give it, see --help.")
-    sources = _sources()
-    contact_maps = {name: open_contacts(uri, resolution=_RESOLUTION.value) for name, uri in sources.items()}
-    manifest, made = build_tiles(
-        contact_maps,
-        _OUTPUT.value,
-        tile_size=_TILE_SIZE.value,
+    options = {flag.name: flag.value for flag in _OPEN}
+    sources = {
+        name: MapFile(uri, _RESOLUTION.value, **options) for name, uri in parse_inputs(_INPUT.value).items()
+    }
+    settings = dict(
+        tile_size=windows.parse_shape(_TILE_SIZE.value),
         stride=_STRIDE.value,
         min_density=_MIN_DENSITY.value,
+        mode=_MODE.value,
+        trans=_TRANS.value,
+        loci_file=_LOCI.value,
         held_out=HeldOut(**{flag.name: flag.value for flag in _HELD_OUT}),
-        sources=sources,
-        progress=_show,
+        mix=parse_mix(_MIX.value),
+        progress=Progress(),
     )
-    _show("")
-    print(_table(manifest))
+    if _DRY_RUN.value:
+        manifest, size = count_tiles(sources, **settings)
+        print(summary.table(manifest))
+        print(f"Would take about {size / 1e6:,.1f} MB on disk as {manifest['dtype']}; nothing was written.")
+        return
+    runner = builder.run_here
+    if _RUNNER.value == "beam":
+        from hicfm_jax.tiles.beam import beam_runner
+
+        runner = beam_runner(shlex.split(_BEAM.value))
+    manifest, made = builder.build_tiles(sources, _OUTPUT.value, runner=runner, **settings)
+    print(summary.table(manifest))
     print(f"{'Wrote' if made else 'Already there, made with the same arguments:'} {_OUTPUT.value}")
-    if _STRIDE.value % PATCH:
-        lost = "windows as large as a tile lose their diagonal, masks are not mirror-symmetric there"
-        print(f"Note: with --stride={_STRIDE.value} {lost}; a multiple of {PATCH} is better.")
-    side = min(_TILE_SIZE.value, 448) // PATCH * PATCH
-    python = min(os.path.relpath(sys.executable), sys.executable, key=len)
-    print(
-        f"Next: {python} scripts/train.py --config=configs/pretrain_arabidopsis.py:small_batch "
-        f"--config.data.tiles={_OUTPUT.value} --config.model.input_size={side},{side} --workdir=runs/pretrain"
-    )
+    print(summary.advice(manifest, _OUTPUT.value))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ FLOORS = {
 HOMES = {
     "tensorflow": "tiles/",
     "tensorflow_datasets": "tiles/",
+    "apache_beam": "tiles/beam.py",
     "torch": "convert/torch_file.py",
     "cooler": "contacts/",
     "h5py": "contacts/",

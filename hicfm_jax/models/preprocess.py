@@ -1,5 +1,7 @@
 """Raw counts -> the image the network sees, and back; runs on the device, inside the step."""
 
+import math
+
 import jax.numpy as jnp
 
 from hicfm_jax.types import PATCH, Array
@@ -13,26 +15,31 @@ def log_scale(counts: Array) -> Array:
     return jnp.log1p(jnp.max(counts.astype(jnp.float32), axis=(1, 2))) / jnp.log(10.0)
 
 
-def intensity(counts: Array) -> Array:
+def intensity(counts: Array, cutoff: float = 0.0) -> Array:
     """`log10(1 + counts) / log10(1 + max)` per window, `[B, H, W]` in [0, 1] float32.
 
-    A window without contacts becomes all zero (the original divides 0 by 0 there).
+    With a `cutoff` above 0, larger counts are clipped to it and it takes the place of the maximum,
+    so that one intensity means one count in every window (original: `max_cutoff` in inference). A
+    window without contacts becomes all zero (the original divides 0 by 0 there).
     """
+    if cutoff > 0:
+        return jnp.log1p(jnp.minimum(counts.astype(jnp.float32), cutoff)) / math.log1p(cutoff)
     logs = jnp.log1p(counts.astype(jnp.float32))
     largest = jnp.max(logs, axis=(1, 2), keepdims=True)
     return logs / jnp.where(largest > 0, largest, 1.0)
 
 
-def normalize(counts: Array) -> Array:
+def normalize(counts: Array, cutoff: float = 0.0) -> Array:
     """The image of a window of raw counts (original: `Pretrain_Dataset`, `convert_rgb`).
 
     Args:
       counts: raw contacts `[B, H, W]`, any real dtype.
+      cutoff: see `intensity`.
 
     Returns:
       `[B, H, W, 3]` float32: red 1, green = blue = 1 - intensity, then ImageNet statistics.
     """
-    inverse = 1.0 - intensity(counts)
+    inverse = 1.0 - intensity(counts, cutoff)
     image = jnp.stack([jnp.ones_like(inverse), inverse, inverse], axis=-1)
     return (image - jnp.asarray(IMAGENET_MEAN)) / jnp.asarray(IMAGENET_STD)
 

@@ -7,13 +7,13 @@ import json
 import os
 import pathlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hicfm_jax.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Goes up whenever older code could no longer read new tiles, or the reverse."""
 
 DATASET_NAME = "hic_tiles"
@@ -54,25 +54,36 @@ def _of_the_data_extra():
         ) from error
 
 
-def features(tile_size: int, dtype: np.dtype):
-    """The TFDS features of one tile; the fields are those of `arrays.ArrayTiles`."""
+def features(
+    tile_shape: tuple[int, int], dtype: np.dtype, targets: Mapping[str, Sequence[int]] | None = None
+):
+    """The TFDS features of one tile; the fields are those of `arrays.ArrayTiles`.
+
+    Args:
+      tile_shape: (H, W) in bins.
+      dtype: of the counts, uint16 or float32.
+      targets: shapes of what fine-tuning regresses on: `map` (H, W), `track` (H,), `embedding` (D,).
+    """
     tfds = import_tfds()
-    return tfds.features.FeaturesDict(
-        {
-            "counts": tfds.features.Tensor(
-                shape=(tile_size, tile_size),
-                dtype=np.dtype(dtype),
-                encoding=tfds.features.Encoding.ZLIB,
-                doc="raw contacts, both triangles, zeros beyond the chromosome's end",
-            ),
-            "diag": tfds.features.Scalar(np.int32, doc="column (if < 0: minus the row) of the main diagonal"),
-            "total_count": tfds.features.Scalar(np.float32, doc="contacts of the whole map"),
-            "matrix_count": tfds.features.Scalar(np.float32, doc="contacts in the tile"),
-            "chromosomes": tfds.features.Tensor(shape=(2,), dtype=np.str_, doc="of rows and columns"),
-            "starts": tfds.features.Tensor(shape=(2,), dtype=np.int32, doc="first bin of rows and columns"),
-            "assay": tfds.features.Text(doc="name of the map"),
-        }
-    )
+
+    def dense(shape: Sequence[int], dtype, doc: str):
+        encoding = tfds.features.Encoding.ZLIB
+        return tfds.features.Tensor(shape=tuple(shape), dtype=np.dtype(dtype), encoding=encoding, doc=doc)
+
+    fields = {
+        "counts": dense(
+            tile_shape, dtype, "raw contacts, both triangles, zeros beyond the chromosome's ends"
+        ),
+        "diag": tfds.features.Scalar(np.int32, doc="column (if < 0: minus the row) of the main diagonal"),
+        "total_count": tfds.features.Scalar(np.float32, doc="contacts of the whole map"),
+        "matrix_count": tfds.features.Scalar(np.float32, doc="contacts in the tile"),
+        "chromosomes": tfds.features.Tensor(shape=(2,), dtype=np.str_, doc="of rows and columns"),
+        "starts": tfds.features.Tensor(shape=(2,), dtype=np.int32, doc="first bin of rows and columns"),
+        "assay": tfds.features.Text(doc="name of the map"),
+    }
+    for name, shape in (targets or {}).items():
+        fields[f"target_{name}"] = dense(shape, np.float32, f"what the {name} should be")
+    return tfds.features.FeaturesDict(fields)
 
 
 def read_manifest(path: str | os.PathLike) -> dict:
@@ -110,24 +121,34 @@ def _is_count(value) -> bool:
     return type(value) is int and value > 0
 
 
+def _is_weight(value) -> bool:
+    return type(value) in (int, float) and 0 < value < float("inf")
+
+
+def _is_split(value) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("assays"), dict):
+        return False
+    assays = value["assays"].values()
+    return _is_count(value.get("tiles")) and all(map(_is_count, assays)) and sum(assays) == value["tiles"]
+
+
+def _is_shape(value) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(map(_is_count, value))
+
+
 _FIELDS = {
-    "tile_size": _is_count,
+    "tile_size": lambda value: _is_shape(value) and len(value) == 2,
     "dtype": lambda value: value in ("uint16", "float32"),
-    "splits": lambda value: (
-        isinstance(value, dict)
-        and all(isinstance(split, dict) and _is_count(split.get("tiles")) for split in value.values())
-    ),
+    "targets": lambda value: isinstance(value, dict) and all(map(_is_shape, value.values())),
+    "mix": lambda value: isinstance(value, dict) and all(map(_is_weight, value.values())),
+    "splits": lambda value: isinstance(value, dict) and all(map(_is_split, value.values())),
     "tiles": lambda value: isinstance(value, dict),
 }
 """What is used of a manifest, and the check of each."""
 
 
 class RecordFiles:
-    """Serialized tiles of one split, read by position.
-
-    Attributes:
-      error: the InputError of a failed read, for those who cannot catch it in TensorFlow's threads.
-    """
+    """Serialized tiles of one split, read by position."""
 
     def __init__(self, paths: Sequence[str], lengths: Sequence[int]):
         """Takes the split's files and how many tiles each should hold; opens none yet."""
@@ -135,7 +156,6 @@ class RecordFiles:
         self._ends = list(itertools.accumulate(lengths))
         self._readers = {}
         self._lock = threading.Lock()
-        self.error: InputError | None = None
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -158,11 +178,10 @@ class RecordFiles:
         try:
             return self._reader(file).read(list(positions))
         except (RuntimeError, ValueError, IndexError) as error:
-            self.error = InputError(
+            raise InputError(
                 f"{self._paths[file]} is damaged or incomplete ({error}): make the tiles again "
                 "with scripts/make_tiles.py."
-            )
-            raise self.error from error
+            ) from error
 
     def _reader(self, file: int):
         from array_record.python import array_record_module
@@ -170,7 +189,9 @@ class RecordFiles:
         with self._lock:
             if file not in self._readers:
                 reader = array_record_module.ArrayRecordReader(
-                    self._paths[file], options="readahead_buffer_size:0", file_reader_buffer_size=1 << 15
+                    self._paths[file],
+                    options="readahead_buffer_size:0,index_storage_option:in_memory",
+                    file_reader_buffer_size=1 << 15,
                 )
                 expected = self._ends[file] - (self._ends[file - 1] if file else 0)
                 if reader.num_records() != expected:

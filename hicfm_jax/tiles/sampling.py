@@ -5,6 +5,7 @@ without replaying. Raw 64-bit words of Philox are used, not numpy's `permutation
 only the words are promised to stay the same in later numpy versions.
 """
 
+import dataclasses
 import functools
 import math
 from typing import NamedTuple
@@ -14,7 +15,36 @@ import numpy as np
 from hicfm_jax.errors import InputError
 from hicfm_jax.types import NO_DIAGONAL, PATCH
 
-_ORDER, _CROPS, _EVALUATION = range(3)  # independent streams of words under one seed
+_ORDER, _CROPS, _EVALUATION, _GROUPS = range(4)  # independent streams of words under one seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """How windows are drawn from tiles, the same in every batch of a stream.
+
+    Attributes:
+      window: (H, W) in bins, multiples of 16, not larger than a tile.
+      seed: non-negative integer; of the order of the tiles too.
+      min_density: fraction of non-zero pixels that a window should have; where no candidate reaches
+        it, the densest is taken (the original draws forever).
+      max_redraws: further candidate positions in the same tile.
+      flips: reverse both axes and (square windows) transpose, each with probability 1/2; in training only.
+    """
+
+    window: tuple[int, int]
+    seed: int
+    min_density: float = 0.05
+    max_redraws: int = 8
+    flips: bool = False
+
+    @property
+    def transposes(self) -> bool:
+        return self.flips and self.window[0] == self.window[1]
+
+    @property
+    def needed_pixels(self) -> int:
+        """Non-zero pixels that a window should have: `min_density` of them and at least one."""
+        return max(1, math.ceil(self.min_density * self.window[0] * self.window[1]))
 
 
 class Crops(NamedTuple):
@@ -78,64 +108,57 @@ def host_slice(batch_size: int, host_index: int, host_count: int) -> slice:
     return slice(host_index * share, (host_index + 1) * share)
 
 
+def permutations(seed: int, count: int, length: int, *entropy: int) -> np.ndarray:
+    """Permutations `[count, length]` for a group of tiles that is visited again and again."""
+    words = _words(count * length, seed, _GROUPS, *entropy).reshape(count, length)
+    return np.argsort(words, axis=1, kind="stable")
+
+
 def train_crops(
-    seed: int,
+    draw: Draw,
     step: int,
     batch_size: int,
     diag: np.ndarray,
-    tile_size: int,
-    window: tuple[int, int],
-    max_redraws: int,
-    flips: bool,
+    tile_shape: tuple[int, int],
     rows: slice = slice(None),
 ) -> Crops:
     """Crops of the global batch at `step`, or of the part `rows` of it.
 
     Args:
-      seed: seed of the run.
+      draw: how to draw.
       step: which batch.
       batch_size: examples of the global batch, B; the draws do not depend on `rows`.
       diag: main diagonal in each tile of the part, in pixels, `[b]`; NO_DIAGONAL if unknown.
-      tile_size: bins of a tile's side, T.
-      window: (H, W) in bins.
-      max_redraws: candidates beyond the first.
-      flips: whether to flip at all.
+      tile_shape: (height, width) of the tiles in bins.
       rows: the part of the batch, b examples.
     """
-    candidates = _candidates(tile_size, window, max_redraws)
-    words = _words(batch_size * (2 * candidates + 1), seed, _CROPS, step).reshape(batch_size, -1)[rows]
+    candidates = _candidates(draw, tile_shape)
+    words = _words(batch_size * (2 * candidates + 1), draw.seed, _CROPS, step).reshape(batch_size, -1)[rows]
     reverse, transpose = (
         (words[:, 0] >> np.uint64(63)) == 1,
         (words[:, 0] >> np.uint64(62)) & np.uint64(1) == 1,
     )
-    chosen = np.stack([reverse & flips, transpose & flips & (window[0] == window[1])], axis=1)
-    return _crops(words[:, 1:], diag, tile_size, window, chosen)
+    flips = np.stack([reverse & draw.flips, transpose & draw.transposes], axis=1)
+    return _crops(words[:, 1:], diag, tile_shape, draw.window, flips)
 
 
-def evaluation_crops(
-    seed: int,
-    indices: np.ndarray,
-    diag: np.ndarray,
-    tile_size: int,
-    window: tuple[int, int],
-    max_redraws: int,
-) -> Crops:
+def evaluation_crops(draw: Draw, indices: np.ndarray, diag: np.ndarray, tile_shape: tuple[int, int]) -> Crops:
     """Crops of the tiles `indices` `[b]`: the same for a tile whatever batch it comes in; no flips."""
-    candidates = _candidates(tile_size, window, max_redraws)
-    words = np.stack([_words(2 * candidates, seed, _EVALUATION, int(index)) for index in indices])
-    return _crops(words, diag, tile_size, window, np.zeros((len(indices), 2), bool))
+    count = 2 * _candidates(draw, tile_shape)
+    words = np.stack([_words(count, draw.seed, _EVALUATION, int(index)) for index in indices])
+    return _crops(words, diag, tile_shape, draw.window, np.zeros((len(indices), 2), bool))
 
 
-def _candidates(tile_size: int, window: tuple[int, int], max_redraws: int) -> int:
+def _candidates(draw: Draw, tile_shape: tuple[int, int]) -> int:
     # A tile of exactly the window's size offers one position only.
-    return 1 if window == (tile_size, tile_size) else 1 + max_redraws
+    return 1 if draw.window == tile_shape else 1 + draw.max_redraws
 
 
-def _crops(words, diag, tile_size, window, flips) -> Crops:
+def _crops(words, diag, tile_shape, window, flips) -> Crops:
     # 31 bits are plenty for a position, and signed arithmetic keeps % and // simple.
     draws = (words >> np.uint64(33)).astype(np.int64).reshape(len(words), -1, 2)
     rows, cols, offset = window_starts(
-        draws[..., 0], draws[..., 1], np.asarray(diag, np.int64)[:, None], (tile_size, tile_size), window
+        draws[..., 0], draws[..., 1], np.asarray(diag, np.int64)[:, None], tile_shape, window
     )
     offset = flip_diag(offset, flips[:, None, 0], flips[:, None, 1], window)
     return Crops(np.stack([rows, cols], -1).astype(np.int32), offset.astype(np.int32), flips)
@@ -207,21 +230,16 @@ def flip_diag(diag, reverse, transpose, window: tuple[int, int]):
     return np.where(diag == NO_DIAGONAL, NO_DIAGONAL, flipped)
 
 
-def needed_pixels(min_density: float, window: tuple[int, int]) -> int:
-    """Non-zero pixels that a window must have: `min_density` of them and at least one."""
-    return max(1, math.ceil(min_density * window[0] * window[1]))
-
-
-def check_stream(tile_size: int, num_tiles: int, window: tuple[int, int], batch_size: int) -> None:
+def check_stream(tile_shape: tuple[int, int], num_tiles: int, draw: Draw, batch_size: int) -> None:
     """Raises InputError if such batches cannot be cut from such tiles."""
-    height, width = window
-    if height % PATCH or width % PATCH or min(window) < PATCH:
+    height, width = draw.window
+    if height % PATCH or width % PATCH or min(draw.window) < PATCH:
         raise InputError(
             f"The window is {height} x {width} bins but must be a multiple of {PATCH} on both sides."
         )
-    if max(window) > tile_size:
+    if height > tile_shape[0] or width > tile_shape[1]:
         raise InputError(
-            f"The window is {height} x {width} bins but the tiles have {tile_size}: "
+            f"The window is {height} x {width} bins but the tiles have {tile_shape[0]} x {tile_shape[1]}: "
             "use a smaller model.input_size or make larger tiles."
         )
     if num_tiles < 1:

@@ -1,26 +1,29 @@
-"""One door to tiles, wherever they are: the same three methods for memory and for disk."""
+"""One door to tiles, wherever they are: the same streams from memory and from disk."""
 
 import dataclasses
 import os
 import pathlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import arrays
 from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.records import FORMAT_VERSION
-from hicfm_jax.types import Batch
+from hicfm_jax.tiles.stream import Source
 
 
-class MemoryTiles:
-    """Tiles in memory by split; the methods of `pipeline.DiskTiles`, without TensorFlow."""
+class MemoryTiles(Source):
+    """Tiles in memory by split, as `pipeline.DiskTiles` without TensorFlow."""
 
-    def __init__(self, tiles: Mapping[str, ArrayTiles]):
-        """Takes tiles by the name of their split: `train`, `val`, `test`."""
+    def __init__(self, tiles: Mapping[str, ArrayTiles], name: str = "The source"):
+        """Takes tiles by the name of their split (`train`, `val`, `test`), and a name for messages."""
         self._tiles = dict(tiles)
+        self.name, self.splits, self.mix = name, list(self._tiles), {}
+
+    def tiles(self, split: str) -> ArrayTiles:
+        return self._tiles[split]
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "MemoryTiles":
@@ -30,9 +33,10 @@ class MemoryTiles:
             with np.load(path, allow_pickle=False) as file:
                 version = int(file["format_version"])
                 for name in file.files:
-                    split, _, field = name.partition("/")
+                    split, *field = name.split("/")
                     if field and version == FORMAT_VERSION:
-                        splits.setdefault(split, {})[field] = file[name]
+                        fields = splits.setdefault(split, {"targets": {}})
+                        (fields["targets"] if len(field) > 1 else fields)[field[-1]] = file[name]
             tiles = {split: ArrayTiles(**fields) for split, fields in splits.items()}
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(
@@ -44,15 +48,16 @@ class MemoryTiles:
                 f"{path} holds tiles of format version {version}, but this program reads {FORMAT_VERSION}: "
                 "make them again."
             )
-        return cls(tiles)
+        return cls(tiles, os.fspath(path))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes all splits to one compressed `.npz` file, for machines without TensorFlow."""
-        content = {
-            f"{split}/{field.name}": getattr(tiles, field.name)
-            for split, tiles in self._tiles.items()
-            for field in dataclasses.fields(tiles)
-        }
+        content = {}
+        for split, tiles in self._tiles.items():
+            fields = {field.name: getattr(tiles, field.name) for field in dataclasses.fields(tiles)}
+            targets = fields.pop("targets")
+            content |= {f"{split}/{name}": array for name, array in fields.items()}
+            content |= {f"{split}/targets/{name}": array for name, array in targets.items()}
         path = pathlib.Path(path)
         partial = path.with_name(path.name + ".partial")
         try:
@@ -62,42 +67,13 @@ class MemoryTiles:
         finally:
             partial.unlink(missing_ok=True)
 
-    @property
-    def splits(self) -> list[str]:
-        return list(self._tiles)
 
-    @property
-    def tile_size(self) -> int:
-        return next(iter(self._tiles.values())).tile_size
-
-    def num_tiles(self, split: str = "train") -> int:
-        """Tiles of a split, 0 if there is no such split."""
-        return len(self._tiles.get(split, ()))
-
-    def train_stream(self, split: str = "train", **arguments) -> Iterator[Batch]:
-        """Endless training batches, see `arrays.train_stream`."""
-        return arrays.train_stream(self._split(split), **arguments)
-
-    def evaluation_stream(self, split: str = "val", **arguments) -> Iterator[Batch]:
-        """Every tile once, see `arrays.evaluation_stream`."""
-        return arrays.evaluation_stream(self._split(split), **arguments)
-
-    def _split(self, split: str) -> ArrayTiles:
-        if split not in self._tiles:
-            raise InputError(f"The tiles have no split {split!r}: choose from {', '.join(self._tiles)}.")
-        return self._tiles[split]
-
-
-def open_source(source: str | os.PathLike | ArrayTiles | Mapping[str, ArrayTiles]):
+def open_source(source: str | os.PathLike | ArrayTiles | Mapping[str, ArrayTiles]) -> Source:
     """Opens tiles for training or evaluation.
 
     Args:
-      source: folder made by `scripts/make_tiles.py`, `.npz` file written by `MemoryTiles.save`,
-        `{split: ArrayTiles}`, or one `ArrayTiles` (the split `train`).
-
-    Returns:
-      An object with `splits`, `tile_size`, `num_tiles(split)`, `train_stream(split, ...)` and
-      `evaluation_stream(split, ...)`.
+      source: folder made by `scripts/make_tiles.py`, `.npz` file written by `MemoryTiles.save`, several
+        of them joined by commas, `{split: ArrayTiles}`, or one `ArrayTiles` (the split `train`).
 
     Raises:
       InputError: no finished tiles of this format version there.
@@ -106,8 +82,13 @@ def open_source(source: str | os.PathLike | ArrayTiles | Mapping[str, ArrayTiles
         return MemoryTiles({"train": source})
     if isinstance(source, Mapping):
         return MemoryTiles(source)
-    if os.fspath(source).endswith(".npz"):
-        return MemoryTiles.load(source)
+    path = os.fspath(source)
+    if "," in path and not os.path.exists(path):
+        from hicfm_jax.tiles.joined import JoinedTiles
+
+        return JoinedTiles([open_source(part) for part in path.split(",")])
+    if path.endswith(".npz"):
+        return MemoryTiles.load(path)
     from hicfm_jax.tiles.pipeline import DiskTiles  # needs TensorFlow when it streams
 
-    return DiskTiles(source)
+    return DiskTiles(path)

@@ -1,160 +1,157 @@
-"""Where tiles lie on a contact map, and how they are cut from it."""
+"""Where tiles lie on a contact map."""
 
-import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
+from hicfm_jax.types import PATCH
+
+MODES = ("grid", "diagonal", "locus")
 
 
-class Window(NamedTuple):
-    """A dense tile of a map: genome bins `start .. start + T` of rows and columns.
+@dataclasses.dataclass(frozen=True)
+class Positions:
+    """First bins of the windows of one chromosome pair, sorted by row, then by column.
+
+    Row i has the windows at `cols[skipped[i] : skipped[i] + taken[i]]`. They are not listed one by
+    one because a fine map of a large genome has hundreds of millions.
+    """
+
+    rows: np.ndarray
+    cols: np.ndarray
+    skipped: np.ndarray
+    taken: np.ndarray
+
+    def __len__(self) -> int:
+        return int(self.taken.sum())
+
+    def between(self, first: int, last: int) -> np.ndarray:
+        """(row start, column start) of the windows number `first` to `last - 1`, `[last - first, 2]`."""
+        ends = np.cumsum(self.taken)
+        number = np.arange(first, last)
+        row = np.searchsorted(ends, number, side="right")
+        col = self.skipped[row] + number - (ends[row] - self.taken[row])
+        return np.stack([self.rows[row], self.cols[col]], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """Which windows of a map become tiles.
 
     Attributes:
-      row_start: first bin of the rows.
-      col_start: first bin of the columns.
-      counts: raw contacts `[T, T]`, both triangles, zeros beyond the chromosome's end.
+      tile_shape: (H, W) in bins.
+      stride: bins from one window to the next, along both axes.
+      min_density: fraction of non-zero pixels that a tile needs; padding counts as zeros.
+      mode: `grid` = everywhere on the map; `diagonal` = corners on the main diagonal, as the original
+        tiles for fine-tuning; `locus` = centred on the main diagonal, as the original's epigenome
+        windows of 128 x 4000.
+      trans: grid the pairs of different chromosomes, too.
+      loci: bins that the windows of mode `locus` are centred at, by assay and chromosome; None = the
+        centres of rows that begin every `stride` bins.
     """
 
-    row_start: int
-    col_start: int
-    counts: np.ndarray
+    tile_shape: tuple[int, int] = (448, 448)
+    stride: int = 224
+    min_density: float = 0.01
+    mode: str = "grid"
+    trans: bool = False
+    loci: Mapping[str, Mapping[str, Sequence[int]]] | None = None
+
+    def __post_init__(self):
+        """Raises InputError unless the values describe a tiling."""
+        height, width = self.tile_shape
+        if min(self.tile_shape) < PATCH:
+            raise InputError(
+                f"tile_size is {shape_text(self.tile_shape)} but a tile has at least one patch, {PATCH} bins "
+                "a side: set more."
+            )
+        most, side = (height, "height") if self.mode == "locus" else (min(self.tile_shape), "shorter side")
+        if self.loci is None and not 1 <= self.stride <= most:
+            raise InputError(
+                f"stride is {self.stride} but must lie between 1 and the tile's {side}, {most}, else bins "
+                "are lost."
+            )
+        if not 0 <= self.min_density <= 1:
+            raise InputError(
+                f"min_density is {self.min_density} but is a fraction of pixels: set it between 0 and 1."
+            )
+        if self.mode not in MODES:
+            raise InputError(f"mode is {self.mode!r}: choose from {', '.join(MODES)}.")
+        if self.mode == "diagonal" and height != width:
+            raise InputError(
+                f"tile_size is {height} x {width} but mode diagonal cuts squares: give one number, "
+                "or use mode locus, which centres rectangles on the diagonal."
+            )
+        if self.trans and self.mode != "grid":
+            raise InputError(
+                f"trans tiles have no diagonal to follow, but mode is {self.mode}: use mode grid."
+            )
+        if self.loci is not None and self.mode != "locus":
+            raise InputError(f"loci are given but mode is {self.mode}: use mode locus.")
 
     @property
-    def diag(self) -> int:
-        """Pixels from the tile's corner to the map's main diagonal, positive along row 0.
+    def needed(self) -> int:
+        """Non-zero pixels that a tile must have; an empty one is never taken."""
+        height, width = self.tile_shape
+        return max(1, int(np.ceil(self.min_density * (height * width))))
 
-        Pixel (r, c) is genome (row_start + r, col_start + c), so the diagonal is where
-        c - r = row_start - col_start: it enters at (0, diag), or at (-diag, 0) if negative.
+    def positions(self, contact_map: ContactMap, assay: str, chromosomes: tuple[str, str]) -> Positions:
+        """The windows of a chromosome pair.
+
+        In mode grid the starts along each axis are those of `grid_starts`. A cis map is symmetric, so
+        a window is left out if its row start lies behind its column start: its pixels are those of
+        others, mirrored. Only the last column keeps such windows, because rectangles may end earlier
+        along the columns than along the rows.
         """
-        return self.row_start - self.col_start
+        (height, width), (rows_of, cols_of) = self.tile_shape, chromosomes
+        n_rows, n_cols = contact_map.n_bins(rows_of), contact_map.n_bins(cols_of)
+        if self.loci is not None:
+            centres = np.unique(np.array(self.loci.get(assay, {}).get(rows_of, ()), np.int64))
+            return _single(centres - height // 2, centres - width // 2)
+        rows = grid_starts(n_rows, height, self.stride)
+        if self.mode != "grid":
+            return _single(rows, rows if self.mode == "diagonal" else rows + height // 2 - width // 2)
+        cols = grid_starts(n_cols, width, self.stride)
+        if not len(cols):
+            return _single(cols, cols)
+        skipped = np.zeros(len(rows), np.int64)
+        if rows_of == cols_of:
+            skipped = np.minimum(np.searchsorted(cols, rows), len(cols) - 1)
+        return Positions(rows, cols, skipped, len(cols) - skipped)
 
 
-def grid_starts(n_bins: int, tile_size: int, stride: int) -> range:
-    """First bins of the tiles along one axis: `range(0, n_bins - tile_size // 2, stride)`.
-
-    The last tiles hang over the end by up to half their size; a chromosome of at most half a tile
-    has none (rule of the original's tiling).
-    """
-    return range(0, n_bins - tile_size // 2, stride)
+def as_shape(tile_size: int | Sequence[int]) -> tuple[int, int]:
+    """(H, W) of a tile given by one side or by both."""
+    height, width = (tile_size, tile_size) if isinstance(tile_size, int) else tile_size
+    return int(height), int(width)
 
 
-def grid_positions(n_bins: int, tile_size: int, stride: int) -> Iterator[tuple[int, int]]:
-    """(row start, column start) of a cis map's tiles, upper triangle only, row by row.
-
-    A cis map is symmetric: the tile at (j, i) is the transpose of the one at (i, j).
-    """
-    starts = grid_starts(n_bins, tile_size, stride)
-    return ((row, col) for row in starts for col in starts if row <= col)
-
-
-def dense_enough(counts: np.ndarray, min_density: float) -> bool:
-    """Whether a tile `[T, T]` has that fraction of non-zero pixels; padding counts as zeros.
-
-    An empty tile never has.
-    """
-    return np.count_nonzero(counts) >= max(1, min_density * counts.size)
-
-
-def cut_windows(
-    upper: scipy.sparse.csr_array, positions: Iterable[tuple[int, int]], tile_size: int
-) -> Iterator[Window]:
-    """Cuts dense symmetric tiles from the upper triangle of a cis map.
-
-    Only one row slab of the map is held beside it, and that one sparse.
-
-    Args:
-      upper: contacts `[n, n]`, upper triangle and diagonal.
-      positions: (row start, column start) with row <= column; equal rows one after another.
-      tile_size: bins of a side, T.
-
-    Yields:
-      Windows in the order of `positions`, in the map's dtype.
-    """
-    slab, slab_start = None, None
-    for row, col in positions:
-        if row != slab_start:
-            slab, slab_start = _symmetric_slab(upper, row, tile_size), row
-        part = slab[:, col : col + tile_size].toarray()
-        counts = np.zeros((tile_size, tile_size), upper.dtype)
-        counts[: part.shape[0], : part.shape[1]] = part
-        yield Window(row, col, counts)
-
-
-def _symmetric_slab(upper: scipy.sparse.csr_array, row: int, height: int) -> scipy.sparse.csc_array:
-    slab = upper[row : row + height]
-    # Right of `row`, whatever lies below the diagonal mirrors an entry of this same slab.
-    square = slab[:, row : row + height].tocoo()
-    above = square.row < square.col
-    mirrored = scipy.sparse.coo_array(
-        (square.data[above], (square.col[above], square.row[above] + row)), shape=slab.shape
-    )
-    return (slab + mirrored.tocsr()).tocsc()
-
-
-def check_tiling(tile_size: int, stride: int, min_density: float) -> None:
-    """Raises InputError unless the three numbers describe a tiling."""
-    if tile_size < 16:
-        raise InputError(f"tile_size is {tile_size} but a tile has at least one patch, 16 bins: set more.")
-    if not 1 <= stride <= tile_size:
+def parse_shape(text: str) -> tuple[int, int]:
+    """Reads `448` or `128,4000`; raises InputError for anything else."""
+    try:
+        return as_shape([int(side) for side in text.split(",")] if "," in text else int(text))
+    except ValueError:
         raise InputError(
-            f"stride is {stride} but must lie between 1 and the tile size {tile_size}, else bins are lost."
-        )
-    if not 0 <= min_density <= 1:
-        raise InputError(f"min_density is {min_density} but is a fraction of pixels: set it between 0 and 1.")
+            f"tile_size is {text!r}: give one side in bins, or height and width as in 128,4000."
+        ) from None
 
 
-def find_chromosomes(contact_maps: Mapping[str, ContactMap], names: Sequence[str], what: str) -> list[str]:
-    """The maps' own names of what a user called `names`, see `ContactMap.find_chromosome`.
+def shape_text(shape: tuple[int, int]) -> str:
+    """`448` or `128 x 4000`."""
+    return f"{shape[0]}" if shape[0] == shape[1] else f"{shape[0]} x {shape[1]}"
 
-    Raises:
-      InputError: a name that no map answers to; lists the names there are.
+
+def grid_starts(n_bins: int, size: int, stride: int) -> np.ndarray:
+    """First bins of the windows along one axis: 0, stride, ... below `n_bins - size // 2`.
+
+    The last windows hang over the end by up to half their size; a chromosome of at most half a
+    window has none (rule of the original's tiling).
     """
-    known = dict.fromkeys(name for contact_map in contact_maps.values() for name in contact_map.chromsizes)
-    found = []
-    for name in names:
-        own = {}
-        for contact_map in contact_maps.values():
-            with contextlib.suppress(InputError):  # another map may have it
-                own[contact_map.find_chromosome(name)] = True
-        if not own:
-            raise InputError(
-                f"{what} names {name!r} but the maps have {', '.join(list(known)[:30])}: use one of these."
-            )
-        found += own
-    return found
+    return np.arange(0, n_bins - size // 2, stride)
 
 
-def check_resolution(contact_maps: Mapping[str, ContactMap]) -> int:
-    """Returns the resolution (bp) that all maps share; raises InputError if they differ."""
-    if not contact_maps:
-        raise InputError("No contact map given: tiles need at least one.")
-    resolutions = {name: contact_map.resolution for name, contact_map in contact_maps.items()}
-    if len(set(resolutions.values())) > 1:
-        found = ", ".join(f"{name} {resolution} bp" for name, resolution in resolutions.items())
-        raise InputError(f"Tiles of one dataset share one resolution, but the maps have {found}.")
-    return next(iter(resolutions.values()))
-
-
-def count_dtype(contact_maps: Mapping[str, ContactMap], chromosomes: Sequence[str] | None = None) -> np.dtype:
-    """The dtype that holds every cis count of the maps: uint16 for integers up to 65535, else float32.
-
-    Args:
-      contact_maps: maps by assay name; a count that is no count (NaN, negative) they refuse themselves.
-      chromosomes: names to look at; None for all.
-    """
-    for contact_map in contact_maps.values():
-        for name in chromosomes_of(contact_map, chromosomes):
-            values = contact_map.matrix(name).data
-            if values.size and (values.dtype.kind not in "iu" or values.max() > np.iinfo(np.uint16).max):
-                return np.dtype(np.float32)
-    return np.dtype(np.uint16)
-
-
-def chromosomes_of(contact_map: ContactMap, chosen: Sequence[str] | None) -> list[str]:
-    """The map's chromosomes, in its order, that are among `chosen` (None: all)."""
-    return [name for name in contact_map.chromsizes if chosen is None or name in chosen]
+def _single(rows: np.ndarray, cols: np.ndarray) -> Positions:
+    return Positions(rows, cols, np.arange(len(rows)), np.ones(len(rows), np.int64))

@@ -10,9 +10,11 @@ from hicfm_jax.contacts import simulate
 from hicfm_jax.contacts.arabidopsis import CHROMSIZES
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.arrays import ArrayTiles
-from hicfm_jax.tiles.pipeline import DiskTiles
+from hicfm_jax.tiles.mixing import parse_mix
 from hicfm_jax.tiles.sampling import steps_per_epoch
-from hicfm_jax.tiles.source import MemoryTiles, open_source
+from hicfm_jax.tiles.source import open_source
+from hicfm_jax.tiles.stream import Source
+from hicfm_jax.tiles.thinned import Thinning
 from hicfm_jax.types import Batch
 
 HELD_OUT = "Chr4"
@@ -23,14 +25,17 @@ class Inputs:
     """The streams of a run.
 
     Attributes:
-      steps_per_epoch: optimizer steps in which every training tile is seen once.
+      steps_per_epoch: optimizer steps that show as many samples as there are training tiles.
       num_validation: held-out tiles.
     """
 
-    def __init__(self, config: ConfigDict, source: MemoryTiles | DiskTiles):
+    def __init__(self, config: ConfigDict, source: Source):
         self._config, self._source = config, source
         self.steps_per_epoch = steps_per_epoch(source.num_tiles("train"), config.train.global_batch_size)
         self.num_validation = source.num_tiles("val")
+        self._thinning = None
+        if thin := tuple(config.data.thin):
+            self._thinning = Thinning(*thin, config.train.seed, replicate=config.task == "reproducibility")
 
     @classmethod
     def create(cls, config: ConfigDict) -> "Inputs":
@@ -59,26 +64,41 @@ class Inputs:
         """The whole first global batch, the same on every host."""
         return next(self._train(0, 0, 1))
 
+    def target_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of one example of everything in `Batch.targets`, by name; {} in pretraining."""
+        if self._config.task == "pretrain":
+            return {}
+        return {name: value.shape[1:] for name, value in self.first_batch().targets.items()}
+
     def validation(self) -> Iterator[Batch]:
         """Every held-out tile once, in micro-batches; this host's part of each."""
-        return self._source.evaluation_stream(
+        batch_size, hosts = micro_batch_size(self._config), jax.process_count()
+        batches = self._source.evaluation_stream(
             "val",
-            batch_size=micro_batch_size(self._config),
+            batch_size=batch_size,
             host_index=jax.process_index(),
-            host_count=jax.process_count(),
+            host_count=hosts,
             **self._cut(),
         )
+        if not self._thinning:
+            return batches
+        return self._thinning.evaluation(batches, batch_size, jax.process_index() * batch_size // hosts)
 
     def _train(self, start_step: int, host_index: int, host_count: int) -> Iterator[Batch]:
-        return self._source.train_stream(
+        batch_size = self._config.train.global_batch_size
+        batches = self._source.train_stream(
             "train",
-            batch_size=self._config.train.global_batch_size,
+            batch_size=batch_size,
             start_step=start_step,
+            mix=parse_mix(self._config.data.mix) or None,
             flips=self._config.data.flips,
             host_index=host_index,
             host_count=host_count,
             **self._cut(),
         )
+        if not self._thinning:
+            return batches
+        return self._thinning.train(batches, start_step, host_index * batch_size // host_count)
 
     def _cut(self) -> dict:
         data = self._config.data

@@ -4,6 +4,7 @@ import pytest
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.tiles import builder
+from hicfm_jax.tiles.held_out import HeldOut
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 
@@ -33,6 +34,6 @@ def toy_dataset(toy_maps, tmp_path_factory):
         tile_size=64,
         stride=16,
         min_density=0.3,
-        held_out=builder.HeldOut(val_chromosomes=["B"]),
+        held_out=HeldOut(val_chromosomes=["B"]),
     )
     return folder, manifest

@@ -1,15 +1,27 @@
 import errno
 import filecmp
+import itertools
 import json
+import os
+import resource
 import shutil
+import signal
+import time
 
 import numpy as np
 import pytest
+import scipy.sparse
 import tensorflow_datasets as tfds
 
+from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import builder, records
+from hicfm_jax.tiles import builder, pieces, records
+from hicfm_jax.tiles.dry_run import count_tiles
+from hicfm_jax.tiles.map_file import MapFile
+from hicfm_jax.tiles.progress import Silence
 from hicfm_jax.tiles.source import open_source
+from hicfm_jax.types import NO_DIAGONAL
+from tests.tiles import toy_build
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 ARGUMENTS = {"tile_size": 64, "stride": 32, "min_density": 0.05}
@@ -49,17 +61,17 @@ def test_manifest_accounts_for_every_tile(toy_dataset):
     assert manifest["splits"]["val"] == {
         "tiles": kept["val"],
         "chromosomes": ["B"],
-        "assays": ["leaf", "root"],
+        "assays": {assay: manifest["tiles"][assay]["B"]["kept"] for assay in ("leaf", "root")},
     }
-    assert (manifest["resolution"], manifest["dtype"], manifest["format_version"]) == (1000, "uint16", 1)
+    assert (manifest["resolution"], manifest["dtype"], manifest["format_version"]) == (1000, "uint16", 2)
     assert manifest["sources"]["leaf"]["chromsizes"] == {"A": 200_000, "B": 150_000, "tiny": 20_000}
 
 
 def test_splits_by_assay(toy_maps, tmp_path):
     held_out = builder.HeldOut(val_assays=["root"])
     manifest, _ = builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS, held_out=held_out)
-    assert manifest["splits"]["train"]["assays"] == ["leaf"]
-    assert manifest["splits"]["val"]["assays"] == ["root"]
+    assert list(manifest["splits"]["train"]["assays"]) == ["leaf"]
+    assert list(manifest["splits"]["val"]["assays"]) == ["root"]
     assert manifest["splits"]["val"]["chromosomes"] == ["A", "B"]
 
 
@@ -84,7 +96,9 @@ def test_same_arguments_give_the_same_bytes_once(toy_maps, tmp_path):
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
     match, mismatch, errors = filecmp.cmpfiles(tmp_path / "one", tmp_path / "two", names, shallow=False)
     assert (sorted(match), mismatch, errors) == (names, [], [])
+    (tmp_path / "one.partial" / "pieces").mkdir(parents=True)  # left by a kill right after the renaming
     manifest, made = builder.build_tiles(toy_maps, tmp_path / "one", **ARGUMENTS)
+    assert not (tmp_path / "one.partial").exists()
     assert not made and manifest["splits"]["train"]["tiles"] > 0
 
 
@@ -153,35 +167,215 @@ def test_a_dataset_made_otherwise_is_not_replaced(toy_maps, tmp_path):
     assert (tmp_path / "tiles" / "manifest.json").read_text() == before
 
 
-def test_a_full_disk_leaves_nothing(toy_maps, tmp_path, monkeypatch):
-    written = []
+@pytest.fixture
+def small_pieces(monkeypatch):
+    monkeypatch.setattr(builder, "PIECE_WINDOWS", 20)
 
-    def add_examples(self, split_examples):
-        written.append(split_examples)
-        if len(written) == 2:  # what array_record raises when the device is full
-            raise RuntimeError("write() failed: No space left on device; writing x; at byte 0")
-        real(self, split_examples)
 
-    real = tfds.core.SequentialWriter.add_examples
-    monkeypatch.setattr(tfds.core.SequentialWriter, "add_examples", add_examples)
+def _content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_full_disk_leaves_finished_pieces_and_no_dataset(toy_maps, tmp_path, monkeypatch, small_pieces):
+    arguments = {"tile_size": 64, "stride": 16}
+    builder.build_tiles(toy_maps, tmp_path / "whole", **arguments)
+
+    def write_shard(path, *arguments):
+        if path.name.startswith("00002"):
+            limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+            try:
+                return real(path, *arguments)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        return real(path, *arguments)
+
+    real = pieces.shards.write_shard
+    monkeypatch.setattr(pieces.shards, "write_shard", write_shard)
     with pytest.raises(OSError) as caught:
-        builder.build_tiles(toy_maps, tmp_path / "tiles", tile_size=64, stride=16)
+        builder.build_tiles(toy_maps, tmp_path / "tiles", **arguments)
     assert caught.value.errno == errno.ENOSPC
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_killed_build_is_no_dataset_and_does_not_block_the_next(toy_maps, tmp_path, monkeypatch):
-    # kill -9 runs no cleanup: what is left is what stood there before the last step.
-    monkeypatch.setattr(builder.shutil, "rmtree", lambda *_, **__: None)
-    monkeypatch.setattr(builder.pathlib.Path, "rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
-    monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == ["tiles.partial"]
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "tiles.partial"}
+    kept = {path.name for path in (tmp_path / "tiles.partial" / "pieces").iterdir()}
+    assert kept == {"00000.array_record", "00000.json", "00001.array_record", "00001.json"}
     with pytest.raises(InputError, match="not a folder of tiles"):
         open_source(tmp_path / "tiles")
-    builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
-    assert [path.name for path in tmp_path.iterdir()] == ["tiles"]
+
+    monkeypatch.undo()
+    monkeypatch.setattr(builder, "PIECE_WINDOWS", 20)
+    builder.build_tiles(toy_maps, tmp_path / "tiles", **arguments)
+    assert _content(tmp_path / "tiles") == _content(tmp_path / "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"whole", "tiles"}
+
+
+def test_a_build_killed_at_any_time_is_finished_by_the_next(tmp_path):
+    processes = toy_build.server()
+
+    def start(output):
+        process = processes.Process(target=toy_build.build, args=(output,))
+        process.start()
+        return process
+
+    start(tmp_path / "warm").join()
+    began = time.monotonic()
+    start(tmp_path / "whole").join()
+    needed = time.monotonic() - began
+    whole = _content(tmp_path / "whole")
+    assert len([name for name in whole if "array_record" in name]) > 10
+
+    random, killed = np.random.default_rng(0), 0
+    for _ in range(5):
+        process = start(tmp_path / "tiles")
+        process.join(timeout=random.uniform(0.1, 0.9) * needed)
+        process.kill()
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
+        if (tmp_path / "tiles").exists():  # never before it is complete
+            assert _content(tmp_path / "tiles") == whole
+            shutil.rmtree(tmp_path / "tiles")
+    assert killed >= 3
+    process = start(tmp_path / "tiles")
+    process.join()
+    assert process.exitcode == 0 and _content(tmp_path / "tiles") == whole
+    assert not (tmp_path / "tiles.partial").exists()
+
+
+def test_finished_pieces_are_kept_for_the_same_tiles_only(toy_maps, tmp_path, monkeypatch, small_pieces):
+    class Telling(Silence):
+        lines = ()
+
+        def say(self, line):
+            self.lines += (line,)
+
+    def interrupt(job, pieces, progress):
+        builder.run_here(job, pieces[:3], progress)
+        raise KeyboardInterrupt
+
+    cut, telling = [], Telling()
+    monkeypatch.setattr(builder, "write_piece", lambda *a: (cut.append(a[1].number), write_piece(*a)))
+    write_piece = pieces.write_piece
+    for arguments in (ARGUMENTS, ARGUMENTS, ARGUMENTS | {"stride": 16}):
+        with pytest.raises(KeyboardInterrupt):
+            builder.build_tiles(toy_maps, tmp_path / "tiles", **arguments, runner=interrupt, progress=telling)
+    assert cut == [0, 1, 2, 3, 0, 1, 2]  # there are four at the first stride
+    assert [line for line in telling.lines if "was begun with another stride" in line]
+    assert len([line for line in telling.lines if "were finished before" in line]) == 1
+    # A piece that was cut short is no finished one.
+    shard = tmp_path / "tiles.partial" / "pieces" / "00001.array_record"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    del cut[:]
+    with pytest.raises(KeyboardInterrupt):
+        builder.build_tiles(toy_maps, tmp_path / "tiles", **arguments, runner=interrupt)
+    assert cut == [1, 3, 4]
+
+
+def test_a_changed_input_file_starts_the_build_anew(tmp_path, monkeypatch, small_pieces):
+    path = tmp_path / "leaf.cool"
+    write_contacts(dense_to_map({"A": random_matrix(200, 0)}), path)
+    source = {"leaf": MapFile(str(path), 1000)}
+    seen = []
+
+    def interrupt(job, pieces, progress):
+        seen.append(len(pieces))
+        builder.run_here(job, pieces[:1], progress)
+        raise KeyboardInterrupt
+
+    for changed in (False, False, True):
+        if changed:
+            os.utime(path, ns=(1, 1))
+        with pytest.raises(KeyboardInterrupt):
+            builder.build_tiles(source, tmp_path / "tiles", tile_size=64, stride=16, runner=interrupt)
+    assert seen == [seen[0], seen[0] - 1, seen[0]]
+
+
+def test_two_builds_of_one_dataset_do_not_mix(toy_maps, tmp_path):
+    processes = toy_build.server()
+    held = processes.Event()
+    process = processes.Process(target=toy_build.hold, args=(tmp_path / "tiles.partial", held))
+    process.start()
+    try:
+        assert held.wait(60)
+        with pytest.raises(InputError, match="tiles.partial is in use by another build"):
+            builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
+    finally:
+        process.kill()
+        process.join()
+    _, made = builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
+    assert made and [path.name for path in tmp_path.iterdir()] == ["tiles"]
+
+
+def test_what_is_not_ours_under_the_name_of_the_unfinished_build_stays(toy_maps, tmp_path):
+    thesis = tmp_path / "tiles.partial" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    with pytest.raises(InputError, match="tiles.partial, where .*, holds thesis.txt"):
+        builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
+    assert thesis.read_text() == "years of work"
+
+
+def test_trans_tiles_lie_between_chromosomes_of_one_split(toy_maps, tmp_path):
+    held_out = builder.HeldOut(val_chromosomes=["leaf:B"])
+    maps = {}
+    for assay, chromosomes in {"leaf": "ABC", "root": "AB"}.items():
+        matrices = {(name, name): scipy.sparse.csr_array(np.eye(64, dtype=int)) for name in chromosomes}
+        for pair in itertools.combinations(chromosomes, 2):
+            matrices[pair] = scipy.sparse.csr_array(np.full((64, 64), ord(pair[0])))
+        maps[assay] = ContactMap({name: 64_000 for name in chromosomes}, 1000, matrices, name=assay)
+    manifest, _ = builder.build_tiles(
+        maps, tmp_path / "tiles", tile_size=64, stride=64, min_density=0.01, trans=True, held_out=held_out
+    )
+    assert manifest["trans_tiles"] == {
+        "leaf": {
+            "across_splits": {"pairs": 2, "kept": 0, "too_sparse": 0},
+            "train": {"pairs": 1, "kept": 1, "too_sparse": 0},
+        },
+        "root": {"train": {"pairs": 1, "kept": 1, "too_sparse": 0}},
+    }
+    train = tfds.builder_from_directory(tmp_path / "tiles").as_data_source("train")
+    found = [(tile["assay"], *tile["chromosomes"]) for tile in train]
+    pairs = [("leaf", "AA"), ("leaf", "AC"), ("leaf", "CC"), ("root", "AA"), ("root", "AB"), ("root", "BB")]
+    assert found == [(assay.encode(), pair[:1].encode(), pair[1:].encode()) for assay, pair in pairs]
+    trans = train[1]
+    assert trans["diag"] == NO_DIAGONAL and (trans["counts"] == ord("A")).all()
+
+
+def test_each_chromosome_pair_is_loaded_twice(tmp_path, small_pieces):
+    names = [f"c{index}" for index in range(4)]
+    loads = []
+
+    def load(*pair):
+        loads.append(pair)
+        counts = np.full((80, 80), 3)
+        return scipy.sparse.csr_array(np.triu(counts) if pair[0] == pair[1] else counts)
+
+    def total_count():
+        return 1e6
+
+    maps = {"leaf": ContactMap(dict.fromkeys(names, 80_000), 1000, load, total_count=total_count)}
+    held_out = builder.HeldOut(val_chromosomes=["c1"])
+    builder.build_tiles(maps, tmp_path / "t", tile_size=32, stride=16, trans=True, held_out=held_out)
+    of_one_split = [pair for pair in itertools.combinations_with_replacement(names, 2) if "c1" not in pair]
+    assert sorted(loads) == sorted([*of_one_split, ("c1", "c1")] * 2)
+
+
+def test_the_mix_is_checked_and_kept(toy_maps, tmp_path):
+    with pytest.raises(InputError, match="rice"):
+        builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS, mix={"rice": 2.0, "*": 1.0})
+    mix = {"leaf": 2.0, "r*": 1.0}
+    manifest, _ = builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS, mix=mix)
+    assert manifest["mix"] == mix
+
+
+def test_a_dry_run_counts_what_the_build_writes(toy_dataset, toy_maps):
+    folder, manifest = toy_dataset
+    held_out = builder.HeldOut(val_chromosomes=["B"])
+    counted, size = count_tiles(toy_maps, tile_size=64, stride=16, min_density=0.3, held_out=held_out)
+    assert counted == manifest
+    info, written = tfds.builder_from_directory(folder).info, 0
+    for split in info.splits.values():
+        files = records.RecordFiles([str(path) for path in split.filepaths], split.shard_lengths)
+        written += sum(len(record) for record in files.read(np.arange(len(files))))
+    assert size == pytest.approx(written, rel=0.1)
 
 
 @pytest.fixture
@@ -191,12 +385,12 @@ def copy(toy_dataset, tmp_path):
 
 def test_tiles_of_another_format_are_refused(copy):
     manifest = json.loads((copy / records.MANIFEST).read_text())
-    (copy / records.MANIFEST).write_text(json.dumps({"format_version": 2, "new": manifest}))
-    with pytest.raises(InputError, match="format version 2, but this program reads 1"):
+    (copy / records.MANIFEST).write_text(json.dumps({"format_version": 1, "old": manifest}))
+    with pytest.raises(InputError, match="format version 1, but this program reads 2"):
         open_source(copy)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "3", "{}", '{"format_version": 1}'])
+@pytest.mark.parametrize("content", ["", "[]", "3", "{}", '{"format_version": 2}'])
 def test_a_damaged_manifest_is_refused(copy, content):
     (copy / records.MANIFEST).write_text(content)
     with pytest.raises(InputError, match="manifest.json"):
@@ -206,13 +400,14 @@ def test_a_damaged_manifest_is_refused(copy, content):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("tile_size", "64"),
-        ("tile_size", 0),
+        ("tile_size", 64),
+        ("tile_size", [64, 0]),
         ("dtype", ["uint16"]),
         ("dtype", "object"),
         ("splits", ["train", "val"]),
         ("splits", {"train": 9}),
-        ("splits", {"train": {"tiles": "9"}}),
+        ("splits", {"train": {"tiles": "9", "assays": {"leaf": 9}}}),
+        ("splits", {"train": {"tiles": 9, "assays": {"leaf": 8}}}),
         ("splits", None),
         ("tiles", []),
     ],

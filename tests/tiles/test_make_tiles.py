@@ -52,6 +52,24 @@ def test_the_last_line_can_be_run_and_a_stride_off_the_patches_is_noted(tmp_path
     assert list(manifest["sources"]) == ["leaf"]  # the folder's = makes no name
 
 
+def test_a_dry_run_writes_nothing(tmp_path):
+    matrix = random_matrix(100, seed=0)
+    write_contacts(dense_to_map({"A": matrix, "B": matrix}), tmp_path / "leaf.cool")
+    flags = [
+        "--resolution=1000",
+        "--tile_size=32,64",
+        "--stride=32",
+        "--mode=locus",
+        "--val_chromosomes=leaf:B",
+    ]
+    done = make_tiles(f"--input={tmp_path}/leaf.cool", *flags, "--dry_run")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["train", "leaf", "3", "0", "0"] in rows and ["val", "leaf", "3", "0", "0"] in rows
+    assert "nothing was written" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["leaf.cool"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -61,7 +79,9 @@ def test_the_last_line_can_be_run_and_a_stride_off_the_patches_is_noted(tmp_path
             ["--input=a/m.cool", "--input=b/m.cool", "--resolution=1000", "--output=x"],
             "Two inputs are named 'm'",
         ),
-        (["--input=a.cool", "--resolution=1000", "--output=x", "--mode=locus"], "--mode=locus"),
+        (["--input=a.cool", "--resolution=1000", "--output=x", "--mode=spiral"], "--mode=spiral"),
+        (["--input=a.cool", "--resolution=1000", "--output=x", "--tile_size=1,2,3"], "tile_size is '1,2,3'"),
+        (["--input=a.cool", "--resolution=1000", "--output=x", "--mix=rice"], "mix has 'rice'"),
         (["--input=a.cool", "--resolution=many"], "--resolution=many"),
     ],
 )

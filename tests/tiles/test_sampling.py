@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import sampling
+from hicfm_jax.tiles.sampling import Draw
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 
 
@@ -33,7 +34,7 @@ def test_fewer_tiles_than_a_batch_are_repeated_evenly():
 def test_order_and_crops_differ_by_seed_and_step():
     assert (sampling.epoch_order(0, 0, 50) != sampling.epoch_order(1, 0, 50)).any()
     crops = [
-        sampling.train_crops(s, k, 16, np.zeros(16, int), 96, (32, 32), 2, True)
+        sampling.train_crops(Draw((32, 32), s, max_redraws=2, flips=True), k, 16, np.zeros(16), (96, 96))
         for s in (0, 1)
         for k in (0, 1)
     ]
@@ -45,25 +46,27 @@ def test_order_and_crops_differ_by_seed_and_step():
 def test_words_stay_the_same_for_ever():
     # Runs resume by (seed, step) alone: another sequence would silently change a resumed run.
     np.testing.assert_array_equal(sampling.epoch_order(888, 2, 8), [3, 2, 4, 5, 0, 1, 6, 7])
-    crops = sampling.train_crops(888, 3, 2, np.array([0, -48]), 96, (32, 48), 1, True)
+    draw = Draw((32, 48), 888, max_redraws=1, flips=True)
+    crops = sampling.train_crops(draw, 3, 2, np.array([0, -48]), (96, 96))
     np.testing.assert_array_equal(crops.starts, [[[45, 45], [22, 6]], [[52, 4], [14, 14]]])
 
 
 @settings(max_examples=200, deadline=None)
 @given(
     diag=st.integers(-300, 300),
+    tile=st.tuples(st.integers(96, 112), st.integers(96, 250)),
     window=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     draws=st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)),
 )
-def test_windows_lie_inside_and_their_diagonal_on_a_patch_boundary(diag, window, draws):
+def test_windows_lie_inside_and_their_diagonal_on_a_patch_boundary(diag, tile, window, draws):
     window = (window[0] * 16, window[1] * 16)
-    row, col, offset = sampling.window_starts(*draws, diag, (96, 96), window)
-    assert 0 <= row <= 96 - window[0] and 0 <= col <= 96 - window[1]
-    if abs(diag) >= 96:  # the window cannot be crossed, and its offset says how far away it is
+    row, col, offset = sampling.window_starts(*draws, diag, tile, window)
+    assert 0 <= row <= tile[0] - window[0] and 0 <= col <= tile[1] - window[1]
+    if abs(diag) >= max(tile):  # the window cannot be crossed, and its offset says how far away it is
         assert offset == (diag + row - col) // 16
         assert offset >= window[1] // 16 or -offset >= window[0] // 16
     elif offset == NO_DIAGONAL:
-        assert 96 in window  # no room to shift it onto the patch grid
+        assert min(tile[0] - window[0], tile[1] - window[1]) < 15  # no room to shift it onto the patch grid
     else:
         # The pixel (r, c) of the tile is on the diagonal if c - r = diag; in the window it moves.
         assert 16 * offset == diag + row - col
@@ -90,26 +93,31 @@ def test_flips_move_the_diagonal_where_they_say():
 
 
 def test_flips_come_half_of_the_time_and_only_squares_are_transposed():
-    square = sampling.train_crops(0, 0, 2000, np.zeros(2000, int), 96, (32, 32), 0, True).flips
+    def flips(window, wanted):
+        draw = Draw(window, 0, max_redraws=0, flips=wanted)
+        return sampling.train_crops(draw, 0, 2000, np.zeros(2000), (96, 96)).flips
+
+    square, wide = flips((32, 32), True), flips((32, 48), True)
     assert (abs(square.mean(axis=0) - 0.5) < 0.05).all()
     assert abs((square[:, 0] & square[:, 1]).mean() - 0.25) < 0.05
-    wide = sampling.train_crops(0, 0, 2000, np.zeros(2000, int), 96, (32, 48), 0, True).flips
     assert wide[:, 0].any() and not wide[:, 1].any()
-    assert not sampling.train_crops(0, 0, 2000, np.zeros(2000, int), 96, (32, 32), 0, False).flips.any()
+    assert not flips((32, 32), False).any()
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        ((96, 5, (30, 32), 4), "multiple of 16"),
-        ((96, 5, (112, 112), 4), "model.input_size"),
-        ((96, 0, (32, 32), 4), "no tile"),
-        ((96, 5, (32, 32), 0), "batch size"),
+        ((5, (30, 32), 4), "multiple of 16"),
+        ((5, (112, 32), 4), "112 x 32 bins but the tiles have 96 x 192: .*model.input_size"),
+        ((5, (32, 208), 4), "model.input_size"),
+        ((0, (32, 32), 4), "no tile"),
+        ((5, (32, 32), 0), "batch size"),
     ],
 )
 def test_streams_that_cannot_be_are_refused(arguments, named):
+    num_tiles, window, batch_size = arguments
     with pytest.raises(InputError, match=named):
-        sampling.check_stream(*arguments)
+        sampling.check_stream((96, 192), num_tiles, Draw(window, 0), batch_size)
 
 
 def test_hosts_must_share_a_batch_evenly():

@@ -1,19 +1,23 @@
 """What a trainer relies on, for the stream from memory and the one from disk."""
 
+import dataclasses
 import itertools
 import os
 import subprocess
 import sys
 import textwrap
+import zlib
 
 import numpy as np
 import pytest
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import builder
+from hicfm_jax.tiles import disk as disk_module
 from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.source import open_source
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
+from tests.tiles.stored_tiles import store, with_targets
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 FIELDS = ("counts", "total_count", "diag", "matrix_count", "mask")
@@ -21,8 +25,10 @@ TRAIN = {"batch_size": 8, "window": (32, 32), "seed": 3, "min_density": 0.3, "ma
 
 
 def assert_same(left, right):
-    for name in FIELDS:
-        a, b = getattr(left, name), getattr(right, name)
+    assert left.targets.keys() == right.targets.keys()
+    fields = {name: (getattr(left, name), getattr(right, name)) for name in FIELDS}
+    fields |= {name: (left.targets[name], right.targets[name]) for name in left.targets}
+    for name, (a, b) in fields.items():
         assert a.dtype == b.dtype, name
         np.testing.assert_array_equal(a, b, err_msg=name)
 
@@ -51,7 +57,7 @@ def source(request):
 
 
 def test_memory_and_disk_hold_the_same_tiles(memory, disk):
-    assert memory.tile_size == disk.tile_size == 64
+    assert memory.tile_shape == disk.tile_shape == (64, 64)
     assert memory.splits == disk.splits == ["train", "val"]
     for split in ("train", "val", "test"):
         assert memory.num_tiles(split) == disk.num_tiles(split)
@@ -59,7 +65,13 @@ def test_memory_and_disk_hold_the_same_tiles(memory, disk):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"window": (32, 48), "flips": False}, {"window": (64, 64)}, {"batch_size": 500, "start_step": 9}],
+    [
+        {},
+        {"window": (32, 48), "flips": False},
+        {"window": (64, 64)},
+        {"batch_size": 500, "start_step": 9},
+        {"mix": {"leaf": 3, "r*t": 1}},
+    ],
 )
 def test_memory_and_disk_train_on_the_same_bits(memory, disk, changes):
     arguments = TRAIN | changes
@@ -189,36 +201,10 @@ def test_tiles_far_from_the_diagonal_say_so(memory):
     assert ((np.abs(diag) >= 2) & (diag != NO_DIAGONAL)).any() and (np.abs(diag) < 2).any()
 
 
-def test_tiles_survive_saving(memory, tmp_path):
-    memory.save(tmp_path / "tiles.npz")
-    assert [path.name for path in tmp_path.iterdir()] == ["tiles.npz"]
-    loaded = open_source(tmp_path / "tiles.npz")
-    assert loaded.splits == memory.splits
-    for left, right in zip(
-        take(memory.train_stream(**TRAIN), 2), take(loaded.train_stream(**TRAIN), 2), strict=True
-    ):
-        assert_same(left, right)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"not a zip"])
-def test_other_files_are_no_tiles(tmp_path, content):
-    path = tmp_path / "tiles.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(InputError, match=r"tiles\.npz is not a file of tiles"):
-        open_source(path)
-
-
-def test_a_file_of_another_format_is_refused(tmp_path):
-    np.savez(tmp_path / "tiles.npz", format_version=2)
-    with pytest.raises(InputError, match="format version 2, but this program reads 1"):
-        open_source(tmp_path / "tiles.npz")
-
-
 def test_asking_for_what_is_not_there(source):
     with pytest.raises(InputError, match="no split 'test': choose from train, val"):
         source.evaluation_stream("test", batch_size=2, window=(32, 32), seed=0)
-    with pytest.raises(InputError, match="80 x 80 bins but the tiles have 64"):
+    with pytest.raises(InputError, match="80 x 80 bins but the tiles have 64 x 64"):
         source.train_stream(**(TRAIN | {"window": (80, 80)}))
 
 
@@ -272,3 +258,112 @@ def test_memory_needs_no_tensorflow_and_disk_leaves_cleanly(toy_dataset):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
     assert "terminate" not in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def wide_tiles(toy_maps):
+    """Tiles of 64 x 96 bins with a map and a track each, mixed 3 to 1."""
+    tiles = ArrayTiles.from_contact_maps(toy_maps, (64, 96), 16, 0.2, chromosomes=["A"])
+    return with_targets(tiles, "map", "track")
+
+
+@pytest.fixture(scope="module")
+def wide_dataset(wide_tiles, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiles") / "wide"
+    return store(folder, {"train": wide_tiles}, mix={"leaf": 3, "root": 1})
+
+
+@pytest.mark.parametrize("window", [(32, 48), (64, 96), (64, 32)])
+def test_rectangles_and_targets_from_memory_and_disk_are_the_same_bits(wide_tiles, wide_dataset, window):
+    disk, memory = open_source(wide_dataset), open_source(wide_tiles)
+    arguments = TRAIN | {"window": window}
+    left = take(disk.train_stream(**arguments), 12)
+    right = take(memory.train_stream(**arguments, mix={"leaf": 3, "root": 1}), 12)
+    for a, b in zip(left, right, strict=True):
+        assert a.counts.shape == a.targets["map"].shape == (8, *window)
+        assert a.targets["track"].shape == (8, window[0])
+        assert_same(a, b)
+
+
+def test_targets_are_cut_and_turned_with_the_counts():
+    # Every target says where it is from, so that it can be found again after the crop.
+    tiles = ArrayTiles.from_contact_maps({"x": dense_to_map({"A": random_matrix(200, seed=0)})}, 96, 32, 0.0)
+    rows = np.broadcast_to(np.arange(96, dtype=np.float32), (len(tiles), 96))
+    where = 1 + tiles.counts + 1000 * rows[:, :, None]
+    tiles = dataclasses.replace(tiles, targets={"map": where.astype(np.float32), "track": rows})
+    arguments = TRAIN | {"window": (32, 48), "min_density": 0.9}
+    reversed_ones = 0
+    for batch in take(open_source(tiles).train_stream(**arguments), 8):
+        from_rows, counts = np.divmod(batch.targets["map"] - 1, 1000)
+        np.testing.assert_array_equal(counts, batch.counts)
+        np.testing.assert_array_equal(from_rows, np.repeat(batch.targets["track"][:, :, None], 48, axis=2))
+        steps = np.diff(batch.targets["track"], axis=1)
+        assert (abs(steps) == 1).all()
+        reversed_ones += (steps[:, 0] < 0).sum()
+    assert 16 < reversed_ones < 48
+
+
+def test_an_embedding_is_of_the_whole_tile(toy_maps):
+    tiles = ArrayTiles.from_contact_maps(toy_maps, 64, 16, 0.3, chromosomes=["A"])
+    source = open_source(with_targets(tiles, "embedding"))
+    arguments = TRAIN | {"window": (64, 64)}
+    (batch,) = take(source.train_stream(**arguments), 1)
+    known = dict(zip(tiles.matrix_count.tolist(), source.tiles("train").targets["embedding"], strict=True))
+    for count, embedding in zip(batch.matrix_count.tolist(), batch.targets["embedding"], strict=True):
+        np.testing.assert_array_equal(embedding, known[count])
+    for stream in (source.train_stream, source.evaluation_stream):
+        with pytest.raises(InputError, match="embeddings of whole tiles, 64 x 64 .* 32 x 32: set model"):
+            stream(**(TRAIN | {"split": "train"}))
+
+
+def test_a_track_is_not_transposed(wide_tiles):
+    source = open_source(wide_tiles)
+    with pytest.raises(InputError, match="set data.flips to False"):
+        source.train_stream(**(TRAIN | {"window": (32, 32)}))
+    next(source.train_stream(**(TRAIN | {"window": (32, 32), "flips": False})))
+
+
+def test_the_mix_of_a_dataset_holds_unless_another_is_given(wide_dataset):
+    source = open_source(wide_dataset)
+    totals = source.tiles("train").assay_numbers()  # 0 is leaf, in the order of the dataset
+    arguments = TRAIN | {"batch_size": 20, "window": (64, 96)}
+    steps = 3 * (len(totals) // 20)
+
+    def leaf_share(**mix):
+        shown = [batch.total_count for batch in take(source.train_stream(**arguments, **mix), steps)]
+        leaf = next(source.evaluation_stream("train", batch_size=1, window=(64, 96), seed=0)).total_count[0]
+        return (np.concatenate(shown) == leaf).mean()
+
+    assert leaf_share() == pytest.approx(0.75, abs=0.02)
+    assert leaf_share(mix={"leaf": 1, "root": 4}) == pytest.approx(0.2, abs=0.02)
+    assert leaf_share(mix={}) == pytest.approx((totals == 0).mean(), abs=0.05)
+    with pytest.raises(InputError, match="'root' answers to no key"):
+        source.train_stream(**arguments, mix={"leaf": 1})
+
+
+def test_a_mixture_resumes_at_any_step(wide_dataset):
+    source = open_source(wide_dataset)
+    arguments = TRAIN | {"window": (64, 96)}
+    whole = take(source.train_stream(**arguments), 30)
+    for step in (1, 11, 27):
+        for left, right in zip(
+            whole[step:], take(source.train_stream(**arguments, start_step=step), 3), strict=False
+        ):
+            assert_same(left, right)
+
+
+def test_a_tile_that_cannot_be_decoded_is_told(wide_tiles, tmp_path, monkeypatch):
+    real = zlib.compress
+    monkeypatch.setattr(zlib, "compress", lambda content, *_: real(content)[:-20])
+    folder = store(tmp_path / "cut", {"train": wide_tiles}, mix={})
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="cut holds a tile of split 'train' that cannot be decoded"):
+        next(open_source(folder).train_stream(**(TRAIN | {"window": (32, 48)})))
+
+
+def test_inflating_with_and_without_the_faster_library_is_the_same(wide_dataset, monkeypatch):
+    arguments = TRAIN | {"window": (32, 48)}
+    fast = take(open_source(wide_dataset).train_stream(**arguments), 2)
+    monkeypatch.setattr(disk_module, "zlib", zlib)
+    for left, right in zip(fast, take(open_source(wide_dataset).train_stream(**arguments), 2), strict=True):
+        assert_same(left, right)

@@ -1,0 +1,96 @@
+"""What a dataset of tiles came to, for its manifest and for people."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from hicfm_jax.tiles.held_out import SPLITS
+from hicfm_jax.tiles.plan import Region
+from hicfm_jax.types import PATCH
+
+ACROSS = "across_splits"
+"""Among the trans tallies of a map, the pairs whose chromosomes belong to different splits."""
+
+_COLUMNS = ("kept", "too_sparse", "too_short")
+
+
+def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]], arguments: Mapping) -> dict:
+    """The fields `tiles`, `trans_tiles` and `splits` of a manifest.
+
+    Args:
+      regions: all of the plan.
+      counts: (kept, too sparse) by (assay, chromosomes); nothing for a region that was not cut.
+      arguments: the manifest's fields `sources` and `resolution`.
+    """
+    tiles = {assay: {} for assay in arguments["sources"]}
+    trans_tiles, splits = {}, {}
+    for region in regions:
+        kept, too_sparse = counts.get((region.assay, region.chromosomes), (0, 0))
+        if region.cis:
+            (name, _), source = region.chromosomes, arguments["sources"][region.assay]
+            tiles[region.assay][name] = {
+                "split": region.split,
+                "bins": -(-source["chromsizes"][name] // arguments["resolution"]),
+                "kept": kept,
+                "too_sparse": too_sparse,
+                "too_short": not region.windows,
+            }
+        else:
+            tally = trans_tiles.setdefault(region.assay, {}).setdefault(
+                region.split or ACROSS, {"pairs": 0, "kept": 0, "too_sparse": 0}
+            )
+            tally["pairs"] += 1
+            tally["kept"] += kept
+            tally["too_sparse"] += too_sparse
+        if kept:
+            split = splits.setdefault(region.split, {"tiles": 0, "chromosomes": {}, "assays": Counter()})
+            split["tiles"] += kept
+            split["chromosomes"] |= dict.fromkeys(region.chromosomes)
+            split["assays"][region.assay] += kept
+    for split in splits.values():
+        split |= {"chromosomes": list(split["chromosomes"]), "assays": dict(split["assays"])}
+    return {
+        "tiles": tiles,
+        "trans_tiles": trans_tiles,
+        "splits": {name: splits[name] for name in SPLITS if name in splits},
+    }
+
+
+def table(manifest: Mapping) -> str:
+    """The tiles by split and map, and the chromosomes of each split; `too short` counts chromosomes."""
+    rows = {}
+    for assay, chromosomes in manifest["tiles"].items():
+        trans = manifest["trans_tiles"].get(assay, {}).items()
+        for split, tally in (*((tally["split"], tally) for tally in chromosomes.values()), *trans):
+            row = rows.setdefault((split, assay), Counter())
+            row.update({name: tally.get(name, 0) for name in _COLUMNS})
+    width = max(len(assay) for _, assay in rows) + 2
+    lines = [f"{'split':7}{'map':{width}}" + "".join(f"{name.replace('_', ' '):>12}" for name in _COLUMNS)]
+    for split in SPLITS:
+        for (of, assay), row in rows.items():
+            if of == split:
+                lines.append(f"{split:7}{assay:{width}}" + "".join(f"{row[name]:12,}" for name in _COLUMNS))
+    for split, content in manifest["splits"].items():
+        names = content["chromosomes"]
+        listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+        lines.append(f"{split}: {content['tiles']:,} tiles of {listed}")
+    across = sum(tally.get(ACROSS, {}).get("pairs", 0) for tally in manifest["trans_tiles"].values())
+    if across:
+        lines.append(f"Left out: {across:,} pairs of chromosomes that belong to different splits.")
+    return "\n".join(lines)
+
+
+def advice(manifest: Mapping, output: str) -> str:
+    """What to run next, and a note if the tiles do not suit the patches."""
+    lines = []
+    if manifest["stride"] % PATCH:
+        lost = "windows as large as a tile lose their diagonal, masks are not mirror-symmetric there"
+        lines.append(f"Note: with --stride={manifest['stride']} {lost}; a multiple of {PATCH} is better.")
+    sides = ",".join(str(min(side, 448) // PATCH * PATCH) for side in manifest["tile_size"])
+    python = min(os.path.relpath(sys.executable), sys.executable, key=len)
+    lines.append(
+        f"Next: {python} scripts/train.py --config=configs/pretrain_arabidopsis.py:small_batch "
+        f"--config.data.tiles={output} --config.model.input_size={sides} --workdir=runs/pretrain"
+    )
+    return "\n".join(lines)

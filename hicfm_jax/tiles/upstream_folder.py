@@ -1,0 +1,244 @@
+"""Folders of tiles as the original trains on them <-> our datasets: both programs can use the same tiles.
+
+Such a folder holds `train.txt` and `val.txt`, which list sub-folders of pickled tiles line by line
+(`parse_text` in the original's `pretrain/main_worker.py`).
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles import records, shards
+from hicfm_jax.tiles.progress import Silence
+from hicfm_jax.tiles.upstream_tile import TARGETS, read_tile, write_tile
+
+SPLITS = ("train", "val", "test")
+"""The original has no `test`; a list of that name is written for us and not read by it."""
+
+
+def import_folder(
+    folder: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    resolution: int | None = None,
+    progress: Silence | None = None,
+) -> dict:
+    """Makes a dataset of a folder of the original.
+
+    Every listed sub-folder becomes an assay of its name, its files come in the order of their
+    numbers. Every file is read twice: to check it and choose the dtype, and to store it. The
+    dataset appears under its name when it is complete, and not before.
+
+    Args:
+      folder: holds `train.txt` and maybe `val.txt`, `test.txt`.
+      output: dataset to make.
+      resolution: bp of a bin, for the manifest; the tiles do not say it.
+      progress: told how far it is, in tiles.
+
+    Returns:
+      The manifest.
+
+    Raises:
+      InputError: names the file that is missing, is no tile, or differs from the others in shape or
+        targets; or another thing is there under `output`.
+      OSError: the disk is full or not writable; nothing is left behind.
+    """
+    progress = progress or Silence()
+    listed = _listed_tiles(pathlib.Path(folder))
+    records.import_tfds()  # what is missing is told before the tiles are read
+    with contextlib.closing(progress), _complete_or_absent(output) as partial:
+        progress.start(2 * sum(len(paths) for assays in listed.values() for paths in assays.values()))
+        survey = _Survey()
+        splits, files = {}, {}
+        for split, assays in listed.items():
+            chromosomes = {}
+            for assay, paths in assays.items():
+                for path in paths:
+                    tile = read_tile(path, assay)
+                    survey.add(path, tile)
+                    chromosomes |= dict.fromkeys(filter(None, tile["chromosomes"]))
+                    progress.advance(1, f"checking {assay}")
+            counted = {assay: len(paths) for assay, paths in assays.items()}
+            splits[split] = {
+                "tiles": sum(counted.values()),
+                "chromosomes": list(chromosomes),
+                "assays": counted,
+            }
+        features = records.features(survey.tile_shape, survey.dtype, survey.targets)
+        for split, assays in listed.items():
+            files[split] = []
+            for number, (assay, paths) in enumerate(assays.items()):
+                shard = partial / f"{split}-{number}"
+                tiles = _read_again(paths, assay, survey.dtype, progress)
+                files[split].append((shard, shards.write_shard(shard, tiles, features)))
+        manifest = {
+            "format_version": records.FORMAT_VERSION,
+            "mode": "imported",
+            "trans": survey.trans,
+            "resolution": resolution,
+            "tile_size": list(survey.tile_shape),
+            "stride": None,
+            "min_density": None,
+            "held_out": {},
+            "sources": {
+                assay: {"uri": os.fspath(folder), "total_count": None, "chromsizes": {}}
+                for assays in listed.values()
+                for assay in assays
+            },
+            "dtype": survey.dtype.name,
+            "targets": {name: list(shape) for name, shape in survey.targets.items()},
+            "mix": {},
+            "tiles": {},
+            "splits": splits,
+        }
+        shards.finish_dataset(partial, files, manifest, features)
+    return manifest
+
+
+def export_folder(
+    dataset: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    progress: Silence | None = None,
+) -> dict[str, dict[str, int]]:
+    """Makes a folder of the original of a dataset; `import_folder` gives the same tiles again.
+
+    Args:
+      dataset: folder made by `scripts/make_tiles.py` or `import_folder`.
+      output: folder to make; appears when it is complete.
+      progress: told how far it is, in tiles.
+
+    Returns:
+      Tiles by split and assay.
+
+    Raises:
+      InputError: no readable dataset, an assay whose name no folder can have, or something is there
+        under `output`.
+      OSError: the disk is full or not writable; nothing is left behind.
+    """
+    progress = progress or Silence()
+    splits = records.read_manifest(dataset)["splits"]
+    for assay in {assay for split in splits.values() for assay in split["assays"]}:
+        if pathlib.PurePath(assay).name != assay or assay != " ".join(assay.split()):
+            raise InputError(
+                f"{dataset}: the assay {assay!r} cannot name a folder: make the tiles under another name."
+            )
+    with contextlib.closing(progress), _complete_or_absent(output) as partial:
+        progress.start(sum(split["tiles"] for split in splits.values()))
+        for name, split in splits.items():
+            (partial / f"{name}.txt").write_text("".join(f"{name}/{assay}\n" for assay in split["assays"]))
+            for assay in split["assays"]:
+                (partial / name / assay).mkdir(parents=True)
+            for number, tile in enumerate(_stored_tiles(dataset, name)):
+                write_tile(partial / name / tile["assay"] / f"{number:07d}.pkl", tile)
+                progress.advance(1, f"writing {name}")
+    return {name: dict(split["assays"]) for name, split in splits.items()}
+
+
+class _Survey:
+    """What tiles of one dataset share, found tile by tile."""
+
+    def __init__(self):
+        self.tile_shape, self.targets, self.dtype, self.trans = None, None, np.dtype(np.uint16), False
+
+    def add(self, path: pathlib.Path, tile: Mapping) -> None:
+        counts = tile["counts"]
+        targets = {field.removeprefix("target_"): tile[field].shape for field in TARGETS if field in tile}
+        if self.tile_shape is None:
+            self.tile_shape, self.targets = counts.shape, targets
+        for what, found, expected in (
+            ("the shape", counts.shape, self.tile_shape),
+            ("the targets", targets, self.targets),
+        ):
+            if found != expected:
+                raise InputError(
+                    f"{path} has {what} {found or 'none'} and the tiles before it {expected or 'none'}: "
+                    "make one dataset of each kind."
+                )
+        if counts.max() > np.iinfo(np.uint16).max or (counts != np.floor(counts)).any():
+            self.dtype = np.dtype(np.float32)
+        self.trans |= tile["chromosomes"][0] != tile["chromosomes"][1]
+
+
+def _listed_tiles(folder: pathlib.Path) -> dict[str, dict[str, list[pathlib.Path]]]:
+    """Paths of the tiles by split and assay."""
+    if not (folder / "train.txt").is_file():
+        raise InputError(
+            f"{folder} has no train.txt: give a folder that holds it beside sub-folders of tiles."
+        )
+    listed, seen = {}, {}
+    for split in SPLITS:
+        file = folder / f"{split}.txt"
+        if not file.is_file():
+            continue
+        try:
+            lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise InputError(f"{file} is no text ({error}): list one sub-folder a line.") from error
+        if not lines:
+            raise InputError(f"{file} is empty: list one sub-folder a line, or remove the file.")
+        listed[split] = {}
+        for line in lines:
+            sub_folder = pathlib.Path(os.path.normpath(folder / line))
+            if not sub_folder.is_dir():
+                raise InputError(
+                    f"{file} lists {line!r}, but there is no folder {sub_folder}: correct the list."
+                )
+            if sub_folder in seen or sub_folder.name in listed[split]:
+                other = seen.get(sub_folder, file)
+                raise InputError(
+                    f"{file} lists {line!r}, but {other} lists it or its namesake: list each name once."
+                )
+            paths = sorted(sub_folder.glob("*.pkl"), key=_by_numbers)
+            if not paths:
+                raise InputError(
+                    f"{file} lists {line!r}, but {sub_folder} holds no .pkl file: correct the list."
+                )
+            seen[sub_folder] = file
+            listed[split][sub_folder.name] = paths
+    return listed
+
+
+def _by_numbers(path: pathlib.Path) -> list:
+    # chr1_448_0 comes after chr1_224_0 and before chr1_1120_0.
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", path.name))]
+
+
+def _read_again(paths: list[pathlib.Path], assay: str, dtype: np.dtype, progress: Silence) -> Iterator[dict]:
+    for path in paths:
+        tile = read_tile(path, assay)
+        yield tile | {"counts": tile["counts"].astype(dtype)}
+        progress.advance(1, f"writing {assay}")
+
+
+def _stored_tiles(dataset: str | os.PathLike, split: str) -> Iterator[dict]:
+    tfds = records.import_tfds()
+    try:
+        for tile in tfds.builder_from_directory(dataset).as_data_source(split):
+            names = [name.decode() for name in tile["chromosomes"]]
+            yield tile | {"assay": tile["assay"].decode(), "chromosomes": names}
+    except (RuntimeError, ValueError, KeyError, IndexError) as error:
+        raise InputError(
+            f"{dataset} is damaged ({error}): make the tiles again with scripts/make_tiles.py."
+        ) from error
+
+
+@contextlib.contextmanager
+def _complete_or_absent(output: str | os.PathLike) -> Iterator[pathlib.Path]:
+    output = pathlib.Path(output).resolve()
+    if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output} is there already: remove it or choose another --output.")
+    partial = output.with_name(output.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(output)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

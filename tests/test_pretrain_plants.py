@@ -1,0 +1,55 @@
+"""The species mixture as an experiment: what it sets, and a run of its demo."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from configs import pretrain_arabidopsis, pretrain_plants
+from hicfm_jax import config as config_lib
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles import mixing
+from tests.train import small_run
+
+
+@pytest.mark.parametrize("variant", pretrain_plants.VARIANTS)
+def test_only_the_mixture_differs_from_arabidopsis(variant):
+    config = pretrain_plants.get_config(variant)
+    config_lib.validate(config)
+    assert config.data.mix
+    config.data.mix = ""
+    assert config.to_dict() == pretrain_arabidopsis.get_config(variant).to_dict()
+
+
+def test_each_species_gets_a_third_however_many_maps_it_has():
+    mix = mixing.parse_mix(pretrain_plants.get_config().data.mix)
+    matches = mixing.match_assays(mix, ["arabidopsis", "rice_leaf", "rice_root", "maize"])
+    assert sorted(map(sorted, matches.values())) == [["arabidopsis"], ["maize"], ["rice_leaf", "rice_root"]]
+    assert len(set(mix.values())) == 1
+
+
+def test_an_unknown_variant_is_named():
+    with pytest.raises(InputError, match="pretrain_plants.py has no variant 'big': take one of .*demo"):
+        pretrain_plants.get_config("big")
+
+
+def test_the_demo_runs_from_nothing(tmp_path):
+    workdir = tmp_path / "work"
+    flags = small_run.flags(
+        "",
+        workdir,
+        "--config=configs/pretrain_plants.py:demo",
+        "--config.data.simulate.contacts=1000000",
+        "--config.data.simulate.tile_size=64",
+        "--config.data.simulate.stride=64",
+        "--config.data.simulate.resolution=100000",
+        "--config.log.every_steps=1",
+        "--config.log.checkpoint_every_steps=0",
+    )
+    command = [sys.executable, "scripts/train.py", *flags]
+    done = subprocess.run(command, cwd=small_run.ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((workdir / "config.json").read_text())["data"]["mix"].startswith("simulated_0=1,")
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["split"] == "train"] == list(range(1, 13))

@@ -1,0 +1,62 @@
+import sys
+
+import pytest
+
+from hicfm_jax.contacts import write_contacts
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles import beam, builder
+from hicfm_jax.tiles.map_file import MapFile
+from hicfm_jax.tiles.progress import Silence
+from tests.tiles.toy_maps import dense_to_map, random_matrix
+
+
+@pytest.fixture
+def source(tmp_path):
+    matrices = {"A": random_matrix(150, 0), "B": random_matrix(100, 1)}
+    write_contacts(dense_to_map(matrices), tmp_path / "leaf.cool")
+    return {"leaf": MapFile(str(tmp_path / "leaf.cool"), 1000)}
+
+
+def test_beam_writes_the_bytes_of_the_local_loop(source, tmp_path, monkeypatch):
+    pytest.importorskip("apache_beam")
+    monkeypatch.setattr(builder, "PIECE_WINDOWS", 8)
+    settings = dict(tile_size=32, stride=16, held_out=builder.HeldOut(val_chromosomes=["B"]))
+    builder.build_tiles(source, tmp_path / "here", **settings)
+
+    def interrupted(job, pieces, progress):
+        builder.run_here(job, pieces[:2], progress)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        builder.build_tiles(source, tmp_path / "beam", **settings, runner=interrupted)
+    seen = []
+
+    class Counting(Silence):
+        def advance(self, windows, where=""):
+            seen.append(windows)
+
+    builder.build_tiles(source, tmp_path / "beam", **settings, runner=beam.beam_runner(), progress=Counting())
+    assert seen[0] == 16 and seen[1] > 8  # what the local loop had finished was taken over
+    here, there = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("here", "beam")
+    )
+    assert here == there and len(here) > 8
+
+
+def test_a_workers_mistake_is_one_sentence(source, tmp_path):
+    pytest.importorskip("apache_beam")
+    run = beam.beam_runner()
+
+    def lose_the_map(job, pieces, progress):
+        (tmp_path / "leaf.cool").unlink()
+        run(job, pieces, progress)
+
+    with pytest.raises(InputError, match="A Beam worker failed: .*leaf.cool does not exist"):
+        builder.build_tiles(source, tmp_path / "tiles", tile_size=32, stride=16, runner=lose_the_map)
+    assert not (tmp_path / "tiles").exists()
+
+
+def test_without_beam_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(InputError, match=r"apache_beam.*\.\[beam\]"):
+        beam.beam_runner()

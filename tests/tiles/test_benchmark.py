@@ -1,0 +1,68 @@
+"""What the stream's benchmark reports, on tiles too few and too small to say anything about speed."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles import stream_benchmark
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def benchmark(*flags: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "scripts/benchmark.py", *flags]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+
+
+@pytest.mark.parametrize("density", [0.12, 0.9])
+def test_every_stage_of_the_stream_is_measured(density):
+    with stream_benchmark.synthetic_tiles(density, (64, 96)) as tiles:
+        result = stream_benchmark.measure_stream(tiles, batch_size=4, window=(64, 64), seconds=0.05)
+    assert not tiles.exists()
+    for stage in stream_benchmark.STAGES:
+        rate = result[stage]
+        assert rate["tiles"] > 0 and rate["wall_seconds"] >= 0.05
+        assert rate["tiles_per_second"] == pytest.approx(rate["tiles"] / rate["wall_seconds"])
+    assert result["density"] == pytest.approx(density, rel=0.2)
+    assert (result["tile_shape"], result["window"], result["batch_size"]) == ([64, 96], [64, 64], 4)
+    # Random counts leave little to compress: at least their positions, at most two bytes a pixel.
+    assert 64 * 96 * density / 8 < result["bytes_per_tile"] < 2 * 64 * 96
+
+
+def test_the_script_ends_in_one_json_object(toy_dataset):
+    done = benchmark(f"--input={toy_dataset[0]}", "--window=64,32", "--batch=8", "--seconds=0.05")
+    assert done.returncode == 0, done.stderr
+    *table, last = done.stdout.splitlines()
+    result = json.loads(last)
+    assert result["num_tiles"] == toy_dataset[1]["splits"]["train"]["tiles"]
+    for stage in stream_benchmark.STAGES:
+        assert any(line.startswith(stage) for line in table)
+        assert result[stage]["tiles_per_second"] > 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "--input is missing"),
+        (["--input=synthetic:much"], "has no density"),
+        (["--input=synthetic:0.1", "--window=a"], "--window=a is no size"),
+    ],
+)
+def test_mistakes_are_one_sentence(flags, message):
+    done = benchmark(*flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_what_cannot_be_measured(toy_dataset, tmp_path):
+    with pytest.raises(InputError, match="seconds is 0"):
+        stream_benchmark.measure_stream(toy_dataset[0], seconds=0)
+    with pytest.raises(InputError, match="not a folder of tiles"):
+        stream_benchmark.measure_stream(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="density is 2"):
+        with stream_benchmark.synthetic_tiles(2, (64, 64)):
+            pass
