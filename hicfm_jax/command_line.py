@@ -47,6 +47,9 @@ def run(main: Callable[[], None]) -> None:
             logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save otherwise
         try:
             main()
+        except KeyboardInterrupt:
+            print("Stopped.", file=sys.stderr)
+            sys.exit(130)  # as a shell reports it
         except InputError as error:
             _fail(str(error))
         except OSError as error:

@@ -12,20 +12,12 @@ from absl import flags
 from hicfm_jax import command_line
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import stream_benchmark
+from hicfm_jax.tiles.windows import parse_shape
 
 _INPUT = flags.DEFINE_string("input", None, "Folder of tiles, or synthetic:DENSITY for random ones.")
 _BATCH = flags.DEFINE_integer("batch", 32, "Samples of a batch.", lower_bound=1)
 _WINDOW = flags.DEFINE_string("window", "448", "Bins of a window's side, or HEIGHT,WIDTH.")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "Length of each measurement.")
-
-
-def _window() -> tuple[int, int]:
-    sides = _WINDOW.value.split(",")
-    if len(sides) > 2 or not all(side.isdigit() for side in sides):
-        raise InputError(
-            f"--window={_WINDOW.value} is no size: give one number or two, such as 448 or 128,256."
-        )
-    return int(sides[0]), int(sides[-1])
 
 
 def _tiles(window: tuple[int, int]) -> contextlib.AbstractContextManager:
@@ -41,7 +33,7 @@ def _tiles(window: tuple[int, int]) -> contextlib.AbstractContextManager:
 def main() -> None:
     if not _INPUT.value:
         raise InputError("--input is missing: give a folder of tiles or synthetic:0.12, see --help.")
-    window = _window()
+    window = parse_shape(_WINDOW.value, "window")
     with _tiles(window) as tiles:
         result = stream_benchmark.measure_stream(
             tiles, batch_size=_BATCH.value, window=window, seconds=_SECONDS.value

@@ -40,6 +40,10 @@ def main() -> None:
     if not folder.is_dir():
         raise InputError(f"--input={folder} is not a folder: give one with train.txt or {MANIFEST} in it.")
     if (folder / MANIFEST).is_file():
+        if _RESOLUTION.value:
+            raise InputError(
+                f"--resolution is for tiles of the original, but {folder} is a dataset: leave it out."
+            )
         splits = export_folder(folder, _OUTPUT.value, progress=Progress())
     else:
         manifest = import_folder(folder, _OUTPUT.value, resolution=_RESOLUTION.value, progress=Progress())

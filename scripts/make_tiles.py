@@ -16,7 +16,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import builder, summary, windows
 from hicfm_jax.tiles.dry_run import count_tiles
 from hicfm_jax.tiles.held_out import HeldOut
-from hicfm_jax.tiles.map_file import MapFile, parse_inputs
+from hicfm_jax.tiles.map_file import map_files
 from hicfm_jax.tiles.mixing import parse_mix
 from hicfm_jax.tiles.progress import Progress
 
@@ -55,10 +55,9 @@ def main() -> None:
     for flag in (_INPUT, _RESOLUTION, *(() if _DRY_RUN.value else (_OUTPUT,))):
         if not flag.value:
             raise InputError(f"--{flag.name} is missing: give it, see --help.")
-    options = {flag.name: flag.value for flag in _OPEN}
-    sources = {
-        name: MapFile(uri, _RESOLUTION.value, **options) for name, uri in parse_inputs(_INPUT.value).items()
-    }
+    if _BEAM.value and _RUNNER.value != "beam":
+        raise InputError("--beam_options are given without --runner=beam: add it, or leave them out.")
+    sources = map_files(_INPUT.value, _RESOLUTION.value, **{flag.name: flag.value for flag in _OPEN})
     settings = dict(
         tile_size=windows.parse_shape(_TILE_SIZE.value),
         stride=_STRIDE.value,

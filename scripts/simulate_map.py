@@ -1,4 +1,4 @@
-"""Writes a simulated Arabidopsis contact map to a `.cool` or `.mcool` file.
+"""Writes a simulated Arabidopsis contact map to a file: `.mcool`, `.cool`, `.hic`, `.pairs` or `.npz`.
 
 python scripts/simulate_map.py --output=map.mcool --contacts=100e6 --resolution=10000 --seed=1
 """
@@ -8,7 +8,7 @@ from absl import flags
 from hicfm_jax import command_line
 from hicfm_jax.contacts import simulate, write_contacts
 
-_OUTPUT = flags.DEFINE_string("output", None, "File to write, .cool or .mcool.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
 _CONTACTS = flags.DEFINE_float("contacts", 100e6, "Expected contacts of the whole map.")
 _RESOLUTION = flags.DEFINE_integer("resolution", 10_000, "Bin width in bp, 2000 or more.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the assay; the genome is the same for all seeds.")

@@ -108,12 +108,28 @@ def open_contacts(
     return open_pickle(path, resolution, chromsizes)
 
 
+def used_options(uri: str) -> set[str]:
+    """Which of `open_contacts`' options the format of a file has a use for; InputError if it is unknown."""
+    return OPTIONS[FORMATS[_suffix(uri.partition("::")[0])]]
+
+
+def stem(uri: str) -> str:
+    """Name of a file without folder, group and suffix: `leaf` for `maps/leaf.pairs.gz`."""
+    name = os.path.basename(uri.partition("::")[0])
+    suffix = _known_suffix(name)
+    return name[: -len(suffix)] if suffix else os.path.splitext(name)[0]
+
+
+def _known_suffix(name: str) -> str:
+    # The longest one first: `.pairs.gz` also ends in what might become a format of its own.
+    known = sorted(FORMATS, key=len, reverse=True)
+    return next((suffix for suffix in known if name.lower().endswith(suffix)), "")
+
+
 def _suffix(path: str) -> str:
     lower = os.path.basename(path).lower()
-    # The longest one first: `.pairs.gz` also ends in what might become a format of its own.
-    for suffix in sorted(FORMATS, key=len, reverse=True):
-        if lower.endswith(suffix):
-            return suffix
+    if suffix := _known_suffix(lower):
+        return suffix
     last = os.path.splitext(lower)[1]
     listed = ", ".join(FORMATS)
     raise InputError(f"{path}: cannot read {last or 'a file without a suffix'}, expected one of {listed}.")

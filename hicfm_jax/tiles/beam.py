@@ -1,9 +1,10 @@
 """The pieces of a build written by Apache Beam: on the processors of one machine or on a cluster."""
 
-import functools
+import logging
 from collections.abc import Sequence
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.map_file import OpenMaps
 from hicfm_jax.tiles.pieces import Job, write_piece
 from hicfm_jax.tiles.plan import Piece
 from hicfm_jax.tiles.progress import Silence
@@ -33,10 +34,15 @@ def beam_runner(options: Sequence[str] = ()):
         progress.say(f"Beam writes {len(pieces)} pieces.")
         if not pieces:
             return
+        logging.getLogger("apache_beam").setLevel(logging.WARNING)  # it tells of every worker
         try:
-            with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+            pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+        except (ValueError, ImportError) as error:
+            raise InputError(f"--beam_options={' '.join(options)} make no pipeline: {error}") from error
+        try:
+            with pipeline:
                 todo = pipeline | beam.Create(list(pieces), reshuffle=True)
-                todo | "cut" >> beam.Map(functools.partial(_write, job))
+                todo | "cut" >> beam.Map(_Worker(job))
         except Exception as error:
             mistake = _mistake(error)
             if mistake is None:
@@ -47,14 +53,24 @@ def beam_runner(options: Sequence[str] = ()):
     return run
 
 
-def _write(job: Job, piece: Piece) -> None:
-    write_piece(job, piece)
+class _Worker:
+    """Writes pieces one after another; each process keeps the map that it has open."""
+
+    def __init__(self, job: Job):
+        self._job, self._maps = job, None
+
+    def __reduce__(self):
+        return _Worker, (self._job,)
+
+    def __call__(self, piece: Piece) -> None:
+        self._maps = self._maps or OpenMaps(self._job.sources)
+        write_piece(self._job, piece, self._maps)
 
 
 def _mistake(error: Exception) -> str | None:
     """The sentence for the user in what a pipeline raised, if there is one: some runners give text only."""
     for line in reversed(f"{type(error).__name__}: {error}".splitlines()):
-        for kind in (InputError, OSError):
+        for kind in (InputError, OSError, *OSError.__subclasses__()):
             _, found, sentence = line.partition(f"{kind.__name__}: ")
             if found:
                 return sentence.partition(" [while running")[0]

@@ -54,7 +54,7 @@ def build_tiles(
     Args:
       sources: maps of one resolution by assay name, each a file to open or a map in memory.
       output: folder to make.
-      runner: writes the pieces; `beam.run_with_beam` gives one for many machines.
+      runner: writes the pieces; `beam.beam_runner` gives one for many machines.
       progress: told how far the build is.
       **settings: which tiles, as for `plan.plan_tiles`.
 

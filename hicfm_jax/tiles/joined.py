@@ -17,7 +17,7 @@ class JoinedTiles(BackgroundSource):
         super().__init__()
         self.name = ",".join(source.name for source in sources)
         self.splits = list(dict.fromkeys(split for source in sources for split in source.splits))
-        self.mix = {key: weight for source in sources for key, weight in source.mix.items()}
+        self.mix = {}  # shares within one of the sources say nothing of the others
         self._tiles = {
             split: JoinedSplit(
                 self.name, [source.tiles(split) for source in sources if split in source.splits]

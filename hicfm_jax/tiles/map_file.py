@@ -2,10 +2,10 @@
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 
 from hicfm_jax.contacts import ContactMap, open_contacts
+from hicfm_jax.contacts.readers import stem, used_options
 from hicfm_jax.errors import InputError
 
 
@@ -58,6 +58,28 @@ class OpenMaps:
         return self._last[1]
 
 
+def map_files(inputs: Sequence[str], resolution: int, **options: str | None) -> dict[str, MapFile]:
+    """The files of `parse_inputs` with the options that each of their formats has a use for.
+
+    Raises:
+      InputError: two of one name, or an option that no file has a use for.
+    """
+    files = {}
+    given = {name: value for name, value in options.items() if value is not None}
+    for assay, uri in parse_inputs(inputs).items():
+        used = used_options(uri)
+        if "weight" in given and "weight" not in used:
+            raise InputError(
+                f"Input {assay!r} ({uri}) has no weights to balance with, and balanced and raw maps do not "
+                "mix: leave --weight out, or this input."
+            )
+        files[assay] = MapFile(uri, resolution, **{name: given[name] for name in given if name in used})
+    for name, value in given.items():
+        if not any(name in used_options(file.uri) for file in files.values()):
+            raise InputError(f"--{name}={value} is no choice for any of the inputs: leave it out.")
+    return files
+
+
 def parse_inputs(values: Sequence[str]) -> dict[str, str]:
     """URIs by assay name, from `URI` (named by its file) or `NAME=URI` (no / in NAME).
 
@@ -68,7 +90,7 @@ def parse_inputs(values: Sequence[str]) -> dict[str, str]:
     for value in values:
         name, named, uri = value.partition("=")
         if not named or "/" in name:  # no name, or the = is part of the path
-            name, uri = pathlib.Path(value.partition("::")[0]).stem, value
+            name, uri = stem(value), value
         if name in uris:
             raise InputError(f"Two inputs are named {name!r}: name them apart with --input=NAME=FILE.")
         uris[name] = uri

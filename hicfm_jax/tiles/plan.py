@@ -117,6 +117,13 @@ def plan_tiles(
     tiling = Tiling(windows.as_shape(tile_size), stride, min_density, mode, trans, centres)
     held_out = (held_out or HeldOut()).resolve(maps)
     regions = find_regions(maps, tiling, held_out)
+    for split in held_out.requested():
+        if not any(region.split == split and region.windows for region in regions):
+            raise InputError(
+                f"Split {split!r} gets no tiles of {windows.shape_text(tiling.tile_shape)} bins at "
+                f"{resolution} bp: its chromosomes are shorter than half a tile or have no loci; use "
+                "smaller tiles or a finer resolution, or hold out others."
+            )
     if mix:
         cut = (region.assay for region in regions if region.split == "train" and region.windows)
         mixing.match_assays(mix, dict.fromkeys(cut))
@@ -126,7 +133,7 @@ def plan_tiles(
         "trans": trans,
         "resolution": resolution,
         "tile_size": list(tiling.tile_shape),
-        "stride": stride,
+        "stride": stride if centres is None else None,
         "min_density": min_density,
         "loci": _described(loci_file),
         "held_out": {name: list(value) for name, value in dataclasses.asdict(held_out).items()},
@@ -200,7 +207,7 @@ def find_regions(
 
 
 def find_dtype(contact_maps, regions: Iterable[Region]) -> np.dtype:
-    """The dtype that holds all counts of the regions that are cut, see `cutting.count_dtype`.
+    """The dtype that holds all counts of the regions that are cut, see `cutting.fits_uint16`.
 
     Args:
       contact_maps: maps by assay name, a mapping or `map_file.OpenMaps`.

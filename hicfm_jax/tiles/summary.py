@@ -12,6 +12,7 @@ from hicfm_jax.types import PATCH
 ACROSS = "across_splits"
 """Among the trans tallies of a map, the pairs whose chromosomes belong to different splits."""
 
+_CONFIG = "pretrain_arabidopsis.py:small_batch"
 _COLUMNS = ("kept", "too_sparse", "too_short")
 
 
@@ -21,7 +22,7 @@ def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]]
     Args:
       regions: all of the plan.
       counts: (kept, too sparse) by (assay, chromosomes); nothing for a region that was not cut.
-      arguments: the manifest's fields `sources` and `resolution`.
+      arguments: the manifest's fields `sources`, `resolution` and `loci`.
     """
     tiles = {assay: {} for assay in arguments["sources"]}
     trans_tiles, splits = {}, {}
@@ -34,7 +35,7 @@ def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]]
                 "bins": -(-source["chromsizes"][name] // arguments["resolution"]),
                 "kept": kept,
                 "too_sparse": too_sparse,
-                "too_short": not region.windows,
+                "too_short": not region.windows and not arguments["loci"],
             }
         else:
             tally = trans_tiles.setdefault(region.assay, {}).setdefault(
@@ -84,13 +85,18 @@ def table(manifest: Mapping) -> str:
 def advice(manifest: Mapping, output: str) -> str:
     """What to run next, and a note if the tiles do not suit the patches."""
     lines = []
-    if manifest["stride"] % PATCH:
+    if any("weight" in source for source in manifest["sources"].values()):
+        lines.append(
+            "Note: these are balanced values, which the published models have never seen: raw counts."
+        )
+    if manifest["stride"] and manifest["stride"] % PATCH:
         lost = "windows as large as a tile lose their diagonal, masks are not mirror-symmetric there"
         lines.append(f"Note: with --stride={manifest['stride']} {lost}; a multiple of {PATCH} is better.")
     sides = ",".join(str(min(side, 448) // PATCH * PATCH) for side in manifest["tile_size"])
     python = min(os.path.relpath(sys.executable), sys.executable, key=len)
+    config = "pretrain_plants.py:small_batch --config.data.mix=" if manifest["mix"] else _CONFIG
     lines.append(
-        f"Next: {python} scripts/train.py --config=configs/pretrain_arabidopsis.py:small_batch "
+        f"Next: {python} scripts/train.py --config=configs/{config} "
         f"--config.data.tiles={output} --config.model.input_size={sides} --workdir=runs/pretrain"
     )
     return "\n".join(lines)

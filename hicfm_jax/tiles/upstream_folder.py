@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import records, shards
 from hicfm_jax.tiles.progress import Silence
+from hicfm_jax.tiles.shards import UNFINISHED
 from hicfm_jax.tiles.upstream_tile import TARGETS, read_tile, write_tile
 
 SPLITS = ("train", "val", "test")
@@ -85,6 +87,7 @@ def import_folder(
             "tile_size": list(survey.tile_shape),
             "stride": None,
             "min_density": None,
+            "loci": None,
             "held_out": {},
             "sources": {
                 assay: {"uri": os.fspath(folder), "total_count": None, "chromsizes": {}}
@@ -95,6 +98,7 @@ def import_folder(
             "targets": {name: list(shape) for name, shape in survey.targets.items()},
             "mix": {},
             "tiles": {},
+            "trans_tiles": {},
             "splits": splits,
         }
         shards.finish_dataset(partial, files, manifest, features)
@@ -234,8 +238,8 @@ def _complete_or_absent(output: str | os.PathLike) -> Iterator[pathlib.Path]:
     output = pathlib.Path(output).resolve()
     if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is there already: remove it or choose another --output.")
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    # A name that nobody has: OUTPUT.partial may be a build of make_tiles that waits to go on.
+    partial = output.with_name(f"{output.name}.{uuid.uuid4().hex}{UNFINISHED}")
     try:
         partial.mkdir(parents=True)
         yield partial

@@ -129,13 +129,13 @@ def as_shape(tile_size: int | Sequence[int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def parse_shape(text: str) -> tuple[int, int]:
+def parse_shape(text: str, what: str = "tile_size") -> tuple[int, int]:
     """Reads `448` or `128,4000`; raises InputError for anything else."""
     try:
         return as_shape([int(side) for side in text.split(",")] if "," in text else int(text))
     except ValueError:
         raise InputError(
-            f"tile_size is {text!r}: give one side in bins, or height and width as in 128,4000."
+            f"{what} is {text!r}: give one side in bins, or height and width as in 128,4000."
         ) from None
 
 

@@ -49,7 +49,7 @@ def test_the_script_ends_in_one_json_object(toy_dataset):
     [
         ([], "--input is missing"),
         (["--input=synthetic:much"], "has no density"),
-        (["--input=synthetic:0.1", "--window=a"], "--window=a is no size"),
+        (["--input=synthetic:0.1", "--window=a"], "window is 'a'"),
     ],
 )
 def test_mistakes_are_one_sentence(flags, message):

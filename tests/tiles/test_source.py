@@ -9,7 +9,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.records import FORMAT_VERSION
 from hicfm_jax.tiles.source import open_source
-from tests.tiles.stored_tiles import with_targets
+from tests.tiles.stored_tiles import store, with_targets
 from tests.tiles.test_streams import TRAIN, assert_same, take
 
 
@@ -78,6 +78,15 @@ def test_joined_sources_hold_the_tiles_of_each(toy_dataset, wheat):
     stream = joined.train_stream(**arguments, mix={"wheat": 1, "*[!t]": 2, "root": 1})
     drawn = [count for batch in take(stream, 40) for count in batch.matrix_count.tolist()]
     assert 0.2 < np.isin(drawn, list(wheat_counts)).mean() < 0.3
+
+
+def test_the_mix_of_one_dataset_says_nothing_of_those_joined_to_it(tiles, wheat, tmp_path):
+    assays = dict.fromkeys(tiles.assay.tolist(), 1.0)
+    store(tmp_path / "mixed", {"train": dataclasses.replace(tiles, targets={})}, mix=assays)
+    assert open_source(tmp_path / "mixed").mix == assays
+    joined = open_source(f"{tmp_path / 'mixed'},{wheat}")
+    stream = joined.train_stream(batch_size=joined.num_tiles(), window=(64, 64), seed=0)
+    assert len(next(stream).counts) == len(tiles) + open_source(wheat).num_tiles()
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,15 @@ def test_the_original_finds_and_reads_what_is_exported(toy_dataset, toy_maps, tm
                 assert not any("target" in key for key in content)  # would make it fine-tuning data
 
 
+def test_an_unfinished_build_beside_the_output_is_left_alone(toy_dataset, tmp_path):
+    waiting = tmp_path / "folder.partial" / "pieces" / "00000.array_record"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(b"tiles")
+    upstream_folder.export_folder(toy_dataset[0], tmp_path / "folder")
+    assert waiting.read_bytes() == b"tiles"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "folder.partial"]
+
+
 def test_exported_files_name_nothing_that_old_libraries_lack(finetuning_dataset, tmp_path):
     """The original's environment is Python 3.8, which ends at numpy 1.24 and scipy 1.10."""
     upstream_folder.export_folder(finetuning_dataset, tmp_path / "folder")
