@@ -8,18 +8,16 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import to_json
+from hicfm_jax.convert.checkpoint_folder import FOLDER
 from hicfm_jax.errors import InputError
-from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.train.state import TrainState
 
-FOLDER = "checkpoints"
 KEPT = 2  # newest checkpoints; two, so that a damaged one is not the only one
 BEST_METRIC = "loss"  # of the validation; lower is better
 
@@ -133,58 +131,3 @@ class Checkpoints:
     def wait(self) -> None:
         """Returns when everything saved so far is on disk."""
         self.manager.wait_until_finished()
-
-
-def _step_folder(path: epath.Path) -> epath.Path:
-    """The checkpoint meant by a workdir, its `checkpoints` folder, or one step's folder."""
-    if (path / "params").is_dir():
-        return path
-    folder = path / FOLDER if (path / FOLDER).is_dir() else path
-    if not folder.is_dir():
-        raise InputError(f"{path} is not a folder: give a workdir or one of its checkpoints.")
-    steps = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()]
-    if not steps:
-        raise InputError(f"{path} holds no checkpoint: give a workdir or one of its checkpoints.")
-    return folder / str(max(steps))
-
-
-def load_params(path: str | os.PathLike, target: Any) -> Any:
-    """Parameters of a finished or running training, to start another from.
-
-    Args:
-      path: a workdir (its newest checkpoint is taken) or the folder of one step.
-      target: parameters (arrays or shapes with shardings) that say what is expected.
-
-    Raises:
-      InputError: no checkpoint there, or names or shapes that differ; all differences are listed.
-    """
-    folder = _step_folder(epath.Path(path).absolute())
-    checkpointer = ocp.StandardCheckpointer()
-    try:
-        stored = dict(checkpointer.metadata(folder / "params").item_metadata)
-        _check_fit(stored, target, folder)
-        return checkpointer.restore(folder / "params", target)
-    except InputError:
-        raise
-    except Exception as error:  # whatever a damaged file makes Orbax raise
-        raise InputError(
-            f"The checkpoint {folder} cannot be read ({error}): give another workdir or checkpoint."
-        ) from error
-
-
-def _check_fit(stored: Any, target: Any, folder: epath.Path) -> None:
-    have, want = (
-        {parameter_name(p): tuple(leaf.shape) for p, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-        for tree in (stored, target)
-    )
-    differences = [
-        f"{name} ({have.get(name, 'missing')} there, {want.get(name, 'none')} here)"
-        for name in sorted(have.keys() | want.keys())
-        if have.get(name) != want.get(name)
-    ]
-    if differences:
-        shown = ", ".join(differences[:8]) + (f" and {len(differences) - 8} more" if differences[8:] else "")
-        raise InputError(
-            f"The parameters in {folder} do not fit this model; they differ in {shown}: "
-            "use the model they were trained with."
-        )

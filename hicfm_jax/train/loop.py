@@ -9,14 +9,17 @@ from ml_collections import ConfigDict
 
 from hicfm_jax import config as config_lib
 from hicfm_jax.train import sharding
-from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints, load_params
+from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
+from hicfm_jax.train.initialize import source_of, start_from
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer, create_schedule
 from hicfm_jax.train.progress import Progress
 from hicfm_jax.train.state import TrainState
 from hicfm_jax.train.step import create_train_step
 from hicfm_jax.train.stop import Stop
-from hicfm_jax.train.tasks import Task, create_task
+from hicfm_jax.train.task import Task
+from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.trainable import create_select
 from hicfm_jax.train.validation import Validation
 from hicfm_jax.train.workdir import check_workdir, open_workdir
 from hicfm_jax.types import Batch
@@ -44,6 +47,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     Order of a resume: (1) the config is compared with the stored one, (2) the newest sound
     checkpoint is restored, (3) `metrics.jsonl` is cut back to its step, (4) the stream starts at
     that step. A run that is made longer keeps its state but follows the schedule of the new length.
+    A workdir made by `convert_weights.py` is taken up at the step where PyTorch stopped.
     SIGTERM saves and returns, after a validation that may be under way.
 
     Args:
@@ -56,13 +60,14 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     config_lib.validate(config)
     check_workdir(workdir, config)
     mesh = sharding.create_mesh(config)
-    task = create_task(config)
     inputs = Inputs.create(config)
+    task = create_task(config, inputs.target_shapes())
     total_steps = config.train.total_steps or config.train.epochs * inputs.steps_per_epoch
     schedule = create_schedule(config, total_steps)
     optimizer = create_optimizer(config)
-    resumes = has_checkpoints(workdir)
-    state = None if resumes else create_state(config, task, optimizer, mesh, inputs)
+    source, go_on = source_of(workdir, config)
+    resumes = has_checkpoints(workdir) and not go_on
+    state = None if resumes else create_state(config, task, optimizer, mesh, inputs, source, go_on)
 
     with (
         open_workdir(workdir, config) as folder,
@@ -102,19 +107,25 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     return Result(state, first, last, finished=int(state.step) >= total_steps)
 
 
-def create_state(config: ConfigDict, task: Task, optimizer, mesh, inputs: Inputs) -> TrainState:
+def create_state(
+    config: ConfigDict,
+    task: Task,
+    optimizer,
+    mesh,
+    inputs: Inputs,
+    source: str | os.PathLike = "",
+    go_on: bool = False,
+) -> TrainState:
     """A fresh state on the mesh.
 
-    Its parameters come from `config.init_from` if that is given; else, with `model.center_count`,
-    output biases start at the mean of the first batch's targets.
+    With `model.center_count`, output biases start at the mean of the first batch's targets. Parameters
+    that `source` has come from there, with `go_on` its optimizer and step too.
     """
-    center_on = inputs.first_batch() if config.model.center_count and not config.init_from else None
+    center_on = inputs.first_batch() if config.model.center_count else None
     init, key = _initializer(config, task, optimizer, center_on), jax.random.key(config.train.seed)
     shapes = state_shapes(config, task, optimizer, mesh)
     state = jax.jit(init, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, shapes))(key)
-    if config.init_from:
-        state = state.replace(params=load_params(config.init_from, state.params))
-    return state
+    return start_from(state, source, config, go_on=go_on) if source else state
 
 
 def state_shapes(config: ConfigDict, task: Task, optimizer, mesh) -> TrainState:
@@ -127,11 +138,13 @@ def state_shapes(config: ConfigDict, task: Task, optimizer, mesh) -> TrainState:
 
 
 def _initializer(config: ConfigDict, task: Task, optimizer, center_on: Batch | None = None):
+    select = create_select(config)
+
     def init(key):
         params = task.init(key)
         if center_on is not None:
             params = task.center(params, center_on)
-        return TrainState.create(params, optimizer, list(task.metrics))
+        return TrainState.create(params, optimizer, list(task.metrics), select)
 
     return init
 
@@ -140,7 +153,9 @@ def compile_train_step(config: ConfigDict, task: Task, optimizer, schedule, stat
     """The jitted `(state, batch) -> state`; the old state's memory is given to the new one."""
     # A key of its own, so that masks are not made of the numbers that made the parameters.
     key = jax.random.fold_in(jax.random.key(config.train.seed), 1)
-    step = create_train_step(task.loss, optimizer, schedule, config.train.accum_steps, key, mesh)
+    step = create_train_step(
+        task.loss, optimizer, schedule, config.train.accum_steps, key, mesh, create_select(config)
+    )
     shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
     batch = NamedSharding(mesh, sharding.BATCH_SPEC)
     return jax.jit(step, in_shardings=(shardings, batch), out_shardings=shardings, donate_argnums=0)

@@ -1,5 +1,6 @@
 """AdamW and the learning rate, as the original sets them."""
 
+import re
 from typing import Any
 
 import jax
@@ -8,16 +9,59 @@ import optax
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import peak_learning_rate
+from hicfm_jax.models.presets import PRESETS
+from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.types import Array
 
 
 def decayed(params: Any) -> Any:
     """True for each parameter under weight decay: all but biases and norms.
 
-    The class and mask tokens are decayed too, as in the original's pretraining (timm's rule: one
-    axis or a name in "bias" means no decay).
+    The class and mask tokens are decayed too, and in fine-tuning the encoder's position table, as in
+    the original (timm's rule: one axis or a name in "bias" means no decay).
     """
     return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def layer_scale(name: str, decay: float, rule: str, depth: int, decoder_depth: int) -> float:
+    """What the learning rate of a parameter is multiplied by: `decay` once for each layer above it.
+
+    Args:
+      name: of the parameter, such as "decoder/blocks/block_0/norm1/scale".
+      decay: factor from each layer to the one before it, in (0, 1].
+      rule: "full", a ladder through both halves: tokens, table and patch embedding lowest, then the
+        encoder's blocks, the decoder's, and norm and heads at the full rate. "original", the
+        decoder's blocks alone: the original's rule misses the encoder's names, so the whole encoder
+        and everything else has the full rate (`util/lr_decay.py`, `param_groups_lrd`).
+      depth, decoder_depth: blocks of encoder and decoder.
+    """
+    block = re.match(r"(encoder|decoder)/blocks/block_(\d+)/", name)
+    below = depth if rule == "full" else 0
+    top = below + decoder_depth + 1
+    if block and block[1] == "decoder":
+        layer = below + int(block[2]) + 1
+    elif rule == "original":
+        layer = top
+    elif block:
+        layer = int(block[2]) + 1
+    elif name.startswith(("encoder/norm", "decoder/embed", "decoder/mask_token")):
+        layer = depth
+    elif name.startswith("encoder/"):
+        layer = 0
+    else:
+        layer = top
+    return decay ** (top - layer)
+
+
+def _scale_by_layer(config: ConfigDict) -> optax.GradientTransformation:
+    size = PRESETS[config.model.name]
+    depths = size["depth"], size["decoder_depth"]
+    decay, rule = config.optim.layer_decay, config.optim.layer_decay_rule
+
+    def scale(path, update):
+        return update * layer_scale(parameter_name(path), decay, rule, *depths)
+
+    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(scale, updates))
 
 
 def create_optimizer(config: ConfigDict) -> optax.GradientTransformation:
@@ -32,6 +76,8 @@ def create_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     ]
     if optim.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(optim.clip_norm))
+    if optim.layer_decay < 1:
+        parts.append(_scale_by_layer(config))  # last, because the decay of weights is scaled too
     return optax.chain(*parts)
 
 

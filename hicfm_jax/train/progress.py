@@ -18,6 +18,23 @@ from hicfm_jax.train.pictures import panel_picture
 TIMING = ("samples_per_second", "mfu")
 """Fields of metrics.jsonl that differ from run to run; everything else is reproducible."""
 
+TERMS = ("ssim", "count", "contrastive", "log", "map", "track", "embedding")
+"""Losses that a line on the screen shows beside their sum."""
+
+JUDGED = (
+    "pixel_r",
+    "masked_r2",
+    "map_r",
+    "input_r",
+    "smoothed_r",
+    "track_r",
+    "track_CTCF_r",
+    "embedding_cosine",
+    "call_f1",
+    "told_apart",
+)
+"""Beginnings of the scores that a validation's line shows; metrics.jsonl has all."""
+
 
 def matmul_rate(dtype: str, rounds: int = 4) -> float:
     """FLOP/s that one device reaches in square matrix products, the best of a few chains of four."""
@@ -130,9 +147,8 @@ class Progress:
         self._write("val", step, metrics)
         if not self.active:
             return
-        shown = "  ".join(
-            f"{name} {metrics[name]:.3f}" for name in metrics if name.startswith(("pixel_r", "masked"))
-        )
+        judged = [name for start in JUDGED for name in sorted(metrics) if name.startswith(start)]
+        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in dict.fromkeys(judged))
         self._print(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
         if len(panels):
             picture = panel_picture(np.asarray(panels), names)
@@ -141,7 +157,7 @@ class Progress:
             image = io.BytesIO()
             Image.fromarray(picture).save(image, format="PNG")
             write_atomically(folder / f"step_{step:08d}.png", image.getvalue())
-            self.board.add_image("val/reconstruction", picture, step, dataformats="HWC")
+            self.board.add_image("val/windows", picture, step, dataformats="HWC")
 
     def _write(self, split: str, step: int, metrics: dict[str, float]) -> None:
         if not self.active:
@@ -161,5 +177,5 @@ class Progress:
 
 
 def _terms(metrics: dict[str, float]) -> str:
-    names = ("loss", "ssim_loss", "count_loss", "contrastive_loss", "log_loss")
-    return "  ".join(f"{name.removesuffix('_loss')} {metrics[name]:.3f}" for name in names if name in metrics)
+    parts = [f"{name} {metrics[f'{name}_loss']:.3f}" for name in TERMS if f"{name}_loss" in metrics]
+    return "  ".join([f"loss {metrics['loss']:.3f}", *parts])

@@ -68,6 +68,24 @@ def _coverage(values: Array, visible: Array, distance: Array) -> Array:
     return by_distance + row + column
 
 
+def distance_means(values: Array, weights: Array, diag: Array) -> Array:
+    """Weighted mean at each pixel's genomic distance in its window, 0 where nothing has weight.
+
+    Args:
+      values, weights: `[B, H, W]`.
+      diag: in patches, `[B]` (see `types.Batch`).
+
+    Returns:
+      `[B, H, W]`.
+    """
+
+    def means(values, weights, distance):
+        index = distance - distance.min()
+        return _mean_by(values, weights, index, sum(values.shape) - 1)[0][index]
+
+    return jax.vmap(means)(values, weights, bin_distance(diag, *values.shape[1:]))
+
+
 def masked_references(values: Array, visible: Array, diag: Array) -> dict[str, Array]:
     """Predicts every pixel of each window from its visible patches.
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from hicfm_jax.train.trainable import Select
 from hicfm_jax.types import Array
 
 
@@ -17,7 +18,7 @@ class TrainState:
     Attributes:
       step: optimizer steps taken, int32.
       params: parameters of the model, float32.
-      opt_state: of the optax transformation.
+      opt_state: of the optax transformation, for the parameters that are trained.
       skipped: micro-batches dropped because their loss or gradient was not finite, int32.
       window: sums of the metrics since they were last logged, and how many there are ("count").
         They are part of the state so that a resumed run logs the same averages.
@@ -30,12 +31,25 @@ class TrainState:
     window: dict[str, Array]
 
     @classmethod
-    def create(cls, params: Any, optimizer: optax.GradientTransformation, metrics: list[str]) -> "TrainState":
-        """A fresh state; `metrics` names what the loss function reports."""
+    def create(
+        cls,
+        params: Any,
+        optimizer: optax.GradientTransformation,
+        metrics: list[str],
+        select: Select = lambda params: params,
+    ) -> "TrainState":
+        """A fresh state.
+
+        Args:
+          params: all parameters.
+          optimizer: of those that `select` picks.
+          metrics: names of what the loss function reports.
+          select: see `trainable.create_select`; all parameters if not given.
+        """
         return cls(
             step=jnp.zeros((), jnp.int32),
             params=params,
-            opt_state=optimizer.init(params),
+            opt_state=optimizer.init(select(params)),
             skipped=jnp.zeros((), jnp.int32),
             window={name: jnp.zeros((), jnp.float32) for name in [*metrics, "count"]},
         )

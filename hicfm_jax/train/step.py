@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from hicfm_jax.train import sharding
 from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.trainable import Select, merge
 from hicfm_jax.types import Array, Batch
 
 LossFunction = Callable[[Any, Batch, Array], tuple[Array, dict[str, Array]]]
@@ -76,19 +77,26 @@ def create_train_step(
     accum_steps: int,
     seed_key: Array,
     mesh=None,
+    select: Select = lambda params: params,
 ) -> Callable[[TrainState, Batch], TrainState]:
     """Returns `(state, batch) -> state`; masks depend on (seed, step) alone.
 
-    A micro-batch whose loss or gradient is not finite is dropped and counted; if all of a step
-    are, parameters and optimizer stay as they are and the step still counts.
+    Only the parameters that `select` picks have a gradient and change. A micro-batch whose loss or
+    gradient is not finite is dropped and counted; if all of a step are, parameters and optimizer
+    stay as they are and the step still counts.
     """
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
         key = jax.random.fold_in(seed_key, state.step)
-        gradients, metrics, good = accumulate(loss_function, state.params, batch, key, accum_steps, mesh)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        before = select(state.params)
+
+        def loss_of_trained(trained, part, part_key):
+            return loss_function(merge(state.params, trained), part, part_key)
+
+        gradients, metrics, good = accumulate(loss_of_trained, before, batch, key, accum_steps, mesh)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, before)
         rate = schedule(state.step)
-        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+        after = jax.tree.map(lambda p, u: p - rate * u, before, updates)
 
         def keep(new, old):
             return jnp.where(good > 0, new, old)
@@ -96,7 +104,7 @@ def create_train_step(
         window = {name: state.window[name] + value * (good > 0) for name, value in metrics.items()}
         return state.replace(
             step=state.step + 1,
-            params=jax.tree.map(keep, params, state.params),
+            params=merge(state.params, jax.tree.map(keep, after, before)),
             opt_state=jax.tree.map(keep, opt_state, state.opt_state),
             skipped=state.skipped + accum_steps - good.astype(jnp.int32),
             window={**window, "count": state.window["count"] + (good > 0)},

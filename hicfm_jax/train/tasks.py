@@ -1,135 +1,28 @@
-"""What a task brings to the loop: its model, its loss, how it is judged and what it shows."""
+"""The task that a config names."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from hicfm_jax.models import create_model, masking, preprocess
-from hicfm_jax.models.flops import pretrain_flops
-from hicfm_jax.train import losses, pretrain_metrics
-from hicfm_jax.types import PATCH, Array, Batch
+from hicfm_jax.train.finetune_task import finetune_task
+from hicfm_jax.train.pretrain_task import pretrain_task
+from hicfm_jax.train.reproducibility_task import reproducibility_task
+from hicfm_jax.train.task import Task
 
 
-class Task(NamedTuple):
-    """A task as functions over (params, batch, key); the loop knows nothing else of it.
+def create_task(config: ConfigDict, targets: Mapping[str, tuple[int, ...]] | None = None) -> Task:
+    """The task of `config.task`.
 
-    Attributes:
-      model: the network.
-      init: `(key) -> params`.
-      center: `(params, batch) -> params`, output biases set to the mean of a batch's targets.
-      loss: `(params, batch, key) -> (loss, metrics)`, means over the batch's examples.
-      evaluate: `(params, batch, keys) -> sums` over the examples of a batch, with one key each
-        `[B]`; sums of all batches go to `finish`.
-      finish: `(sums) -> metrics` of a whole evaluation.
-      panels: `(params, batch, keys) -> [B, H, P, W]` intensities of P panels side by side.
-      panel_names: names of the panels.
-      metrics: names of what `loss` reports.
-      flops: of one training sample.
+    Args:
+      config: validated.
+      targets: what the batches bring to regress on: shape of one example by name (`Batch.targets`).
+        Fine-tuning needs it, pretraining and reproducibility do not.
+
+    Raises:
+      InputError: targets that are missing or of another shape than the model's outputs.
     """
-
-    model: nn.Module
-    init: Callable[[Array], Any]
-    center: Callable[[Any, Batch], Any]
-    loss: Callable[[Any, Batch, Array], tuple[Array, dict[str, Array]]]
-    evaluate: Callable[[Any, Batch, Array], dict[str, Array]]
-    finish: Callable[[dict[str, float]], dict[str, float]]
-    panels: Callable[[Any, Batch, Array], Array]
-    panel_names: tuple[str, ...]
-    metrics: tuple[str, ...]
-    flops: int
-
-
-def create_task(config: ConfigDict) -> Task:
-    """The task of `config.task`: pretraining."""
-    return _pretrain(config)
-
-
-def _pretrain(config: ConfigDict) -> Task:
-    size = tuple(config.model.input_size)
-    grid = (size[0] // PATCH, size[1] // PATCH)
-    model = create_model(
-        config.model.name,
-        size,
-        "pretrain",
-        **{name: config.model[name] for name in ("mask_ratio", "mask_combine", "dtype", "scan", "remat")},
-    )
-
-    def init(key):
-        images = jnp.zeros((1, *size, 3))
-        return model.init({"params": key, "mask": key}, images)["params"]
-
-    def center(params, batch):
-        # Far from its target the count head's error, about 40, drowns the other losses for long.
-        mean = jnp.log10(jnp.asarray(batch.matrix_count) + 1.0).mean(keepdims=True)
-        return {**params, "count_head": {**params["count_head"], "bias": mean}}
-
-    def predict(params, batch, noise):
-        images = preprocess.normalize(batch.counts)
-        return images, model.apply({"params": params}, images, batch.total_count, batch.diag, noise=noise)
-
-    def pretrain_losses(output, images, batch):
-        return losses.pretrain_losses(
-            output,
-            images,
-            preprocess.valid_mask(batch.counts),
-            batch.matrix_count,
-            example_mask=batch.mask,
-            counts=batch.counts,
-            **config.loss.to_dict(),
-        )
-
-    def loss(params, batch, key):
-        images, output = predict(params, batch, masking.draw_noise(key, len(batch.counts), *grid))
-        parts = pretrain_losses(output, images, batch)
-        return parts["loss"], parts
-
-    def noise_of(keys):
-        return jax.vmap(lambda key: jax.random.uniform(key, grid))(keys)
-
-    def evaluate(params, batch, keys):
-        images, output = predict(params, batch, noise_of(keys))
-        examples = batch.mask.sum()
-        means = pretrain_losses(output, images, batch)
-        return {
-            "examples": examples,
-            **{name: value * examples for name, value in means.items()},
-            **pretrain_metrics.metric_sums(output, batch),
-        }
-
-    def finish(sums):
-        means = {name: sums[name] / sums["examples"] for name in metrics}
-        return {**means, **pretrain_metrics.finish(sums)}
-
-    def panels(params, batch, keys):
-        images, output = predict(params, batch, noise_of(keys))
-        true = preprocess.intensity(batch.counts)
-        visible = pretrain_metrics.visible_pixels(output.token_mask, *size)
-        masked = jnp.where(visible > 0, true, jnp.nan)
-        predicted = pretrain_metrics.predicted_intensity(output, *size)
-        return jnp.stack([true, masked, predicted], axis=2)
-
-    metrics = (
-        "loss",
-        "ssim_loss",
-        "count_loss",
-        "contrastive_loss",
-        "pixel_loss",
-        "log_loss",
-        "ssim_loss_gb",
-    )
-    return Task(
-        model=model,
-        init=init,
-        center=center,
-        loss=loss,
-        evaluate=evaluate,
-        finish=finish,
-        panels=panels,
-        panel_names=("target", "visible to the encoder", "reconstruction"),
-        metrics=metrics,
-        flops=pretrain_flops(config.model.name, size, config.model.mask_ratio),
-    )
+    if config.task == "pretrain":
+        return pretrain_task(config)
+    if config.task == "reproducibility":
+        return reproducibility_task(config)
+    return finetune_task(config, targets or {})

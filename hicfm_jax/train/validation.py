@@ -12,7 +12,7 @@ from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.progress import Progress
 from hicfm_jax.train.state import TrainState
-from hicfm_jax.train.tasks import Task
+from hicfm_jax.train.task import Task
 
 
 class Validation:

@@ -1,0 +1,184 @@
+"""Fine-tuning as a task: maps, tracks and embeddings regressed from whole windows."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from hicfm_jax.config import TARGETS
+from hicfm_jax.errors import InputError
+from hicfm_jax.models import create_model, preprocess
+from hicfm_jax.models.flops import head_flops
+from hicfm_jax.models.heads import TRACKS
+from hicfm_jax.models.presets import PRESETS
+from hicfm_jax.train import finetune_metrics
+from hicfm_jax.train.derived_targets import coverage_track, distance_profile
+from hicfm_jax.train.finetune_losses import finetune_losses, target_losses
+from hicfm_jax.train.finetune_panels import target_panels
+from hicfm_jax.train.map_baselines import map_baselines
+from hicfm_jax.train.task import Task
+from hicfm_jax.types import Batch
+
+FIELDS = {
+    "finetune": {"map": "map", "track": "track", "embedding": "embedding"},
+    "loop": {"map": "map"},
+    "resolution": {"map": "map"},
+    "single_cell": {"map": "map"},
+    "epigenome": {"track": "tracks"},
+}
+"""Targets of each task, and the field of the model's output that predicts each."""
+
+_HEADS = {"map": "map_head", "track": "track_head"}
+
+
+def finetune_task(config: ConfigDict, targets: Mapping[str, tuple[int, ...]]) -> Task:
+    """A head on the encoder; see `tasks.create_task`."""
+    size, fields = tuple(config.model.input_size), FIELDS[config.task]
+    model = create_head(config)
+    specs = {name: spec for name, spec in target_losses(config).items() if name in fields}
+    specs = {name: spec for name, spec in specs.items() if _available(config, targets, name)}
+    _check(config, targets, specs)
+    metrics = ("loss", *(f"{name}_loss" for name in specs))
+
+    def init(key):
+        return model.init(key, jnp.zeros((1, *size, 3)))["params"]
+
+    def targets_of(batch):
+        deep = batch.targets.get("deep", batch.counts)
+        made = {
+            "map": lambda: deep,
+            "track": lambda: coverage_track(deep),
+            "embedding": lambda: distance_profile(
+                deep, batch.diag, PRESETS[config.model.name]["decoder_dim"]
+            ),
+        }
+        return {name: batch.targets[name] if name in batch.targets else made[name]() for name in specs}
+
+    def center(params, batch):
+        for name, value in targets_of(jax.tree.map(jnp.asarray, batch)).items():
+            if head := params.get(_HEADS.get(name)):
+                mean = specs[name].scaling.scale(value).mean()
+                params = {**params, _HEADS[name]: {**head, "bias": jnp.full_like(head["bias"], mean)}}
+        return params
+
+    def predict(params, batch):
+        images = preprocess.normalize(batch.counts, config.data.cutoff)
+        output = model.apply({"params": params}, images, batch.total_count)
+        outputs = {name: getattr(output, fields[name]) for name in specs}
+        if config.task == "loop":
+            outputs["map"] = jax.nn.sigmoid(outputs["map"])
+        return outputs
+
+    def loss(params, batch, key):
+        parts = finetune_losses(predict(params, batch), targets_of(batch), specs, batch.mask)
+        return parts["loss"], parts
+
+    def shown(name, outputs, true):
+        """Predicted and true on the scale of the metrics: log10 counts where the scaling is one."""
+        scaling = specs[name].scaling
+        return outputs[name] * scaling.unit, scaling.scale(true[name]) * scaling.unit
+
+    def evaluate(params, batch, keys):
+        outputs, true = predict(params, batch), targets_of(batch)
+        examples = batch.mask.sum()
+        means = finetune_losses(outputs, true, specs, batch.mask)
+        sums = {"examples": examples, **{name: value * examples for name, value in means.items()}}
+        if "map" in specs:
+            predicted = shown("map", outputs, true)[0]
+            sums |= _map_sums(batch, specs["map"].scaling, predicted, true["map"])
+            if config.task == "loop":
+                sums |= finetune_metrics.call_sums(outputs["map"], true["map"], _inside(batch))
+        if "track" in specs:
+            sums |= finetune_metrics.track_sums(*shown("track", outputs, true), batch.mask, TRACKS)
+        if "embedding" in specs:
+            sums |= finetune_metrics.embedding_sums(*shown("embedding", outputs, true), batch.mask)
+        return sums
+
+    def finish(sums):
+        means = {name: sums[name] / sums["examples"] for name in metrics}
+        return {**means, **finetune_metrics.finish(sums)}
+
+    def panels(params, batch, keys):
+        outputs, true = predict(params, batch), targets_of(batch)
+        found = [preprocess.intensity(batch.counts, config.data.cutoff)]
+        for name in specs:
+            found += target_panels(*shown(name, outputs, true), size)
+        return jnp.stack(found, axis=2)
+
+    return Task(
+        model=model,
+        init=init,
+        center=center,
+        loss=loss,
+        evaluate=evaluate,
+        finish=finish,
+        panels=panels,
+        panel_names=("input", *(label for name in specs for label in (name, f"{name}: target"))),
+        metrics=metrics,
+        flops=flops(config),
+    )
+
+
+def create_head(config: ConfigDict):
+    """The network of a fine-tuning config."""
+    run = {name: config.model[name] for name in ("dtype", "scan", "remat")}
+    return create_model(config.model.name, tuple(config.model.input_size), config.task, **run)
+
+
+def flops(config: ConfigDict) -> int:
+    """FLOPs of one training sample; patterns that train a part of the encoder are not counted."""
+    return head_flops(
+        config.model.name,
+        tuple(config.model.input_size),
+        config.task,
+        train_encoder=config.optim.trainable == "all",
+        train_decoder=True,
+    )
+
+
+def _available(config, targets, name) -> bool:
+    deep_map = name == "map" and "deep" in targets and config.task != "loop"
+    return name in targets or deep_map or name in config.data.derive
+
+
+def _check(config, targets, specs) -> None:
+    tiles = config.data.tiles or "The simulated tiles"
+    wanted = list(FIELDS[config.task])
+    if not specs:
+        held = ", ".join(name for name in targets if name in TARGETS) or "none"
+        raise InputError(
+            f"{tiles} hold no target for task {config.task!r} (they hold {held}; it takes "
+            f"{' or '.join(wanted)} with a weight above 0): store targets with the tiles, or draw shallow "
+            "inputs from them with data.thin."
+        )
+    height, width = config.model.input_size
+    expected = {
+        "map": (height, width),
+        "track": (len(TRACKS), height) if config.task == "epigenome" else (height,),
+        "embedding": (PRESETS[config.model.name]["decoder_dim"],),
+    }
+    for name in specs:
+        shape = tuple(targets.get(name, expected[name]))
+        if shape != expected[name]:
+            raise InputError(
+                f"{tiles} hold the target {name!r} with shape {shape} a window, but "
+                f"{config.model.name} predicts {expected[name]} for task {config.task!r}: make the target "
+                "that long, or set its weight in config.targets to 0."
+            )
+
+
+def _inside(batch: Batch):
+    counts = batch.targets.get("deep", batch.counts)
+    return preprocess.inside_chromosome(counts) * batch.mask[:, None, None]
+
+
+def _map_sums(batch: Batch, scaling, predicted, true):
+    predictions, goal = {"map": predicted}, scaling.scale(true) * scaling.unit
+    if scaling.offset is not None:  # counts: the input is an estimate of them as well
+        contacts = batch.counts.astype(jnp.float32).sum(axis=(1, 2))
+        share = contacts / jnp.maximum(true.astype(jnp.float32).sum(axis=(1, 2)), 1.0)
+        kept = batch.targets.get("kept", jnp.maximum(share, 1e-9))
+        for name, counts in map_baselines(batch.counts, kept).items():
+            predictions[name] = scaling.scale(counts) * scaling.unit
+    return finetune_metrics.map_sums(predictions, goal, _inside(batch), batch.diag)

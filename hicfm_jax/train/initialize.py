@@ -1,0 +1,95 @@
+"""Where a run's parameters come from when they are not drawn."""
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
+
+from hicfm_jax.convert.checkpoint_folder import is_converted
+from hicfm_jax.convert.optimizer import Adam
+from hicfm_jax.convert.weights import load_weights
+from hicfm_jax.errors import InputError
+from hicfm_jax.train.state import TrainState
+
+
+def source_of(workdir: str | os.PathLike, config: ConfigDict) -> tuple[str, bool]:
+    """Where a run's first parameters are ("" to draw them), and whether it goes on from the step there.
+
+    A workdir that `convert_weights.py` made, and in which nothing was trained yet, is its own source.
+
+    Raises:
+      InputError: `config.init_from` names another one besides.
+    """
+    if not is_converted(workdir):
+        return config.init_from, False
+    if config.init_from:
+        raise InputError(
+            f"--workdir={workdir} holds converted weights but config.init_from is {config.init_from}: "
+            "leave init_from empty, or use another --workdir."
+        )
+    return os.fspath(workdir), True
+
+
+def start_from(
+    state: TrainState, source: str | os.PathLike, config: ConfigDict, *, go_on: bool
+) -> TrainState:
+    """Puts parameters of another model into a fresh state.
+
+    A pretraining checkpoint serves every task: what the head has besides stays as drawn.
+
+    Args:
+      state: fresh, on its devices.
+      source: workdir, checkpoint folder, `.pth.tar` or `.safetensors`.
+      config: of this run.
+      go_on: take AdamW's moments and the step along, if there are any, instead of starting both anew.
+
+    Raises:
+      InputError: see `convert.load_weights`.
+    """
+    pretrains = config.task == "pretrain"
+    weights = load_weights(
+        source,
+        task=config.task,
+        # Pretraining takes windows of any size: its position tables are computed.
+        input_size=None if pretrains else tuple(config.model.input_size),
+        model=config.model.name,
+        with_adam=go_on,
+    )
+    state = state.replace(params=_placed(weights.params, state.params))
+    if not (go_on and weights.adam):
+        return state
+    return state.replace(
+        step=_like(weights.step, state.step), opt_state=_with_moments(state.opt_state, weights.adam)
+    )
+
+
+def _like(value: Any, leaf: jax.Array) -> jax.Array:
+    """The value with dtype and placement of a leaf, on every host of several."""
+    value = np.asarray(value, leaf.dtype)
+    return jax.make_array_from_callback(leaf.shape, leaf.sharding, lambda index: value[index])
+
+
+def _placed(values: dict[str, np.ndarray], tree: Any) -> Any:
+    """The tree with new values where there are some."""
+    leaves = flatten_dict(tree, sep="/")
+    return unflatten_dict(
+        {path: _like(values[path], leaf) if path in values else leaf for path, leaf in leaves.items()},
+        sep="/",
+    )
+
+
+def _with_moments(opt_state: optax.OptState, adam: Adam) -> optax.OptState:
+    def take(part):
+        if not isinstance(part, optax.ScaleByAdamState):
+            return part
+        return part._replace(
+            count=_like(adam.count, part.count),
+            mu=_placed(adam.mu, part.mu),
+            nu=_placed(adam.nu, part.nu),
+        )
+
+    return jax.tree.map(take, opt_state, is_leaf=lambda part: isinstance(part, optax.ScaleByAdamState))

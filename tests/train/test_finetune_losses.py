@@ -1,0 +1,175 @@
+"""Losses and scalings of fine-tuning: what they are least at, what padding and zeros do to them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hicfm_jax import config as config_lib
+from hicfm_jax.errors import InputError
+from hicfm_jax.models.target_scaling import SCALINGS, target_scaling
+from hicfm_jax.train.finetune_losses import (
+    TargetLoss,
+    cosine,
+    finetune_losses,
+    per_example,
+    target_losses,
+    triplet_loss,
+)
+
+RNG = np.random.default_rng(0)
+COUNTS = jnp.asarray(RNG.poisson(20, (3, 16, 32)), jnp.float32)
+
+
+def test_settings_know_every_scaling():
+    assert set(config_lib.TARGET_SCALINGS) == set(SCALINGS)
+    with pytest.raises(InputError, match="log2"):
+        target_scaling("log2")
+
+
+@pytest.mark.parametrize("name", SCALINGS)
+def test_a_scaling_is_undone(name):
+    scaling = target_scaling(name)
+    np.testing.assert_allclose(scaling.unscale(scaling.scale(COUNTS)), COUNTS, rtol=1e-4, atol=1e-4)
+
+
+def test_the_published_scale_of_resolution():
+    """Output 1 is a count of 1000; an output below zero is no contact."""
+    scaling = target_scaling("log1000")
+    assert float(scaling.scale(1000)) == pytest.approx(1)
+    assert float(scaling.unscale(jnp.float32(1))) == pytest.approx(1000, rel=1e-5)
+    assert float(scaling.unscale(jnp.float32(-0.3))) == 0
+
+
+_COMBINATIONS = [
+    (loss, name)
+    for loss in config_lib.TARGET_LOSSES
+    for name in SCALINGS
+    if loss != "poisson" or name in ("log10", "log1000")  # config.validate refuses the others
+]
+
+
+@pytest.mark.parametrize(("loss", "name"), _COMBINATIONS)
+def test_a_perfect_output_costs_nothing_and_any_other_something(loss, name):
+    scaling = SCALINGS[name]
+    perfect = scaling.scale(COUNTS)
+    np.testing.assert_allclose(per_example(loss, scaling, perfect, COUNTS), 0, atol=2e-5)
+    worse = per_example(loss, scaling, perfect + 0.1 * RNG.normal(size=COUNTS.shape), COUNTS)
+    assert (worse > 1e-6).all()
+
+
+@pytest.mark.parametrize("loss", config_lib.TARGET_LOSSES)
+def test_no_loss_is_stuck_at_an_output_below_zero(loss):
+    """Every pixel of an output that is too low has a gradient that raises it."""
+    scaling = target_scaling("none" if loss == "log_mse" else "log1000")
+    output = jnp.full(COUNTS.shape, -0.2).at[:, 0].set(-0.1)
+    gradient = jax.grad(lambda o: per_example(loss, scaling, o, COUNTS).sum())(output)
+    low = gradient[:, 1:] if loss == "cosine" else gradient
+    assert np.isfinite(gradient).all() and (low < 0).mean() > (0.3 if loss == "cosine" else 0.999)
+
+
+def test_poisson_finds_the_mean_and_squares_of_logs_do_not():
+    """Half the pixels hold 0, half 100: the mean is 50, that of the logarithms about 9."""
+    scaling, target = target_scaling("log10"), jnp.array([[0.0, 100.0] * 50])
+
+    def best(loss):
+        grid = jnp.linspace(0.1, 2.5, 2401)
+        values = jax.vmap(lambda o: per_example(loss, scaling, jnp.full_like(target, o), target)[0])(grid)
+        return float(scaling.unscale(grid[jnp.argmin(values)]))
+
+    assert best("poisson") == pytest.approx(50, rel=0.01)
+    assert best("mse") == pytest.approx(101**0.5 - 1, rel=0.01)
+
+
+def test_log_mse_is_in_decades_whatever_the_scaling():
+    tenfold = 10 * (COUNTS + 1) - 1
+    for name in ("log10", "log1000"):
+        scaling = target_scaling(name)
+        np.testing.assert_allclose(
+            per_example("log_mse", scaling, scaling.scale(tenfold), COUNTS), 1, rtol=1e-4
+        )
+    np.testing.assert_allclose(per_example("log_mse", SCALINGS["none"], tenfold, COUNTS), 1, rtol=1e-4)
+
+
+def test_cosine_of_an_empty_target_is_zero_and_has_a_gradient():
+    """Like torch's: an all-zero target costs 1 and moves nothing."""
+    empty = jnp.zeros_like(COUNTS)
+    np.testing.assert_array_equal(cosine(COUNTS, empty), 0)
+    assert np.isfinite(jax.grad(lambda x: cosine(x, empty).sum())(empty)).all()
+    np.testing.assert_allclose(cosine(COUNTS, -3 * COUNTS), -1, rtol=1e-6)
+
+
+def _specs(**weights):
+    return {name: TargetLoss("mse", weight, SCALINGS["none"]) for name, weight in weights.items()}
+
+
+def test_targets_are_weighted_and_summed_and_padding_does_not_count():
+    outputs = {"map": jnp.zeros((2, 4, 4)), "track": jnp.zeros((2, 4))}
+    targets = {"map": jnp.stack([jnp.ones((4, 4)), jnp.full((4, 4), 9.0)]), "track": jnp.full((2, 4), 2.0)}
+    parts = finetune_losses(outputs, targets, _specs(map=1.0, track=0.5), jnp.array([1.0, 0.0]))
+    assert {name: float(value) for name, value in parts.items()} == {
+        "loss": 3.0,
+        "map_loss": 1.0,
+        "track_loss": 4.0,
+    }
+
+
+def test_a_target_of_weight_zero_is_left_out():
+    config = config_lib.base_config()
+    config.targets.track_weight = 0.0
+    assert set(target_losses(config)) == {"map", "embedding"}
+
+
+def test_triplet_asks_for_a_margin_between_replicates_and_other_windows():
+    anchor = jnp.eye(3)
+    everyone = jnp.ones(3)
+    assert float(triplet_loss(anchor, anchor, 0.5, everyone)) == 0
+    assert float(triplet_loss(anchor, jnp.ones((3, 3)), 0.5, everyone)) == pytest.approx(0.5)
+    # The third example is padding: its own triplet and the one that it is the other window of do not count.
+    swapped = anchor[jnp.array([0, 2, 1])]
+    assert float(triplet_loss(anchor, swapped, 0.5, jnp.array([1.0, 1.0, 0.0]))) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "task"),
+    [
+        ("targets.map_loss", "mae", "finetune"),
+        ("targets.track_scaling", "log2", "finetune"),
+        ("targets.map_weight", -1.0, "finetune"),
+        ("data.thin", (0.5,), "resolution"),
+        ("data.thin", (0.5, 0.1), "resolution"),
+        ("data.thin", (0.0, 0.1), "resolution"),
+        ("data.thin", (0.1, 0.5), "pretrain"),
+        ("data.thin", (), "reproducibility"),
+        ("data.derive", ("map",), "finetune"),
+        ("optim.trainable", "encoder", "finetune"),
+        ("optim.layer_decay", 0.0, "finetune"),
+        ("optim.layer_decay_rule", "half", "finetune"),
+        ("optim.frozen_patterns", ("(",), "finetune"),
+        ("task", "embedding", None),
+    ],
+)
+def test_a_bad_value_is_named(field, value, task):
+    config = config_lib.base_config()
+    config.task = task or value
+    if task:
+        section, name = field.split(".")
+        config[section][name] = value
+    with pytest.raises(InputError, match=f"config.{field}"):
+        config_lib.validate(config)
+
+
+def test_poisson_needs_a_scale_of_counts():
+    config = config_lib.base_config()
+    config.targets.map_loss = "poisson"
+    with pytest.raises(InputError, match="targets.map_scaling.*log1000"):
+        config_lib.validate(config)
+    config.targets.map_scaling = "log1000"
+    config_lib.validate(config)
+
+
+def test_a_triplet_needs_two_windows():
+    config = config_lib.base_config()
+    config.task, config.data.thin = "reproducibility", (0.5, 0.5)
+    with pytest.raises(InputError, match="global_batch_size"):
+        config_lib.validate(config)

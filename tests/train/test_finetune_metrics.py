@@ -1,0 +1,102 @@
+"""Scores of fine-tuned heads: what they are at the extremes, and that they add up."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hicfm_jax.tiles.thinned import Thinning
+from hicfm_jax.train import finetune_metrics
+from hicfm_jax.train.derived_targets import coverage_track, distance_profile
+from hicfm_jax.train.finetune_panels import target_panels
+from hicfm_jax.train.map_baselines import map_baselines
+from hicfm_jax.types import Batch
+from tests.train import small_run
+
+COUNTS = small_run.make_tiles(6, 0).counts[:, :48, :48].astype(np.uint16)
+DIAG = jnp.zeros(6, jnp.int32)
+LOGS = jnp.log10(1.0 + COUNTS)
+SUMS = jax.jit(finetune_metrics.map_sums)
+
+
+def _finish(sums):
+    return finetune_metrics.finish({name: float(value) for name, value in sums.items()})
+
+
+def _scores(predicted, inside=None):
+    inside = jnp.ones(LOGS.shape) if inside is None else inside
+    return _finish(SUMS({"map": predicted}, LOGS, inside, DIAG))
+
+
+def test_a_perfect_map():
+    scores = _scores(LOGS)
+    assert scores["map_mse"] == 0 and scores["map_r"] == pytest.approx(1)
+    assert scores["map_r_distance"] == pytest.approx(1)
+
+
+def test_a_map_of_distance_decay_alone_has_no_correlation_beyond_distance():
+    distance = np.abs(np.subtract.outer(np.arange(48), np.arange(48)))
+    scores = _scores(jnp.broadcast_to(-jnp.log10(1.0 + distance), LOGS.shape))
+    assert scores["map_r"] > 0.5 and abs(scores["map_r_distance"]) < 0.01
+
+
+def test_batches_add_up_and_padding_does_not_count():
+    rng = np.random.default_rng(0)
+    predicted = LOGS + jnp.asarray(rng.normal(0, 0.3, LOGS.shape))
+    whole = _scores(predicted)
+    padded = jnp.ones(LOGS.shape).at[4:].set(0)
+    rest = jnp.ones(LOGS.shape).at[:4].set(0)
+    halves = [SUMS({"map": predicted}, LOGS, inside, DIAG) for inside in (padded, rest)]
+    added = _finish({name: halves[0][name] + halves[1][name] for name in halves[0]})
+    assert added == pytest.approx(whole, rel=1e-5)
+    nonsense = predicted.at[4:].set(1e3)
+    assert _scores(nonsense, padded) == pytest.approx(_scores(predicted, padded))
+
+
+def test_a_deeper_input_is_better_and_smoothing_helps_a_shallow_one():
+    batch = Batch(COUNTS, np.ones(6), np.zeros(6, np.int32), np.ones(6), np.ones(6))
+    scores = {}
+    for share in (1 / 16, 1 / 2):
+        shallow = next(Thinning(share, share, seed=0).train(iter([batch])))
+        maps = map_baselines(jnp.asarray(shallow.counts), jnp.asarray(shallow.targets["kept"]))
+        maps = {name: jnp.log10(1.0 + counts) for name, counts in maps.items()}
+        scores[share] = _finish(SUMS(maps, LOGS, jnp.ones(LOGS.shape), DIAG))
+    assert scores[1 / 2]["input_r"] > scores[1 / 16]["input_r"] + 0.1
+    assert scores[1 / 2]["input_mse"] < scores[1 / 16]["input_mse"]
+    assert scores[1 / 16]["smoothed_r"] > scores[1 / 16]["input_r"]
+
+
+def test_smoothing_keeps_a_flat_map_flat_to_its_edges():
+    flat = map_baselines(jnp.full((1, 32, 48), 3), jnp.array([0.5]))["smoothed"]
+    np.testing.assert_allclose(flat, 6, rtol=1e-6)
+
+
+def test_calls_are_scored_by_f1():
+    true = jnp.zeros((1, 4, 4)).at[0, 0].set(1.0)
+    called = jnp.zeros((1, 4, 4)).at[0, :2, :2].set(0.9)
+    sums = finetune_metrics.call_sums(called, true, jnp.ones(true.shape))
+    assert _finish(sums)["call_f1"] == pytest.approx(0.5)  # 2 of 4 called, 2 of 4 found
+
+
+def test_six_tracks_are_scored_one_by_one():
+    rng = np.random.default_rng(0)
+    true = jnp.asarray(rng.normal(size=(2, 2, 48)))
+    predicted = true.at[:, 1].set(-true[:, 1])
+    scores = _finish(finetune_metrics.track_sums(predicted, true, jnp.ones(2), ("CTCF", "ATAC-seq")))
+    assert scores["track_CTCF_r"] == pytest.approx(1) and scores["track_ATAC-seq_r"] == pytest.approx(-1)
+
+
+def test_targets_that_are_made_from_the_map():
+    track = coverage_track(jnp.asarray(COUNTS))
+    np.testing.assert_allclose(track, np.log10(1 + COUNTS.mean(axis=2)), rtol=1e-5)
+    profile = distance_profile(jnp.asarray(COUNTS), DIAG, 16)
+    assert profile.shape == (6, 16) and (profile[:, 0] > profile[:, 4]).all()
+    # 48 bins a side: distances end in the class before the middle of 96 classes' worth.
+    assert (profile[:, 7] > 0).all() and not profile[:, 8:].any()
+
+
+def test_panels_share_the_range_of_the_target():
+    predicted, true = target_panels(2 * LOGS, LOGS, (48, 48))
+    assert float(true.max()) == pytest.approx(1) and float(predicted.max()) > 1.5
+    bars = target_panels(jnp.ones((1, 48)), 2 * jnp.ones((1, 48)), (48, 64))
+    assert [int((bar > 0).sum(axis=2)[0, 0]) for bar in bars] == [32, 64]
