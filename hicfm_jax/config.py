@@ -247,6 +247,7 @@ def _validate_finetuning(config: ConfigDict) -> None:
         _require(counts, f"targets.{name}_scaling", scaling, "log10 or log1000 for a poisson loss")
     derived = tuple(config.data.derive)
     _require(set(derived) <= {"track", "embedding"}, "data.derive", derived, "of track, embedding")
+    _require(not derived or config.task == "finetune", "data.derive", derived, "empty but for task=finetune")
     _require(
         thin == () or (len(thin) == 2 and 0 < thin[0] <= thin[1] <= 1),
         "data.thin",

@@ -57,9 +57,9 @@ def is_converted(path: str | os.PathLike) -> bool:
     """Whether the newest checkpoint of a workdir is one that was converted and not trained since."""
     try:
         meta = step_folder(path) / "meta" / "metadata"
-    except InputError:
+        return meta.exists() and "original" in json.loads(meta.read_text())
+    except (InputError, ValueError):  # damage is told by what reads the checkpoint
         return False
-    return meta.exists() and "original" in json.loads(meta.read_text())
 
 
 def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
@@ -81,6 +81,11 @@ def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
         raise InputError(
             f"The checkpoint {folder} cannot be read ({error}): give another workdir or checkpoint."
         ) from error
+    if "config" not in meta:
+        raise InputError(
+            f"The checkpoint {folder} does not say what was trained: it is of an earlier version of this "
+            "program; train again, or give another."
+        )
     return Stored(folder, params, meta, adam)
 
 

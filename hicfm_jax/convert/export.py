@@ -13,6 +13,7 @@ from hicfm_jax.convert.checkpoint_folder import step_folder
 from hicfm_jax.convert.original_file import OriginalFile
 from hicfm_jax.convert.report import Report
 from hicfm_jax.convert.weights import Weights, load_weights
+from hicfm_jax.errors import InputError
 from hicfm_jax.models.positions import sincos_2d
 from hicfm_jax.types import PATCH
 
@@ -55,9 +56,12 @@ def export(
       progress: told a line now and then.
 
     Raises:
-      InputError: the source cannot be read, or the output has another ending.
+      InputError: the source cannot be read or is a file of the original, or the output has another
+        ending or exists already.
     """
     original_file.check_writable(output)
+    if original_file.is_original_file(source):
+        raise InputError(f"{source} is a file of the original already: give a workdir or checkpoint of ours.")
     progress(f"reading {source}")
     weights = load_weights(source, with_adam=True)
     progress(f"writing {output}")
@@ -107,7 +111,8 @@ def _args(config: Mapping[str, Any], report: Report) -> dict[str, Any]:
         args["lr"] = rate if rate is not None else fields["optim.blr"] * batch / 256
     rows, columns = report.input_size
     size = {"input_row_size": rows, "input_col_size": columns, "patch_size": PATCH}
-    return {**args, **size, "model": report.model, "task": report.task}
+    scaling = {"map_scaling": fields["targets.map_scaling"]} if "targets.map_scaling" in fields else {}
+    return {**args, **size, **scaling, "model": report.model, "task": report.task}
 
 
 def _groups(config: Mapping[str, Any], args: Mapping[str, Any]) -> list[dict[str, Any]]:

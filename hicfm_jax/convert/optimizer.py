@@ -72,7 +72,9 @@ def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
             value = state.get(number, {}).get(theirs)
             name = f"{theirs} of {rules.original_name(parameter, 'pretrain')}"
             if value is None or value.shape != expected:
-                wrong.append(f"{name} (shape {getattr(value, 'shape', 'missing')}, not {expected})")
+                wrong.append(
+                    f"{name} ({'missing' if value is None else f'shape {value.shape}, not {expected}'})"
+                )
             elif not np.isfinite(value).all():
                 wrong.append(f"{name} (not finite)")
             else:

@@ -52,21 +52,24 @@ def read(path: str | os.PathLike) -> OriginalFile:
         return OriginalFile(_named(tensors, path), args)
     content = torch_file.read(path)
     model = next((content[key] for key in ("model", "state_dict") if key in content), content)
+    args, epoch, scaler = (content.get(key) for key in ("args", "epoch", "scaler"))
     return OriginalFile(
         tensors=_named(model, path),
-        args=content.get("args") or {},
-        epoch=content.get("epoch"),
-        optimizer=content.get("optimizer"),
-        scaler=content.get("scaler"),
+        args=args if isinstance(args, Mapping) else {},
+        epoch=epoch if isinstance(epoch, int) else None,
+        optimizer=_optimizer(content.get("optimizer"), path),
+        scaler=scaler if isinstance(scaler, Mapping) else None,
     )
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Refuses a name that does not say its format.
+    """Refuses a name that does not say its format, and to replace a file.
 
     Raises:
-      InputError: it has none of `SUFFIXES`, or is a folder.
+      InputError: it has none of `SUFFIXES`, or is there already.
     """
+    if os.path.isfile(path):
+        raise InputError(f"{path} exists already: remove it or choose another name.")
     if not os.fspath(path).endswith(SUFFIXES) or os.path.isdir(path):
         raise InputError(f"{path} must be a file that ends in .pth.tar or .safetensors, its format.")
 
@@ -89,13 +92,27 @@ def write(path: str | os.PathLike, file: OriginalFile) -> None:
             os.remove(partial)
 
 
+def _optimizer(state: Any, path: str | os.PathLike) -> Mapping[str, Any] | None:
+    if state is None or (isinstance(state, Mapping) and state.get("state") == {}):  # before the first step
+        return None
+    held = state.get("state") if isinstance(state, Mapping) else None
+    if not isinstance(held, Mapping) or not isinstance(state.get("param_groups"), list):
+        raise InputError(f"{path} holds an optimizer that is not torch's AdamW: remove it from the file.")
+    return state
+
+
 def _named(model: Any, path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not isinstance(model, Mapping) or not model:
         raise InputError(f"{path} holds no parameters by name: give a checkpoint of HiCFoundation.")
-    strange = [name for name, value in model.items() if not isinstance(value, np.ndarray)]
+    strange = [
+        name
+        for name, value in model.items()
+        if not isinstance(name, str) or not isinstance(value, np.ndarray) or value.dtype.kind != "f"
+    ]
     if strange:
         raise InputError(
-            f"{path} holds {strange[0]!r} where a model has arrays only: give a checkpoint of HiCFoundation."
+            f"{path} holds {', '.join(map(repr, strange[:10]))} where a model has arrays of floats under "
+            "names: give a checkpoint of HiCFoundation."
         )
     prefix = "module." if all(name.startswith("module.") for name in model) else ""
     return {name.removeprefix(prefix): value for name, value in model.items()}

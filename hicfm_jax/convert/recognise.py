@@ -129,7 +129,8 @@ def recognise_size(
             f"{path} was trained on windows of {patches} patches of {PATCH} x {PATCH} bins, and a head is "
             f"never resized: {said[0]} x {said[1]} bins cannot be its windows, so give their size or none."
         )
-    stored = (args.get("input_row_size") or 0, args.get("input_col_size") or 0)
+    stored = (args.get("input_row_size"), args.get("input_col_size"))
+    stored = tuple(side if isinstance(side, int) else 0 for side in stored)
     likely = [(rows // PATCH, columns // PATCH) for rows, columns in ([said] if said else []) + [stored]]
     likely += [(math.isqrt(patches),) * 2]
     possible = [(rows, patches // rows) for rows in range(1, patches + 1)]

@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 from hicfm_jax.convert import checkpoint_folder
 from hicfm_jax.convert.report import Report
-from hicfm_jax.convert.weights import complete, load_weights
-
-_SCALINGS = {"resolution": "log1000", "single_cell": "single_cell"}
-"""What the published heads' maps stand for, as `config.targets.map_scaling` names it."""
+from hicfm_jax.convert.weights import complete, is_told_apart, load_weights, map_scaling
+from hicfm_jax.errors import InputError
 
 
 def convert_to_folder(
@@ -30,14 +28,20 @@ def convert_to_folder(
       What became of every name.
 
     Raises:
-      InputError: see `weights.load_weights`; the output exists already. Nothing is written.
+      InputError: see `weights.load_weights`; the output exists already; the parameters serve several
+        tasks and neither `task` nor the file says which. Nothing is written.
     """
     checkpoint_folder.check_free(output)
     weights = load_weights(source, task, input_size, model, with_adam=True, progress=progress)
     report = weights.report
+    if task is None and len(report.fits) > 1 and not is_told_apart(weights):
+        raise InputError(
+            f"The parameters in {source} serve {', '.join(report.fits)}, and nothing in the file says which "
+            "they were trained for: give --task."
+        )
     config = {"task": report.task, "model": {"name": report.model, "input_size": report.input_size}}
-    if report.source != "pretrain":
-        config["targets"] = {"map_scaling": _SCALINGS.get(report.task, "none")}
+    if (scaling := map_scaling(weights)) is not None:
+        config["targets"] = {"map_scaling": scaling}
     meta = {
         "config": config,
         # The stored command line may hold objects that JSON has no word for.

@@ -38,6 +38,8 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
     with open(path, "rb") as file:
         if not whole and file.read(2) == b"PK":
             raise InputError(f"{path} is cut short: copy or download it again.")
+    if whole and (broken := _broken_record(path)):  # torch does not look at the checksums of what it maps
+        raise InputError(f"{path} is damaged, its record {broken} has changed: copy or download it again.")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")  # of pickles it is about to refuse
@@ -56,7 +58,21 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
             f"{path} holds a {type(content).__name__} where a checkpoint is a dict: "
             "give a checkpoint of HiCFoundation."
         )
-    return _to_arrays(content)
+    try:
+        return _to_arrays(content)
+    except (TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{path} holds a tensor that is no plain array ({error}): save it again as dense floats."
+        ) from error
+
+
+def _broken_record(path: str | os.PathLike) -> str | None:
+    """Name of the first record of the zip file whose checksum does not hold."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+        return str(error)
 
 
 def _forbidden(path: str | os.PathLike, message: str) -> str | None:

@@ -110,6 +110,28 @@ def load_torch_checkpoint(
     return unflatten_dict(complete(weights), sep="/"), weights.report
 
 
+PUBLISHED_SCALINGS = {"resolution": "log1000", "single_cell": "single_cell"}
+"""What the published heads' maps stand for, as `config.targets.map_scaling` names it."""
+
+
+def map_scaling(weights: Weights) -> str | None:
+    """What the maps of a trained head stand for (`config.targets.map_scaling`); None for no such head."""
+    if weights.report.source == "pretrain":
+        return None
+    stored = weights.meta.get("config", {}).get("targets", {}).get("map_scaling")
+    stored = stored or _stored_args(weights).get("map_scaling")  # which only our own exports have
+    return stored or PUBLISHED_SCALINGS.get(weights.report.task, "none")
+
+
+def is_told_apart(weights: Weights) -> bool:
+    """Whether the checkpoint itself says which of the tasks it fits it was trained for."""
+    return "config" in weights.meta or _stored_args(weights).get("task") in weights.report.fits
+
+
+def _stored_args(weights: Weights) -> dict[str, Any]:
+    return weights.meta.get("original", {}).get("args") or {}
+
+
 def complete(weights: Weights) -> dict[str, np.ndarray]:
     """All parameters by path, those of `report.new` drawn afresh."""
     report = weights.report
@@ -171,7 +193,8 @@ def _from_file(
     elif file.optimizer and with_adam:
         progress("converting the optimizer's state")
         adam = optimizer.from_original(file.optimizer, shapes, path)
-        report.optimizer = f"AdamW's moments after {adam.count} steps, epoch {file.epoch}"
+        epoch = "" if file.epoch is None else f", epoch {file.epoch}"
+        report.optimizer = f"AdamW's moments after {adam.count} steps{epoch}"
     elif file.optimizer:
         report.optimizer = "left out: parameters only"
     groups = (file.optimizer or {}).get("param_groups", [])

@@ -10,6 +10,7 @@ from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import cutting, held_out, plan, windows
 from hicfm_jax.tiles.stream import Tile
+from hicfm_jax.types import PATCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +48,11 @@ class ArrayTiles:
     @property
     def dtype(self) -> np.dtype:
         return self.counts.dtype
+
+    @property
+    def patch_aligned(self) -> bool:
+        crossing = np.abs(self.diag) < max(self.tile_shape)
+        return not (self.diag[crossing] % PATCH).any()
 
     @property
     def target_shapes(self) -> dict[str, tuple[int, ...]]:

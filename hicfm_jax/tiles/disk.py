@@ -11,6 +11,7 @@ import numpy as np
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.records import RecordFiles, import_tensorflow, import_tfds
 from hicfm_jax.tiles.stream import Tile
+from hicfm_jax.types import PATCH
 
 try:
     from isal import isal_zlib as zlib
@@ -28,6 +29,10 @@ class DiskSplit:
         self.target_shapes = {name: tuple(shape) for name, shape in manifest["targets"].items()}
         self._tiles_of = manifest["splits"][split]["assays"]
         self._num_tiles = manifest["splits"][split]["tiles"]
+        height, width = self.tile_shape
+        # Tiles that were imported do not say how they were cut: taken for aligned.
+        apart = width // 2 - height // 2 if manifest["mode"] == "locus" else manifest["stride"] or 0
+        self.patch_aligned = apart % PATCH == 0
         self._files = None
 
     @property

@@ -41,6 +41,7 @@ class JoinedSplit:
                     f"{name} cannot be joined, its tiles differ: {self.tile_shape} bins with targets "
                     f"{self.target_shapes}, {part.tile_shape} with {part.target_shapes}; make one kind."
                 )
+        self.patch_aligned = all(part.patch_aligned for part in parts)
         self.dtype = np.result_type(*(part.dtype for part in parts))
         self.assays = [assay for part in parts for assay in part.assays]
         twice = sorted({assay for assay in self.assays if self.assays.count(assay) > 1})

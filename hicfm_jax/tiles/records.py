@@ -137,6 +137,8 @@ def _is_shape(value) -> bool:
 
 
 _FIELDS = {
+    "mode": lambda value: isinstance(value, str),
+    "stride": lambda value: value is None or _is_count(value),
     "tile_size": lambda value: _is_shape(value) and len(value) == 2,
     "dtype": lambda value: value in ("uint16", "float32"),
     "targets": lambda value: isinstance(value, dict) and all(map(_is_shape, value.values())),

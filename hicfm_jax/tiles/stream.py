@@ -43,10 +43,12 @@ class Tiles(Protocol):
       dtype: of the counts.
       target_shapes: of the targets that every tile has, by name.
       assays: names of the maps.
+      patch_aligned: whether the main diagonal meets the tiles that it crosses on a patch boundary.
     """
 
     tile_shape: tuple[int, int]
     dtype: np.dtype
+    patch_aligned: bool
     target_shapes: Mapping[str, tuple[int, ...]]
     assays: Sequence[str]
 

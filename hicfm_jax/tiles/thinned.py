@@ -101,10 +101,11 @@ class Thinning:
 
 
 def _check_whole(counts: np.ndarray) -> None:
-    if not np.issubdtype(counts.dtype, np.integer):
+    # Whole counts beyond uint16 are stored as float32.
+    if not np.issubdtype(counts.dtype, np.integer) and (counts != np.floor(counts)).any():
         raise InputError(
-            f"data.thin needs tiles of raw, whole counts, and these hold {counts.dtype}: make them from an "
-            "integer map without --weight, or leave data.thin empty."
+            f"data.thin needs tiles of whole counts, and these hold {counts[counts != np.floor(counts)][0]}: "
+            "make them from a map of raw counts without --weight, or leave data.thin empty."
         )
 
 

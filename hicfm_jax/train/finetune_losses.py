@@ -106,7 +106,7 @@ def finetune_losses(
 
 
 def triplet_similarities(anchor: Array, replicate: Array) -> tuple[Array, Array]:
-    """Cosine of each embedding `[B, D']` with its replicate's and with the next example's, `[B]` each."""
+    """Cosine of each embedding `[B, D']` with its own replicate's and with the one before it, `[B]` each."""
     return cosine(anchor, replicate), cosine(anchor, jnp.roll(replicate, 1, axis=0))
 
 

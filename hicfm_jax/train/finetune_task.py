@@ -59,6 +59,8 @@ def finetune_task(config: ConfigDict, targets: Mapping[str, tuple[int, ...]]) ->
         for name, value in targets_of(jax.tree.map(jnp.asarray, batch)).items():
             if head := params.get(_HEADS.get(name)):
                 mean = specs[name].scaling.scale(value).mean()
+                if config.task == "loop":  # the head gives logits
+                    mean = jax.scipy.special.logit(jnp.clip(mean, 1e-4, 1 - 1e-4))
                 params = {**params, _HEADS[name]: {**head, "bias": jnp.full_like(head["bias"], mean)}}
         return params
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax.convert.checkpoint_folder import is_converted
 from hicfm_jax.convert.optimizer import Adam
-from hicfm_jax.convert.weights import load_weights
+from hicfm_jax.convert.weights import load_weights, map_scaling
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.state import TrainState
 
@@ -48,7 +48,7 @@ def start_from(
       go_on: take AdamW's moments and the step along, if there are any, instead of starting both anew.
 
     Raises:
-      InputError: see `convert.load_weights`.
+      InputError: see `convert.load_weights`; or a trained head whose maps stand for something else.
     """
     pretrains = config.task == "pretrain"
     weights = load_weights(
@@ -59,6 +59,12 @@ def start_from(
         model=config.model.name,
         with_adam=go_on,
     )
+    scaling = map_scaling(weights)
+    if scaling is not None and "map_head/bias" in weights.params and scaling != config.targets.map_scaling:
+        raise InputError(
+            f"The head in {source} was trained for maps scaled as {scaling!r}, but "
+            f"config.targets.map_scaling is {config.targets.map_scaling!r}: set it to {scaling!r}."
+        )
     state = state.replace(params=_placed(weights.params, state.params))
     if not (go_on and weights.adam):
         return state

@@ -13,7 +13,7 @@ from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.mixing import parse_mix
 from hicfm_jax.tiles.sampling import steps_per_epoch
 from hicfm_jax.tiles.source import open_source
-from hicfm_jax.tiles.stream import Source
+from hicfm_jax.tiles.stream import Source, Tiles
 from hicfm_jax.tiles.thinned import Thinning
 from hicfm_jax.types import Batch
 
@@ -51,6 +51,8 @@ class Inputs:
                     f"{config.data.tiles or 'The simulation'} has no tiles to {use}; make them with "
                     "scripts/make_tiles.py --val_chromosomes=NAME (or --val_assays=NAME)."
                 )
+            if config.data.thin:
+                _check_symmetric(config, source.tiles(split))
         inputs = cls(config, source)
         # The streams check what they are asked for: now, before a workdir is made.
         inputs.train(0), inputs.validation()
@@ -107,6 +109,16 @@ class Inputs:
             seed=self._config.train.seed,
             min_density=data.min_density,
             max_redraws=data.max_redraws,
+        )
+
+
+def _check_symmetric(config: ConfigDict, tiles: Tiles) -> None:
+    """Refuses windows whose triangles could not be told to be mirror images when contacts are dropped."""
+    if tuple(config.model.input_size) == tuple(tiles.tile_shape) and not tiles.patch_aligned:
+        raise InputError(
+            f"{config.data.tiles or 'The simulated tiles'} were cut with a stride that is no multiple of 16, "
+            "so that windows as large as a tile lose their diagonal and data.thin would drop contacts of the "
+            "two triangles apart: make them with another --stride, or use a smaller model.input_size."
         )
 
 

@@ -8,6 +8,7 @@ from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from hicfm_jax import config as config_lib
+from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
 from hicfm_jax.train.initialize import source_of, start_from
@@ -68,6 +69,11 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     source, go_on = source_of(workdir, config)
     resumes = has_checkpoints(workdir) and not go_on
     state = None if resumes else create_state(config, task, optimizer, mesh, inputs, source, go_on)
+    if state is not None and int(state.step) > total_steps:
+        raise InputError(
+            f"{workdir} stopped at step {int(state.step)} and this run ends at {total_steps}: raise "
+            "train.total_steps or train.epochs, or start anew from it with config.init_from."
+        )
 
     with (
         open_workdir(workdir, config) as folder,

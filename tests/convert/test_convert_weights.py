@@ -83,6 +83,47 @@ def test_an_output_that_exists_is_left_alone(tmp_path):
         convert_to_folder(source, tmp_path / "out")
 
 
+def test_a_head_that_serves_several_tasks_has_to_be_named(tmp_path):
+    args = {"input_row_size": 64, "input_col_size": 96}
+    source = made_up.save({"model": made_up.state_dict("resolution"), "args": args}, tmp_path)
+    with pytest.raises(InputError, match="loop, resolution, single_cell.*give --task"):
+        convert_to_folder(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_byte_is_found(tmp_path):
+    source = made_up.save({"model": made_up.state_dict()}, tmp_path)
+    content = bytearray(source.read_bytes())
+    weights = made_up.state_dict()["norm.bias"].numpy().tobytes()
+    content[content.index(weights) + 5] ^= 1
+    source.write_bytes(content)
+    with pytest.raises(InputError, match="is damaged, its record .* has changed"):
+        convert_to_folder(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content["model"].update({5: torch.zeros(3)}), "holds 5 where"),
+        (lambda content: content["model"].update(cls_token=torch.zeros(1, 1, 32, dtype=int)), "cls_token"),
+        (lambda content: content["model"].update(mask_token=torch.eye(3).to_sparse()), "no plain array"),
+        (lambda content: content.update(optimizer=[1, 2]), "not torch's AdamW"),
+    ],
+)
+def test_odd_contents_are_refused(tmp_path, change, message):
+    content = made_up.trained()
+    change(content)
+    with pytest.raises(InputError, match=message):
+        convert_to_folder(made_up.save(content, tmp_path), tmp_path / "out")
+
+
+def test_odd_companions_of_the_weights_do_no_harm(tmp_path):
+    content = made_up.trained() | {"args": ["no", "namespace"], "epoch": "ninth", "scaler": 3}
+    content["optimizer"] = {"state": {}, "param_groups": []}  # as before the first step
+    report = convert_to_folder(made_up.save(content, tmp_path), tmp_path / "out")
+    assert "optimizer: none" in str(report) and load_weights(tmp_path / "out").report.input_size == (64, 96)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "text", "nan"])
 def test_a_bad_file_leaves_nothing_behind(tmp_path, damage):
     state = made_up.state_dict()

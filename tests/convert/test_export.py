@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hicfm_jax.convert import checkpoint_folder, convert_to_folder, export, load_weights
+from hicfm_jax.convert.weights import map_scaling
 from hicfm_jax.errors import InputError
 from tests.convert import made_up
 
@@ -17,8 +18,8 @@ def _same(a, b) -> bool:
     return a == b
 
 
-def _there_and_back(path, folder, name="back.pth.tar"):
-    convert_to_folder(path, folder / "weights")
+def _there_and_back(path, folder, name="back.pth.tar", task=None):
+    convert_to_folder(path, folder / "weights", task)
     export(folder / "weights", folder / name)
     return folder / name
 
@@ -34,10 +35,37 @@ def test_the_golden_checkpoint_comes_back_bit_for_bit(fixtures_dir, tmp_path):
 @pytest.mark.parametrize("task", ["finetune", "resolution", "epigenome", "reproducibility"])
 def test_a_head_comes_back_bit_for_bit(tmp_path, task):
     before = {"model": made_up.state_dict(task), "args": {"input_row_size": 64, "input_col_size": 96}}
-    after = torch.load(_there_and_back(made_up.save(before, tmp_path), tmp_path), weights_only=False)
+    back = _there_and_back(made_up.save(before, tmp_path), tmp_path, task=task)
+    after = torch.load(back, weights_only=False)
     assert list(before["model"]) == list(after["model"])  # aliases and unused classifier included
     assert _same(before["model"], after["model"])
     assert vars(after["args"]) == before["args"] and "optimizer" not in after
+
+
+def test_what_the_maps_stand_for_travels_there_and_back(tmp_path):
+    source = made_up.save({"model": made_up.state_dict("resolution")}, tmp_path)
+    sized = {"task": "resolution", "input_size": (64, 96)}
+    convert_to_folder(source, tmp_path / "published", **sized)
+    assert map_scaling(load_weights(tmp_path / "published")) == "log1000"
+
+    weights = load_weights(tmp_path / "published")
+    config = weights.meta["config"] | {"targets": {"map_scaling": "log10"}}
+    checkpoint_folder.write(tmp_path / "ours", 3, weights.params, None, {"config": config})
+    export(tmp_path / "ours", tmp_path / "ours.pth.tar")
+    convert_to_folder(tmp_path / "ours.pth.tar", tmp_path / "again")
+    for path in ("ours", "ours.pth.tar", "again"):
+        assert map_scaling(load_weights(tmp_path / path)) == "log10"
+
+
+def test_an_export_replaces_nothing_and_takes_checkpoints_of_ours_only(tmp_path):
+    source = made_up.save(made_up.trained(), tmp_path)
+    convert_to_folder(source, tmp_path / "weights")
+    before = source.read_bytes()
+    with pytest.raises(InputError, match="exists already"):
+        export(tmp_path / "weights", source)
+    assert source.read_bytes() == before
+    with pytest.raises(InputError, match="a file of the original already"):
+        export(source, tmp_path / "new.pth.tar")
 
 
 def test_safetensors_there_and_back(tmp_path):

@@ -33,6 +33,8 @@ def store(folder: pathlib.Path, splits: dict[str, ArrayTiles], mix: dict[str, fl
         files[split] = [(shard, shards.write_shard(shard, rows, features))]
     manifest = {
         "format_version": records.FORMAT_VERSION,
+        "mode": "grid",
+        "stride": 16,
         "resolution": 1000,
         "tile_size": list(first.tile_shape),
         "dtype": first.dtype.name,

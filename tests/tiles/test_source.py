@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.tiles import builder
 from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.records import FORMAT_VERSION
 from hicfm_jax.tiles.source import open_source
@@ -49,6 +50,14 @@ def test_a_file_of_another_format_is_refused(tmp_path):
         InputError, match=f"version {FORMAT_VERSION + 1}, but this program reads {FORMAT_VERSION}"
     ):
         open_source(tmp_path / "tiles.npz")
+
+
+@pytest.mark.parametrize(("stride", "aligned"), [(32, True), (20, False)])
+def test_a_source_knows_whether_its_diagonals_lie_on_patches(toy_maps, tmp_path, stride, aligned):
+    tiles = ArrayTiles.from_contact_maps(toy_maps, 64, stride, 0.3, chromosomes=["A"])
+    assert tiles.patch_aligned is aligned
+    builder.build_tiles(toy_maps, tmp_path / "tiles", tile_size=64, stride=stride, min_density=0.3)
+    assert open_source(tmp_path / "tiles").tiles("train").patch_aligned is aligned
 
 
 @pytest.fixture

@@ -147,5 +147,15 @@ def test_shares_are_spread_evenly_over_the_logarithm():
 
 
 def test_counts_that_are_not_whole_are_refused():
+    balanced = (batch.replace(counts=batch.counts * 0.3) for batch in _batches(1))
     with pytest.raises(InputError, match="data.thin"):
-        next(Thinning(SHARE, SHARE, seed=0).train(_batches(1, dtype=np.float32)))
+        next(Thinning(SHARE, SHARE, seed=0).train(balanced))
+
+
+def test_whole_counts_too_large_for_uint16_are_thinned_alike():
+    drawn = [
+        next(Thinning(SHARE, SHARE, seed=0).train(_batches(1, dtype=dtype))).counts
+        for dtype in (np.uint16, np.float32)
+    ]
+    assert drawn[1].dtype == np.float32
+    np.testing.assert_array_equal(*drawn)

@@ -67,6 +67,9 @@ def test_a_run_starts_from_the_parameters_alone(tiles, source, tmp_path, kind):
 def test_a_converted_workdir_goes_on_where_pytorch_stopped(tiles, source, tmp_path):
     workdir = tmp_path / "weights"
     convert_to_folder(source, workdir)
+    with pytest.raises(InputError, match="stopped at step 7 and this run ends at 3"):
+        loop.train_and_evaluate(_config(tiles, 3), workdir)
+    assert not (workdir / "config.json").exists()
     stopped = loop.train_and_evaluate(_config(tiles, 7), workdir)
     assert int(stopped.state.step) == 7 and stopped.finished
     weights = load_weights(source, with_adam=True)
