@@ -19,20 +19,12 @@ anew in every step. Without `--config.data.tiles` it trains on simulated maps. V
               (0.86); see docs/finetuning.md.
 """
 
-from hicfm_jax.config import base_config
-from hicfm_jax.errors import InputError
+from hicfm_jax.config import from_variant
 
 
 def get_config(variant: str = ""):
     """The experiment; `variant` is what follows the colon on the command line."""
-    config = base_config()
-    if variant not in VARIANTS:
-        raise InputError(
-            f"configs/finetune_resolution_arabidopsis.py has no variant {variant!r}: take one of "
-            f"{', '.join(VARIANTS)}."
-        )
-    VARIANTS[variant](config)
-    return config
+    return from_variant("configs/finetune_resolution_arabidopsis.py", VARIANTS, variant)
 
 
 def report(config):

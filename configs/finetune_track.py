@@ -10,19 +10,12 @@ runs on simulated maps with a track made from the map itself, the coverage of ea
 works and nothing about biology.
 """
 
-from hicfm_jax.config import base_config
-from hicfm_jax.errors import InputError
+from hicfm_jax.config import from_variant
 
 
 def get_config(variant: str = ""):
     """The experiment; `variant` is what follows the colon on the command line."""
-    config = base_config()
-    if variant not in VARIANTS:
-        raise InputError(
-            f"configs/finetune_track.py has no variant {variant!r}: take one of {', '.join(VARIANTS)}."
-        )
-    VARIANTS[variant](config)
-    return config
+    return from_variant("configs/finetune_track.py", VARIANTS, variant)
 
 
 def full(config):

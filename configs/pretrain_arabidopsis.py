@@ -15,19 +15,12 @@ chromosome that no training map shows, to validate. Variants:
   demo         3 M parameters, 112 x 112, 600 steps: five minutes on two CPU cores.
 """
 
-from hicfm_jax.config import base_config
-from hicfm_jax.errors import InputError
+from hicfm_jax.config import from_variant
 
 
 def get_config(variant: str = ""):
     """The experiment; `variant` is what follows the colon on the command line."""
-    config = base_config()
-    if variant not in VARIANTS:
-        raise InputError(
-            f"configs/pretrain_arabidopsis.py has no variant {variant!r}: take one of {', '.join(VARIANTS)}."
-        )
-    VARIANTS[variant](config)
-    return config
+    return from_variant("configs/pretrain_arabidopsis.py", VARIANTS, variant)
 
 
 def full(config):

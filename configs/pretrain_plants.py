@@ -19,12 +19,10 @@ or --config.data.mix= for the mix that make_tiles.py stored in a dataset. Varian
 import pathlib
 import runpy
 
-from hicfm_jax.errors import InputError
+from hicfm_jax.config import from_variant
 
 # Configs are loaded as files, from no package that could be imported.
-_ARABIDOPSIS = runpy.run_path(str(pathlib.Path(__file__).with_name("pretrain_arabidopsis.py")))
-
-VARIANTS = _ARABIDOPSIS["VARIANTS"]
+VARIANTS = runpy.run_path(str(pathlib.Path(__file__).with_name("pretrain_arabidopsis.py")))["VARIANTS"]
 
 _SPECIES = "arabidopsis*=1,rice*=1,maize*=1"
 _SIMULATED = "simulated_0=1,simulated_[123]=1"
@@ -32,10 +30,6 @@ _SIMULATED = "simulated_0=1,simulated_[123]=1"
 
 def get_config(variant: str = ""):
     """The experiment; `variant` is what follows the colon on the command line."""
-    if variant not in VARIANTS:
-        raise InputError(
-            f"configs/pretrain_plants.py has no variant {variant!r}: take one of {', '.join(VARIANTS)}."
-        )
-    config = _ARABIDOPSIS["get_config"](variant)
+    config = from_variant("configs/pretrain_plants.py", VARIANTS, variant)
     config.data.mix = _SIMULATED if variant == "demo" else _SPECIES
     return config

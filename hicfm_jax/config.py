@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -123,6 +124,24 @@ def base_config() -> ConfigDict:
     mesh.fsdp = 1  # devices over which batch and parameters are split
     mesh.tensor = 1  # devices over which each product is split
     return config.lock()
+
+
+def from_variant(name: str, variants: Mapping[str, Callable[[ConfigDict], None]], variant: str) -> ConfigDict:
+    """The experiment that an entry of `variants` makes of `base_config()`.
+
+    Args:
+      name: of the config file, for the message.
+      variants: functions that set fields, by what follows the colon on the command line.
+      variant: which of them.
+
+    Raises:
+      InputError: there is no such variant; lists those there are.
+    """
+    if variant not in variants:
+        raise InputError(f"{name} has no variant {variant!r}: take one of {', '.join(variants)}.")
+    config = base_config()
+    variants[variant](config)
+    return config
 
 
 def peak_learning_rate(config: ConfigDict) -> float:

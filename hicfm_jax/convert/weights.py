@@ -89,6 +89,13 @@ def _check_purpose(path: str, kind: recognise.Kind, task: str | None, model: str
     return kind.tasks[0]
 
 
+def _report(
+    path: str, kind: recognise.Kind, task: str, size: tuple[int, int], mapped: dict[str, str]
+) -> Report:
+    """Parameters taken as what they are."""
+    return Report(path, task, fits=kind.tasks, model=kind.model, input_size=size, source=task, mapped=mapped)
+
+
 def load_torch_checkpoint(
     path: str | os.PathLike, task: str | None = None, input_size: tuple[int, int] | None = None
 ) -> tuple[dict[str, Any], Report]:
@@ -161,16 +168,8 @@ def _from_file(
     names = {rules.original_name(p, own_task): p for p in shapes}
     names = dict(sorted(names.items(), key=lambda pair: rules.original_order(pair[0])))
     dropped = {name: why for name in file.tensors if (why := rules.dropped(name, own_task))}
-    report = Report(
-        path=path,
-        task=own_task,
-        fits=kind.tasks,
-        model=kind.model,
-        input_size=size,
-        source=own_task,
-        mapped=names,
-        dropped=dropped,
-    )
+    report = _report(path, kind, own_task, size, names)
+    report.dropped = dropped
     what = f"{own_task} of {kind.model}"
     problems = strict.differences(
         {name: value for name, value in file.tensors.items() if name not in dropped},
@@ -217,15 +216,7 @@ def _from_folder(path: str, task: str | None, model: str | None, with_adam: bool
     size = tuple(made["model"]["input_size"])
     shapes = parameter_shapes(kind.model, size, own_task)
     strict.refuse(path, f"{own_task} of {kind.model}", strict.differences(stored.params, shapes))
-    report = Report(
-        path=path,
-        task=own_task,
-        fits=kind.tasks,
-        model=kind.model,
-        input_size=size,
-        source=own_task,
-        mapped={name: name for name in shapes},
-    )
+    report = _report(path, kind, own_task, size, {name: name for name in shapes})
     return Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta)
 
 

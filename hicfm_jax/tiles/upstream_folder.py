@@ -16,12 +16,10 @@ import numpy as np
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import records, shards
+from hicfm_jax.tiles.held_out import SPLITS
 from hicfm_jax.tiles.progress import Silence
 from hicfm_jax.tiles.shards import UNFINISHED
 from hicfm_jax.tiles.upstream_tile import TARGETS, read_tile, write_tile
-
-SPLITS = ("train", "val", "test")
-"""The original has no `test`; a list of that name is written for us and not read by it."""
 
 
 def import_folder(
@@ -171,7 +169,7 @@ class _Survey:
 
 
 def _listed_tiles(folder: pathlib.Path) -> dict[str, dict[str, list[pathlib.Path]]]:
-    """Paths of the tiles by split and assay."""
+    """Paths of the tiles by split and assay; the original itself knows no `test`."""
     if not (folder / "train.txt").is_file():
         raise InputError(
             f"{folder} has no train.txt: give a folder that holds it beside sub-folders of tiles."

@@ -6,7 +6,7 @@ They show that the machinery works, and nothing about biology: a network can rea
 import jax
 import jax.numpy as jnp
 
-from hicfm_jax.train.references import bin_distance
+from hicfm_jax.train.references import bin_distance, mean_by
 from hicfm_jax.types import Array
 
 
@@ -32,9 +32,6 @@ def distance_profile(counts: Array, diag: Array, size: int) -> Array:
     classes = jnp.minimum(distance * size // (height + width), size - 1)
     logs = jnp.log10(1.0 + counts.astype(jnp.float32))
 
-    def profile(values, index):
-        total = jax.ops.segment_sum(values.ravel(), index.ravel(), size)
-        pixels = jax.ops.segment_sum(jnp.ones(values.size), index.ravel(), size)
-        return total / jnp.maximum(pixels, 1.0)
-
-    return jax.vmap(profile)(logs, classes)
+    return jax.vmap(lambda values, index: mean_by(values, jnp.ones_like(values), index, size)[0])(
+        logs, classes
+    )

@@ -28,7 +28,8 @@ def bin_distance(diag: Array, height: int, width: int) -> Array:
     return jnp.where((diag == NO_DIAGONAL)[:, None, None], 0, distance)
 
 
-def _mean_by(values: Array, weights: Array, index: Array, size: int) -> tuple[Array, Array]:
+def mean_by(values: Array, weights: Array, index: Array, size: int) -> tuple[Array, Array]:
+    """Weighted mean of the values of each class, and their weight: `[...]` -> `[size]` twice; 0 for none."""
     total = jax.ops.segment_sum((values * weights).ravel(), index.ravel(), size)
     weight = jax.ops.segment_sum(weights.ravel(), index.ravel(), size)
     return total / jnp.maximum(weight, 1.0), weight
@@ -49,7 +50,7 @@ def _fill_gaps(values: Array, known: Array) -> Array:
 def _distance_mean(values: Array, visible: Array, distance: Array) -> Array:
     size = sum(values.shape) - 1
     index = distance - distance.min()
-    mean, weight = _mean_by(values, visible, index, size)
+    mean, weight = mean_by(values, visible, index, size)
     return _fill_gaps(mean, weight > 0)[index]
 
 
@@ -81,7 +82,7 @@ def distance_means(values: Array, weights: Array, diag: Array) -> Array:
 
     def means(values, weights, distance):
         index = distance - distance.min()
-        return _mean_by(values, weights, index, sum(values.shape) - 1)[0][index]
+        return mean_by(values, weights, index, sum(values.shape) - 1)[0][index]
 
     return jax.vmap(means)(values, weights, bin_distance(diag, *values.shape[1:]))
 
