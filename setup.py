@@ -35,13 +35,14 @@ EXTRAS = {
     "hic": ["hictkpy>=1.4"],
     "straw": ["hic-straw>=1.3.1"],
     "beam": ["apache-beam>=2.70"],
+    "evaluate": ["cooltools>=0.7", "matplotlib>=3.8", "scikit-image>=0.24"],
     "torch": ["torch==2.13.0", "safetensors>=0.5"],
     "cuda": [f"jax[cuda12]{JAX}"],
     "tpu": [f"jax[tpu]{JAX}"],
     "dev": ["pytest>=8", "hypothesis>=6", "ruff==0.17.6", "pre-commit>=4", "tensorboard>=2.20"],
 }
 # What installs on every machine: no compiler (straw), no accelerator (cuda, tpu).
-EVERYWHERE = ("data", "hic", "beam", "torch", "dev")
+EVERYWHERE = ("data", "hic", "beam", "evaluate", "torch", "dev")
 EXTRAS["all"] = [requirement for name in EVERYWHERE for requirement in EXTRAS[name]]
 
 setup(

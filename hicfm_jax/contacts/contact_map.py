@@ -39,6 +39,7 @@ class ContactMap:
       chromsizes: length of each chromosome in bp, in file order.
       resolution: bin width in bp; the last bin of a chromosome may be shorter.
       name: what the map is called in messages and manifests.
+      metadata: what its file says of it; empty for most.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class ContactMap:
         name: str = "contact map",
         total_count: Callable[[], float] | None = None,
         pairs: Callable[[], Iterable[Pair]] | None = None,
+        metadata: Mapping[str, object] | None = None,
     ):
         """Holds matrices in memory, or loads each when it is asked for.
 
@@ -60,6 +62,7 @@ class ContactMap:
           name: what to call the map.
           total_count: computes the contacts of the whole map, if there is a faster way than loading it.
           pairs: computes which pairs may hold contacts, if not all do.
+          metadata: what its file says of it.
 
         Raises:
           InputError: a matrix of the wrong shape, below the diagonal, or with bad counts.
@@ -67,6 +70,7 @@ class ContactMap:
         self.chromsizes = {str(chrom): int(size) for chrom, size in chromsizes.items()}
         self.resolution = int(resolution)
         self.name = name
+        self.metadata = dict(metadata or {})
         if not self.chromsizes or min(self.chromsizes.values()) <= 0 or self.resolution <= 0:
             raise InputError(
                 f"{name}: expected chromosome lengths and a resolution above 0 bp, found resolution "
@@ -139,7 +143,13 @@ class ContactMap:
             return scipy.sparse.coo_array((counts, (fine.row // factor, fine.col // factor)), shape).tocsr()
 
         coarse = ContactMap(
-            self.chromsizes, self.resolution * factor, load, self.name, lambda: self.total_count, self.pairs
+            self.chromsizes,
+            self.resolution * factor,
+            load,
+            self.name,
+            lambda: self.total_count,
+            self.pairs,
+            self.metadata,
         )
         return coarse
 

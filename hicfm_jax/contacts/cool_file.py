@@ -78,6 +78,7 @@ class CoolFile:
         self.resolution = resolution
         self.name = reader.path if group == "/" else f"{reader.path}::{group}"
         self.chromsizes = reader.ask("chromsizes", group)
+        self.metadata = reader.ask("metadata", group)
         self._names = list(self.chromsizes)
         self._index = {chrom: index for index, chrom in enumerate(self._names)}
         bins = [-(-size // resolution) for size in self.chromsizes.values()]
@@ -92,6 +93,7 @@ class CoolFile:
             self.name,
             total_count=lambda: self._summary[0],
             pairs=lambda: self._summary[1],
+            metadata=self.metadata,
         )
 
     def balanced(self, weight: str, kind: str | None) -> ContactMap:

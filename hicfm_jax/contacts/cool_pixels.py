@@ -1,6 +1,7 @@
 """What a `.cool` or `.mcool` file holds, read with h5py; runs in a `ReadingProcess`."""
 
 import functools
+import json
 from collections.abc import Iterator
 
 import h5py
@@ -49,6 +50,14 @@ class CoolPixels:
     def chromsizes(self, group: str) -> Iterator[dict[str, int]]:
         """Chromosome lengths in bp; the bins and the index are checked to agree with them."""
         yield self._layout(group)[0]
+
+    def metadata(self, group: str) -> Iterator[dict[str, object]]:
+        """What the writer of the cooler noted in it, as JSON; empty where there is none that can be read."""
+        try:
+            noted = json.loads(_text(self._file[group].attrs.get("metadata", "{}")))
+        except ValueError:
+            noted = {}
+        yield noted if isinstance(noted, dict) else {}
 
     def pixels(self, group: str, chrom1: int, chrom2: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Rows, columns (int32, from the chromosomes' first bins) and counts of one pair, in pieces."""

@@ -47,5 +47,10 @@ def thin(contact_map: ContactMap, fraction: float, seed: int) -> ContactMap:
         return thinned
 
     return ContactMap(
-        contact_map.chromsizes, contact_map.resolution, load, contact_map.name, pairs=contact_map.pairs
+        contact_map.chromsizes,
+        contact_map.resolution,
+        load,
+        contact_map.name,
+        pairs=contact_map.pairs,
+        metadata=contact_map.metadata,
     )

@@ -69,4 +69,11 @@ def balance(raw: ContactMap, weights: Callable[[str], np.ndarray], kind: str, na
         where = counts.row[there], counts.col[there]
         return scipy.sparse.coo_array((values[there], where), counts.shape).tocsr()
 
-    return ContactMap(raw.chromsizes, raw.resolution, load, f"{raw.name} ({name})", pairs=raw.pairs)
+    return ContactMap(
+        raw.chromsizes,
+        raw.resolution,
+        load,
+        f"{raw.name} ({name})",
+        pairs=raw.pairs,
+        metadata=raw.metadata,
+    )

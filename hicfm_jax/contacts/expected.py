@@ -1,0 +1,117 @@
+"""What a chromosome's map would look like if nothing but distance and visibility mattered."""
+
+import dataclasses
+
+import numpy as np
+import scipy.fft
+import scipy.sparse
+
+ROUNDS = 10  # of fitting decay and bias in turn; the largest change is then below a thousandth
+SMOOTHING = 0.05  # a distance shares its mean with those up to this fraction nearer or farther
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """The usual model of a cis map: `decay[|i - j|] * bias[i] * bias[j]` contacts.
+
+    Attributes:
+      decay: mean contacts at each distance in bins between two bins of bias 1, `[n]` float64.
+      bias: visibility of each bin, `[n]` float64 with mean 1 over the bins that have contacts; 0 for
+        the others.
+      coverage: contacts of each bin with its chromosome, those with itself once, `[n]` float64.
+    """
+
+    decay: np.ndarray
+    bias: np.ndarray
+    coverage: np.ndarray
+
+    def dense(self) -> np.ndarray:
+        """Expected contacts of every pixel, both triangles, `[n, n]` float64."""
+        bins = np.arange(len(self.bias))
+        return self.decay[np.abs(bins[:, None] - bins)] * np.outer(self.bias, self.bias)
+
+    def window(self, row: int, col: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:
+        """The part of the model that a window needs.
+
+        Args:
+          row, col: first bin of rows and columns; may lie before the chromosome's start.
+          shape: (H, W) in bins; may reach beyond its end.
+
+        Returns:
+          float32 arrays: `row_bias`, `row_coverage` `[H]`, `column_bias`, `column_coverage` `[W]`, 0
+          outside the chromosome; `decay` `[H + W - 1]`, that of pixel (r, c) at `c - r + H - 1`.
+        """
+        height, width = shape
+        distance = np.abs(np.arange(col - row - height + 1, col - row + width))
+        return {
+            "row_bias": _cut(self.bias, row, height),
+            "column_bias": _cut(self.bias, col, width),
+            "row_coverage": _cut(self.coverage, row, height),
+            "column_coverage": _cut(self.coverage, col, width),
+            "decay": self.decay[np.minimum(distance, len(self.decay) - 1)].astype(np.float32),
+        }
+
+
+def find_expected(matrix: scipy.sparse.sparray) -> Expected:
+    """Fits decay and bias to a map, so that both their sums by distance and by bin agree with it.
+
+    Each bin's contacts are compared with those that its distances to all other bins let expect, and
+    the decay is the mean over a range of distances that grows with distance, so that few contacts
+    are enough: the fit of 1/256 of a map is close to that of the whole map, scaled.
+
+    Args:
+      matrix: contacts of one chromosome, `[n, n]`, upper triangle with the diagonal.
+    """
+    counts = matrix.tocoo()
+    size = counts.shape[0]
+    values = counts.data.astype(np.float64)
+    off = counts.row != counts.col
+    coverage = np.bincount(counts.row, values, size) + np.bincount(counts.col[off], values[off], size)
+    at_distance = np.bincount(counts.col - counts.row, values, size)
+    bias = (coverage > 0).astype(np.float64)
+    if not bias.any():
+        return Expected(np.zeros(size), bias, coverage)
+    for step in range(ROUNDS):
+        alone = _sums_by_bin(_decay(at_distance, bias), bias)
+        visible = (coverage > 0) & (alone > 0)
+        ratio = np.divide(coverage, alone, out=np.zeros(size), where=visible)
+        # Half a step on the log scale: whole ones swing from too much to too little and back.
+        bias = np.sqrt(ratio * bias if step else ratio)
+        bias /= bias[bias > 0].mean()
+    return Expected(_decay(at_distance, bias), bias, coverage)
+
+
+def _decay(at_distance: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Contacts over the pairs of bins at each distance, the pairs weighted by their bias, `[n]`."""
+    size = len(bias)
+    padded = scipy.fft.next_fast_len(2 * size, real=True)
+    spectrum = scipy.fft.rfft(bias, padded)
+    pairs = np.maximum(scipy.fft.irfft(spectrum * spectrum.conj(), padded)[:size], 0.0)
+    distance = np.arange(size)
+    reach = (SMOOTHING * distance).astype(int)
+    first, last = distance - reach, np.minimum(distance + reach + 1, size)
+
+    def around(sums):
+        total = np.concatenate([[0.0], np.cumsum(sums)])
+        return total[last] - total[first]
+
+    pairs = around(pairs)
+    # FFTs leave crumbs where there is no pair of visible bins.
+    return np.divide(around(at_distance), pairs, out=np.zeros(size), where=pairs > 1e-6)
+
+
+def _sums_by_bin(decay: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Contacts that each bin would have with the chromosome if its own bias were 1, `[n]`."""
+    size = len(bias)
+    kernel = np.concatenate([decay[:0:-1], decay])
+    padded = scipy.fft.next_fast_len(3 * size, real=True)
+    product = scipy.fft.rfft(kernel, padded) * scipy.fft.rfft(bias, padded)
+    return np.maximum(scipy.fft.irfft(product, padded)[size - 1 : 2 * size - 1], 0.0)
+
+
+def _cut(values: np.ndarray, first: int, size: int) -> np.ndarray:
+    cut = np.zeros(size, np.float32)
+    begin, end = max(first, 0), min(first + size, len(values))
+    if begin < end:
+        cut[begin - first : end - first] = values[begin:end]
+    return cut

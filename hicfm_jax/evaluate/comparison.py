@@ -1,0 +1,145 @@
+"""What a comparison of maps with a reference found."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from hicfm_jax.evaluate.score_names import SCORES
+
+POOLED = "pooled"
+"""In place of a chromosome: all evaluated ones together."""
+
+
+class Score(NamedTuple):
+    """A value, NaN where it cannot be told, and what it counts in a mean over chromosomes."""
+
+    value: float
+    weight: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """All scores of one map on one chromosome.
+
+    Attributes:
+      map: its name.
+      chromosome: of the reference, or `POOLED`.
+      scores: name (see `score_names.SCORES`) -> value and weight.
+      baseline: whether it is a built-in baseline.
+      settings: what a baseline was made with; else empty.
+    """
+
+    map: str
+    chromosome: str
+    scores: Mapping[str, Score]
+    baseline: bool = False
+    settings: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A square of a chromosome to look at closely: its first bins and its side, in bins of `bin_size` bp."""
+
+    row: int
+    column: int
+    side: int
+    bin_size: int
+    label: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Portrait:
+    """What pictures of one map on one chromosome are made of.
+
+    Attributes:
+      image: mean counts of squares of pixels, both triangles, `[m, m]` float32.
+      zooms: counts in the chromosome's windows, `[side, side]` each.
+      decay: mean counts at each distance, `[n]`.
+      spearman: at diagonals 1, 2, …; empty for the reference.
+      scale: what the counts were multiplied by to be as many as the reference's, for the eye only.
+    """
+
+    image: np.ndarray
+    zooms: list[np.ndarray]
+    decay: np.ndarray
+    spearman: np.ndarray
+    scale: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ChromosomeView:
+    """One evaluated chromosome.
+
+    Attributes:
+      name: in the reference.
+      length: bp.
+      whole_resolution: bp; bins of the scores that need the whole map at once.
+      data_range: of SSIM and PSNR, in log10(1 + count).
+      foci: (position 1, position 2, enrichment) of the reference's foci, positions in bp, strongest first.
+      windows: what `Portrait.zooms` show.
+      portraits: map name -> portrait, in the order of the maps; `reference` comes last.
+    """
+
+    name: str
+    length: int
+    whole_resolution: int
+    data_range: float
+    foci: list[tuple[int, int, float]]
+    windows: list[Window]
+    portraits: dict[str, Portrait]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Scores and pictures of all maps; iterates over its records.
+
+    Attributes:
+      reference: what the reference is called.
+      resolution: bin width of the maps, bp.
+      settings: how scores were computed, name -> value, for people.
+      records: by map and chromosome, the pooled ones of all maps first.
+      chromosomes: the evaluated ones.
+      shallow: name of the map that the baselines are made of; None without them.
+      warnings: reasons not to trust a score, one sentence each.
+      notes: what was left out or chosen, one sentence each.
+    """
+
+    reference: str
+    resolution: int
+    settings: dict[str, str]
+    records: list[Record]
+    chromosomes: list[ChromosomeView]
+    shallow: str | None
+    warnings: list[str]
+    notes: list[str]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def score(self, map: str, name: str, chromosome: str = POOLED) -> float:
+        """One value, by the names of map, score and chromosome; KeyError if there is none."""
+        for record in self.records:
+            if record.map == map and record.chromosome == chromosome:
+                return record.scores[name].value
+        raise KeyError((map, chromosome))
+
+    def of(self, chromosome: str) -> list[Record]:
+        """The records of one chromosome, or of `POOLED`, in the order of the maps."""
+        return [record for record in self.records if record.chromosome == chromosome]
+
+
+def pool(records: list[Record]) -> Record:
+    """The records of one map on all chromosomes as one: each score's mean, weighted; NaN counts nothing."""
+    scores = {}
+    for name in SCORES:
+        held = [record.scores[name] for record in records if not math.isnan(record.scores[name].value)]
+        weight = sum(score.weight for score in held)
+        value = sum(score.value * score.weight for score in held) / weight if weight else math.nan
+        scores[name] = Score(value, weight)
+    return dataclasses.replace(records[0], chromosome=POOLED, scores=scores)

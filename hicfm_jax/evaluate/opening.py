@@ -1,0 +1,109 @@
+"""The maps of a comparison: opened, at one resolution, with the chromosomes they share."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import scipy.sparse
+
+from hicfm_jax.contacts import ContactMap, open_contacts
+from hicfm_jax.errors import InputError
+
+Source = ContactMap | str | os.PathLike
+
+FEWEST_BINS = 3
+
+
+def open_map(source: Source, resolution: int | None) -> ContactMap:
+    """A map at the resolution, in bp; None takes the file's only one.
+
+    Raises:
+      InputError: a file that cannot be read, or a map that cannot be had at the resolution.
+    """
+    if not isinstance(source, ContactMap):
+        return open_contacts(source, resolution)
+    if resolution is None or source.resolution == resolution:
+        return source
+    if resolution % source.resolution:
+        raise InputError(
+            f"{source.name} has bins of {source.resolution} bp, expected {resolution} bp or a divisor of it: "
+            "give maps of one resolution."
+        )
+    return source.coarsen(resolution // source.resolution)
+
+
+class Maps:
+    """A reference and the maps to compare with it.
+
+    Attributes:
+      reference: the reference.
+      maps: name -> map, at the reference's resolution.
+
+    Args:
+      maps: name -> map or URI.
+      reference: map or URI.
+      resolution: bp; None takes the reference's own.
+
+    Raises:
+      InputError: no map, one named `reference`, or what `open_map` raises.
+    """
+
+    def __init__(self, maps: Mapping[str, Source], reference: Source, resolution: int | None):
+        if not maps:
+            raise InputError("There is no map to compare with the reference: give at least one.")
+        if "reference" in maps:
+            raise InputError("A map is called 'reference', which is the name of the reference: rename it.")
+        self.reference = open_map(reference, resolution)
+        self.maps = {name: open_map(source, self.reference.resolution) for name, source in maps.items()}
+
+    def choose(self, chromosomes: Sequence[str] | None) -> tuple[list[str], list[str]]:
+        """The reference's names of the chromosomes to evaluate, and notes on those left out.
+
+        Without a choice these are all that hold contacts in every map.
+
+        Raises:
+          InputError: an unknown or repeated chromosome, one that is shorter than `FEWEST_BINS` bins, of
+            another length in a map, or without contacts.
+        """
+        if chromosomes is not None:
+            names = [self.reference.find_chromosome(name) for name in chromosomes]
+            for name in names:
+                if names.count(name) > 1:
+                    raise InputError(f"Chromosome {name} is given twice: name each one once.")
+                self.check(name)
+            if not names:
+                raise InputError("No chromosome is given: name one, or leave the choice to the maps.")
+            return names, []
+        names, notes = [], []
+        for name in self.reference.chromsizes:
+            try:
+                self.check(name)
+            except InputError as error:
+                notes.append(f"{name} is left out. {error}")
+            else:
+                names.append(name)
+        if not names:
+            raise InputError(f"The maps have no chromosome in common with contacts in all. {notes[0]}")
+        return names, notes
+
+    def check(self, chrom: str) -> None:
+        """Raises InputError unless all maps can be compared on a chromosome of the reference."""
+        bins = self.reference.n_bins(chrom)
+        if bins < FEWEST_BINS:
+            raise InputError(
+                f"{chrom} has {bins} bins at {self.reference.resolution} bp, expected at least "
+                f"{FEWEST_BINS}: choose narrower bins or another chromosome."
+            )
+        for name, held in (*self.maps.items(), ("The reference", self.reference)):
+            own = held.find_chromosome(chrom)
+            if held.n_bins(own) != bins:
+                raise InputError(
+                    f"{name} has {held.n_bins(own)} bins in {own}, the reference {bins}: "
+                    "give maps of one genome assembly."
+                )
+            if not held.matrix(own).nnz:
+                raise InputError(f"{name} holds no contacts on {own}: choose other chromosomes.")
+
+    def matrix(self, name: str | None, chrom: str) -> scipy.sparse.csr_array:
+        """Counts `[n, n]` of a chromosome of the reference, upper triangle; None is the reference itself."""
+        held = self.reference if name is None else self.maps[name]
+        return held.matrix(held.find_chromosome(chrom))

@@ -1,0 +1,64 @@
+"""Compares contact maps with a deeper one: writes `metrics.csv`, `report.html` and `report.png`.
+
+python scripts/evaluate.py --reference=deep.mcool --resolution=10000 --chromosomes=Chr4 --output=evaluation \
+    --maps=input=shallow.mcool,enhanced=enhanced.mcool --baselines_of=input --tune_chromosomes=Chr1,Chr3
+"""
+
+import sys
+
+from absl import flags
+
+from hicfm_jax import command_line
+from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate import compare, write_report
+from hicfm_jax.evaluate.report import check_folder
+from hicfm_jax.evaluate.tables import summary
+
+_REFERENCE = flags.DEFINE_string("reference", None, "The deep map, raw counts.", required=True)
+_MAPS = flags.DEFINE_list("maps", None, "Maps to compare with it, as NAME=URI,NAME=URI.", required=True)
+_CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "To evaluate; all that every map holds if not given.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
+_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the file's only one if not given.")
+_BASELINES_OF = flags.DEFINE_string(
+    "baselines_of", None, "NAME of the shallow map to make baselines of: rescaled and smoothed in four ways."
+)
+_TUNE = flags.DEFINE_list(
+    "tune_chromosomes", None, "Where the baselines' widths are chosen; all not evaluated if not given."
+)
+_TUNE_BY = flags.DEFINE_enum("tune_by", "r", ["r", "log_r", "mse"], "The score that is to be best there.")
+_MAX_DIAGONAL = flags.DEFINE_integer("max_diagonal", 199, "Farthest diagonal of scores by distance, in bins.")
+
+
+def _named_maps() -> dict[str, str]:
+    maps = {}
+    for entry in _MAPS.value:
+        name, equals, uri = (part.strip() for part in entry.partition("="))
+        if not (name and equals and uri):
+            raise InputError(f"--maps has the entry {entry!r}, expected NAME=URI: name each map.")
+        if name in maps:
+            raise InputError(f"--maps names {name!r} twice: give each map a name of its own.")
+        maps[name] = uri
+    return maps
+
+
+def main() -> None:
+    folder = check_folder(_OUTPUT.value)
+    comparison = compare(
+        _named_maps(),
+        _REFERENCE.value,
+        _CHROMOSOMES.value,
+        resolution=_RESOLUTION.value,
+        max_diagonal=_MAX_DIAGONAL.value,
+        baselines_of=_BASELINES_OF.value,
+        tune_chromosomes=_TUNE.value,
+        tune_by=_TUNE_BY.value,
+    )
+    files = write_report(comparison, folder)
+    print(summary(comparison))
+    print("Wrote " + ", ".join(map(str, files)) + ".")
+    for warning in comparison.warnings:
+        print(f"WARNING: {warning}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command_line.run(main)

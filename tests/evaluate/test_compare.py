@@ -1,0 +1,143 @@
+"""Comparisons as a whole: perfect maps are perfect, pooling weighs, and unfit input is refused."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from hicfm_jax.contacts import ContactMap, simulate, thin
+from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate import compare, score_chromosome
+from hicfm_jax.evaluate.comparison import POOLED, Record, Score, pool
+from hicfm_jax.evaluate.score_names import SCORES
+
+
+@pytest.fixture(scope="module")
+def found(deep, shallow):
+    maps = {"input": shallow, "same": deep, "scaled": times(deep, 3)}
+    return compare(maps, deep, ["4"], baselines_of="input", tune_chromosomes=["Chr3"])
+
+
+def times(contact_map, factor):
+    matrices = {(chrom, chrom): contact_map.matrix(chrom) * factor for chrom in contact_map.chromsizes}
+    return ContactMap(contact_map.chromsizes, contact_map.resolution, matrices)
+
+
+def test_the_reference_itself_scores_perfectly(found):
+    for name in SCORES:
+        best = {"mse": 0, "psnr": math.inf}.get(name, 1)
+        assert found.score("same", name) == pytest.approx(best, abs=1e-6), name
+
+
+def test_a_scaled_map_keeps_all_scores_that_are_relative(found):
+    absolute = {"mse", "psnr", "ssim", "log_r"}
+    for name in set(SCORES) - absolute:
+        assert found.score("scaled", name) == pytest.approx(1, abs=1e-6), name
+    assert found.score("scaled", "mse") > 0.1
+    assert found.score("scaled", "ssim") < 0.99
+
+
+def test_noise_lowers_every_score(found):
+    for name, score in SCORES.items():
+        if name in ("focus_strength", "focus_recall"):  # the noise that hides foci does not weaken them
+            continue
+        value, best = found.score("input", name), found.score("same", name)
+        assert value < best if score.higher_is_better else value > best, name
+
+
+def test_records_are_complete(found):
+    assert [record.map for record in found.of(POOLED)] == [
+        "input",
+        "same",
+        "scaled",
+        "rescaled input",
+        "Gaussian",
+        "bicubic",
+        "coverage-aware Gaussian",
+        "coverage-aware blend",
+    ]
+    assert len(found) == 16 and found.resolution == 60_000
+    assert "Chr3" in found.notes[0] and "input" in found.notes[0]
+    (view,) = found.chromosomes
+    assert view.name == "Chr4" and "reference" in view.portraits
+    assert view.portraits["input"].scale == pytest.approx(16, rel=0.05)
+
+
+def test_pooling_weighs_and_leaves_out_what_is_not_known():
+    def record(chrom, r, pixels):
+        scores = {name: Score(math.nan, 0) for name in SCORES} | {"r": Score(r, pixels)}
+        return Record("map", chrom, scores)
+
+    pooled = pool([record("1", 0.9, 300), record("2", 0.5, 100), record("3", math.nan, 1000)])
+    assert pooled.scores["r"] == (pytest.approx(0.8), 400)
+    assert pooled.chromosome == POOLED and math.isnan(pooled.scores["mse"].value)
+
+
+def test_chromosomes_are_chosen_by_what_all_maps_hold(deep):
+    half = ContactMap(deep.chromsizes, deep.resolution, {("Chr4", "Chr4"): deep.matrix("Chr4")}, "half")
+    found = compare({"half": half}, deep)
+    assert [view.name for view in found.chromosomes] == ["Chr4"]
+    assert any("Chr3 is left out" in note for note in found.notes)
+    with pytest.raises(InputError, match="half holds no contacts on Chr3"):
+        compare({"half": half}, deep, ["Chr3"])
+
+
+def test_maps_come_to_one_resolution(deep):
+    coarse = deep.coarsen(2)
+    assert compare({"fine": deep}, coarse, ["Chr4"]).score("fine", "r") == pytest.approx(1)
+    with pytest.raises(InputError, match="120000 bp, expected 60000 bp"):
+        compare({"coarse": coarse}, deep, ["Chr4"])
+
+
+def test_long_chromosomes_get_what_can_be_had(deep, shallow, monkeypatch):
+    """Scores by distance stay; those of whole maps are of wider bins; smoothed baselines are left out."""
+    whole = compare({"input": shallow}, deep, ["Chr4"])
+    monkeypatch.setattr(score_chromosome, "WHOLE_BINS", 150)
+    found = compare({"input": shallow}, deep, ["Chr4"], baselines_of="input")
+    for name in ("r", "log_r", "mse", "scc", "spearman", "insulation_r"):
+        assert found.score("input", name) == whole.score("input", name)
+    assert not math.isnan(found.score("input", "genome_disco"))
+    assert found.chromosomes[0].whole_resolution == 180_000
+    assert [record.map for record in found.of("Chr4")] == ["input", "rescaled input"]
+    assert any("180000 bp" in note for note in found.notes)
+
+
+def test_tiny_and_odd_maps_do_not_crash():
+    rng = np.random.default_rng(0)
+    for size in (3, 4, 12, 25):
+        matrices = {("c", "c"): scipy.sparse.csr_array(np.triu(rng.poisson(2, (size, size)) + 1))}
+        reference = ContactMap({"c": size * 1000}, 1000, matrices)
+        single = np.zeros((size, size))
+        single[0, -1] = 1
+        one = ContactMap({"c": size * 1000}, 1000, {("c", "c"): scipy.sparse.csr_array(single)})
+        assert compare({"same": reference}, reference).score("same", "r") == pytest.approx(1)
+        for maps, other in (({"one": one}, reference), ({"many": reference}, one), ({"one": one}, one)):
+            assert len(compare(maps, other)) == 2
+
+
+def test_unfit_arguments_are_refused(deep, shallow):
+    maps = {"input": shallow}
+    other = simulate(contacts=1e5, resolution=60_000, chromosomes=["Chr1"])
+    for sentence, arguments in {
+        "no map": ({}, deep),
+        "is called 'reference'": ({"reference": shallow}, deep),
+        "no chromosome 'Chr9'": (maps, deep, ["Chr9"]),
+        "twice": (maps, deep, ["Chr4", "4"]),
+        "no chromosome in common": ({"other": other}, deep),
+    }.items():
+        with pytest.raises(InputError, match=sentence):
+            compare(*arguments)
+    for sentence, options in {
+        "max_diagonal=0": {"max_diagonal": 0},
+        "tune_by='x'": {"tune_by": "x"},
+        "baselines_of='x' is none": {"baselines_of": "x"},
+        "no map to make baselines of": {"tune_chromosomes": ["Chr3"]},
+        "Chr4 would be both evaluated and used": {"baselines_of": "input", "tune_chromosomes": ["3", "4"]},
+    }.items():
+        with pytest.raises(InputError, match=sentence):
+            compare(maps, deep, ["Chr4"], **options)
+    with pytest.raises(InputError, match="No chromosome is left"):
+        compare(maps, deep, baselines_of="input")
+    with pytest.raises(InputError, match="name of a baseline"):
+        compare({"input": shallow, "Gaussian": thin(deep, 0.5, 0)}, deep, ["Chr4"], baselines_of="input")

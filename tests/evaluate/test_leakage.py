@@ -1,0 +1,38 @@
+"""A map enhanced by a model that had seen the evaluated chromosomes is not praised without a warning."""
+
+from hicfm_jax.evaluate import compare
+from hicfm_jax.evaluate.leakage import leakage_warnings
+
+
+def enhanced(trained, validated=None):
+    return {"enhancement": {"trained_on": trained, "validated_on": validated or {}}}
+
+
+def test_training_on_an_evaluated_chromosome_is_told_by_any_of_its_names():
+    for name in ("Chr4", "chr4", "4"):
+        (warning,) = leakage_warnings(
+            "model", enhanced({"leaf": ["1", name], "root": ["1"]}), ["Chr4", "Chr2"]
+        )
+        assert "model" in warning and "trained on Chr4 (assay leaf)" in warning and "root" not in warning
+
+
+def test_what_was_held_out_is_fine():
+    assert leakage_warnings("model", enhanced({"leaf": ["Chr1", "Chr14"]}), ["Chr4"]) == []
+    assert leakage_warnings("input", None, ["Chr4"]) == []
+    assert leakage_warnings("input", {"thinned": {"fraction": 0.1}}, ["Chr4"]) == []
+
+
+def test_validation_and_silence_are_told_too():
+    (warning,) = leakage_warnings("model", enhanced({"leaf": ["Chr1"]}, {"leaf": ["Chr4"]}), ["Chr4"])
+    assert "chosen by its scores on Chr4" in warning
+    for metadata in ({"enhancement": "yes"}, {"enhancement": {}}, {"enhancement": {"trained_on": ["Chr1"]}}):
+        (warning,) = leakage_warnings("model", metadata, ["Chr4"])
+        assert "does not say" in warning
+
+
+def test_a_comparison_warns(deep, shallow):
+    maps = {"input": shallow, "model": shallow.coarsen(1)}
+    maps["model"].metadata = enhanced({"leaf": ["chr4"]})
+    found = compare(maps, deep, ["Chr4"])
+    assert len(found.warnings) == 1 and "model" in found.warnings[0]
+    assert compare(maps, deep, ["Chr3"]).warnings == []

@@ -1,0 +1,87 @@
+"""The files of a report: complete, self-contained, and none where writing fails."""
+
+import csv
+import io
+import re
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate import colours, compare, tables, write_report
+from hicfm_jax.evaluate.comparison import Record, Score
+from hicfm_jax.evaluate.portraits import make_portrait
+from hicfm_jax.evaluate.score_names import SCORES
+
+
+@pytest.fixture(scope="module")
+def found(deep, shallow):
+    maps = {"input": shallow, "a <b>": deep}
+    return compare(maps, deep, ["Chr4"], baselines_of="input", tune_chromosomes=["Chr3"])
+
+
+def test_the_three_files(found, tmp_path):
+    found.warnings.append("Too good & wrong.")
+    files = write_report(found, tmp_path / "new" / "folder")
+    assert sorted(file.name for file in (tmp_path / "new" / "folder").iterdir()) == [
+        "metrics.csv",
+        "report.html",
+        "report.png",
+    ]
+    page = files[1].read_text()
+    assert "Too good &amp; wrong." in page
+    assert "a &lt;b&gt;" in page and "<b>" + "</b>" not in page
+    assert re.search(r"data range of \d\.\d\d", page)
+    # Nothing is fetched from elsewhere.
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert page.count("data:image/png;base64,") == 4
+    with PIL.Image.open(files[2]) as image:
+        assert min(image.size) > 800
+
+
+def test_the_table_holds_every_score_of_every_map(found, tmp_path):
+    tables.write_csv(found, tmp_path / "metrics.csv")
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "metrics.csv").read_text())))
+    assert [(row["map"], row["chromosome"]) for row in rows] == [
+        (record.map, record.chromosome) for record in found
+    ]
+    for row, record in zip(rows, found, strict=True):
+        assert float(row["r"]) == pytest.approx(record.scores["r"].value, abs=1e-5)
+        assert set(SCORES) < set(row)
+    assert {row["data_range"] for row in rows if row["chromosome"] == "Chr4"} == {
+        f"{found.chromosomes[0].data_range:.4f}"
+    }
+
+
+def test_the_best_value_of_a_column():
+    def record(name, **scores):
+        unknown = {key: Score(float("nan"), 0) for key in SCORES}
+        return Record(name, "1", unknown | {key: Score(value, 1) for key, value in scores.items()})
+
+    best = tables.best_values([record("a", r=0.91234, mse=0.02), record("b", r=0.5, mse=0.01)])
+    assert best == {"r": 0.912, "mse": 0.01}
+
+
+def test_pictures_keep_counts_and_mark_what_is_missing(deep):
+    matrix = deep.matrix("Chr4")
+    portrait = make_portrait(matrix, [], 60_000, np.empty(0), 2.0)
+    np.testing.assert_allclose(np.triu(portrait.image), 2 * matrix.toarray(), rtol=1e-6)
+    assert tuple(colours.fall()(0.0)) == (1, 1, 1, 1) and tuple(colours.fall()(1.0)) == (0, 0, 0, 1)
+
+
+def test_a_file_in_the_way_is_refused(found, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="is a file"):
+            write_report(found, folder)
+
+
+def test_a_report_that_fails_leaves_nothing(found, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("hicfm_jax.evaluate.talk_picture.draw_for_talk", fail)
+    with pytest.raises(RuntimeError, match="no ink"):
+        write_report(found, tmp_path)
+    assert list(tmp_path.iterdir()) == []
