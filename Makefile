@@ -1,10 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format venv clean
+.PHONY: demo experiment test lint format venv clean
 
 demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
 	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
+
+experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.mcool [RESOLUTION=30000 WEIGHTS=FILE OUT=DIR]
+	$(BIN)/python scripts/experiment.py --workdir=$(or $(OUT),runs/experiment) $(if $(MAP),--map=$(MAP)) \
+	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) $(FLAGS)
 
 test: lint ## everything that has to hold before a change goes in
 	$(BIN)/python -m pytest

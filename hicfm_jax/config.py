@@ -18,6 +18,8 @@ RESUMABLE = ("mesh", "log")
 TARGETS = ("map", "track", "embedding")
 """What fine-tuning can regress on; each has its fields in `config.targets`."""
 
+RESIDUALS = ("none", "coverage")  # models/heads.py
+
 TARGET_LOSSES = ("mse", "cosine", "poisson", "log_mse")
 TARGET_SCALINGS = ("none", "log10", "log1000", "single_cell")  # models/target_scaling.py
 
@@ -65,6 +67,11 @@ def base_config() -> ConfigDict:
     model.mask_ratio = 0.75  # share of patches that the encoder may not see
     model.mask_combine = "sum"  # how mirror-image patches share noise: sum (original) | mean
     model.center_count = False  # start count, map and track heads at the mean of the first batch's targets
+    model.residual = "none"  # coverage: add to a smooth, coverage-aware estimate, pixel by pixel (resolution)
+    model.transformer = True  # with a residual: False leaves encoder and decoder out, and only that path
+    model.pixel_width = 32  # of that path: channels of its convolutions
+    model.pixel_depth = 2  # of that path: residual convolutions at the end
+    model.bin_heads = 4  # of that path: averages over bins with alike contacts; 0: none
     model.dtype = "float32"  # of the products: float32 | bfloat16; parameters stay float32
     model.scan = False  # run the blocks as one loop: compiles faster, needs more memory
     model.remat = False  # compute activations again in the backward pass: slower, needs less memory
@@ -117,6 +124,7 @@ def base_config() -> ConfigDict:
     log.every_steps = 20  # a line in metrics.jsonl and on the screen
     log.image_count = 4  # windows in each picture of a validation
     log.eval_every_epochs = 1  # validation, picture and checkpoint
+    log.eval_every_steps = 0  # the same counted in steps, which do not depend on the tiles; 0: in epochs
     log.checkpoint_every_steps = 0  # checkpoints in between; 0: at validations only
 
     config.mesh = mesh = ConfigDict()
@@ -182,6 +190,7 @@ def validate(config: ConfigDict) -> None:
         "data.max_redraws",
         "log.image_count",
         "log.checkpoint_every_steps",
+        "log.eval_every_steps",
         "loss.alpha",
         "loss.contrastive_weight",
         "loss.count_weight",
@@ -225,7 +234,11 @@ def validate(config: ConfigDict) -> None:
         config.model.mask_ratio,
         f"small enough to leave one of {patches} patches visible",
     )
-    for name, choices in (("mask_combine", ("sum", "mean")), ("dtype", ("float32", "bfloat16"))):
+    for name, choices in (
+        ("mask_combine", ("sum", "mean")),
+        ("dtype", ("float32", "bfloat16")),
+        ("residual", RESIDUALS),
+    ):
         _require(config.model[name] in choices, f"model.{name}", config.model[name], " or ".join(choices))
     _require(0 <= config.data.min_density <= 1, "data.min_density", config.data.min_density, "from 0 to 1")
     for name in ("b1", "b2"):
@@ -275,6 +288,22 @@ def _validate_finetuning(config: ConfigDict) -> None:
     )
     if config.task == "pretrain":
         _require(thin == (), "data.thin", thin, "empty for task=pretrain")
+    if config.model.residual != "none":
+        _require(
+            config.task == "resolution", "model.residual", config.model.residual, "none but for resolution"
+        )
+        _require(thin != (), "data.thin", thin, "given for model.residual: shallow inputs are drawn")
+        alone = not config.model.transformer
+        _require(
+            not (alone and config.init_from), "init_from", config.init_from, "empty without a transformer"
+        )
+        _require(config.model.pixel_width > 0, "model.pixel_width", config.model.pixel_width, "positive")
+        for name in ("pixel_depth", "bin_heads"):
+            _require(config.model[name] >= 0, f"model.{name}", config.model[name], "0 or more")
+        scaling = targets.map_scaling
+        _require(
+            scaling == "log10", "targets.map_scaling", scaling, "log10, which is what the residual gives"
+        )
     if config.task == "reproducibility":
         _require(thin != (), "data.thin", thin, "given for task=reproducibility: replicates are drawn")
         _require(

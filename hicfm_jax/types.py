@@ -34,6 +34,9 @@ class Batch:
       matrix_count: contacts in the whole stored tile the window was cut from, `[B]` float32.
       mask: 1 for an example, 0 for padding that fills up a last batch, `[B]` float32.
       targets: what fine-tuning regresses on, by name; empty in pretraining.
+      context: what the whole chromosome says about each window, float32, by name: `row_bias` and
+        `row_coverage` `[B, H]`, `column_bias` and `column_coverage` `[B, W]`, `decay` `[B, H + W - 1]`
+        (see `contacts.expected.Expected.window`); empty where the tiles have none.
     """
 
     counts: Array
@@ -42,3 +45,4 @@ class Batch:
     matrix_count: Array
     mask: Array
     targets: Mapping[str, Array] = flax.struct.field(default_factory=dict)
+    context: Mapping[str, Array] = flax.struct.field(default_factory=dict)

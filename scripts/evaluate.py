@@ -11,8 +11,10 @@ from absl import flags
 from hicfm_jax import command_line
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, write_report
+from hicfm_jax.evaluate.metrics import MAX_DIAGONAL
 from hicfm_jax.evaluate.report import check_folder
 from hicfm_jax.evaluate.tables import summary
+from hicfm_jax.evaluate.tuning import CRITERIA
 
 _REFERENCE = flags.DEFINE_string("reference", None, "The deep map, raw counts.", required=True)
 _MAPS = flags.DEFINE_list("maps", None, "Maps to compare with it, as NAME=URI,NAME=URI.", required=True)
@@ -25,8 +27,10 @@ _BASELINES_OF = flags.DEFINE_string(
 _TUNE = flags.DEFINE_list(
     "tune_chromosomes", None, "Where the baselines' widths are chosen; all not evaluated if not given."
 )
-_TUNE_BY = flags.DEFINE_enum("tune_by", "r", ["r", "log_r", "mse"], "The score that is to be best there.")
-_MAX_DIAGONAL = flags.DEFINE_integer("max_diagonal", 199, "Farthest diagonal of scores by distance, in bins.")
+_TUNE_BY = flags.DEFINE_enum("tune_by", CRITERIA[0], CRITERIA, "The score that is to be best there.")
+_MAX_DIAGONAL = flags.DEFINE_integer(
+    "max_diagonal", MAX_DIAGONAL, "Farthest diagonal of scores by distance, in bins."
+)
 
 
 def _named_maps() -> dict[str, str]:

@@ -24,6 +24,7 @@ FLOORS = {
     "train": 3,
     "infer": 3,
     "evaluate": 3,
+    "experiment": 4,
 }
 
 # Library -> the only places under hicfm_jax/ that may import it.
@@ -37,6 +38,8 @@ HOMES = {
     "hictkpy": "contacts/",
     "hicstraw": "contacts/",
     "matplotlib": "evaluate/",
+    "cooltools": "evaluate/",
+    "skimage": "evaluate/",
 }
 
 # A machine without TensorFlow trains from arrays: these stay free of it inside its home.

@@ -10,6 +10,9 @@ from hicfm_jax.contacts.complete_file import check_space, complete_or_absent
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.resolutions import zoom_levels
 
+PIXELS_AT_ONCE = 2_000_000
+"""That are handed to cooler, which needs some 100 bytes for each."""
+
 
 def write_cool(
     contact_map: ContactMap,
@@ -91,7 +94,7 @@ def _bins(contact_map: ContactMap):
 
 
 def _pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the pixels of one chromosome's rows after the other, sorted by row and column."""
+    """Yields the pixels sorted by row and column, some rows of one chromosome at a time."""
     names = list(contact_map.chromsizes)
     sizes = [contact_map.n_bins(chrom) for chrom in names]
     offset = dict(zip(names, np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist(), strict=True))
@@ -102,14 +105,18 @@ def _pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
         # Cooler leaves a pixel of its own making in a file that nothing is written to.
         yield {"bin1_id": np.empty(0, int), "bin2_id": np.empty(0, int), "count": np.empty(0, int)}
     for chrom1 in partners:
-        parts = []
-        for chrom2 in partners[chrom1]:
-            part = contact_map.matrix(chrom1, chrom2).tocoo()
-            parts.append((part.row, part.col + np.int64(offset[chrom2]), part.data))
-        rows, cols, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.lexsort((cols, rows)) if len(parts) > 1 else slice(None)
-        yield {
-            "bin1_id": rows[order] + np.int64(offset[chrom1]),
-            "bin2_id": cols[order],
-            "count": counts[order],
-        }
+        held = [(offset[chrom2], contact_map.matrix(chrom1, chrom2)) for chrom2 in partners[chrom1]]
+        before = sum(matrix.indptr.astype(np.int64) for _, matrix in held)
+        starts = np.flatnonzero(np.diff(before[:-1] // PIXELS_AT_ONCE, prepend=-1)).tolist()
+        for first, last in zip(starts, [*starts[1:], len(before) - 1], strict=True):
+            parts = []
+            for start, matrix in held:
+                part = matrix[first:last].tocoo()
+                parts.append((part.row, part.col + np.int64(start), part.data))
+            rows, cols, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+            order = np.lexsort((cols, rows)) if len(parts) > 1 else slice(None)
+            yield {
+                "bin1_id": rows[order] + np.int64(offset[chrom1] + first),
+                "bin2_id": cols[order],
+                "count": counts[order],
+            }

@@ -55,11 +55,15 @@ def step_folder(path: str | os.PathLike) -> epath.Path:
 
 def is_converted(path: str | os.PathLike) -> bool:
     """Whether the newest checkpoint of a workdir is one that was converted and not trained since."""
+    return "original" in read_meta(path)
+
+
+def read_meta(path: str | os.PathLike) -> dict[str, Any]:
+    """What a checkpoint says of itself, {} for one that says nothing; `path` as for `step_folder`."""
     try:
-        meta = step_folder(path) / "meta" / "metadata"
-        return meta.exists() and "original" in json.loads(meta.read_text())
-    except (InputError, ValueError):  # damage is told by what reads the checkpoint
-        return False
+        return json.loads((step_folder(path) / "meta" / "metadata").read_text())
+    except (InputError, OSError, ValueError):  # damage is told by what reads the checkpoint
+        return {}
 
 
 def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:

@@ -64,6 +64,11 @@ def export(
         raise InputError(f"{source} is a file of the original already: give a workdir or checkpoint of ours.")
     progress(f"reading {source}")
     weights = load_weights(source, with_adam=True)
+    if weights.head:
+        raise InputError(
+            f"{source} has a path from pixels to pixels (model.residual={weights.head['residual']!r}), which "
+            "the original has not: only models without one can be written for it."
+        )
     progress(f"writing {output}")
     original_file.write(output, to_original(weights))
 

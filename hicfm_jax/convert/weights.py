@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from hicfm_jax.convert import checkpoint_folder, optimizer, original_file, recog
 from hicfm_jax.convert.parameters import fresh_parameters, parameter_shapes
 from hicfm_jax.convert.report import Report
 from hicfm_jax.errors import InputError
+from hicfm_jax.models.presets import head_options
 from hicfm_jax.types import PATCH
 
 
@@ -33,6 +34,11 @@ class Weights:
     adam: optimizer.Adam | None = None
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    @property
+    def head(self) -> dict[str, Any]:
+        """What `models.create_model` has to be told of the head besides its task, see `head_options`."""
+        return head_options(self.meta.get("config", {}).get("model", {}))
+
 
 def load_weights(
     path: str | os.PathLike,
@@ -40,6 +46,7 @@ def load_weights(
     input_size: tuple[int, int] | None = None,
     model: str | None = None,
     *,
+    head: Mapping[str, Any] | None = None,
     with_adam: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Weights:
@@ -50,6 +57,7 @@ def load_weights(
       task: what for; None: what the file is. Pretraining serves every task, a head only its own.
       input_size: windows in bins (H, W) of a head; None: those of the file.
       model: key of `models.PRESETS` that it has to be; None: whichever it is.
+      head: `models.presets.head_options` of a head to be made of pretraining.
       with_adam: take the moments of AdamW along, which are twice as large as the parameters.
       progress: told a line now and then.
 
@@ -69,7 +77,7 @@ def load_weights(
             f"{path} holds {report.task} on windows of {' x '.join(map(str, report.input_size))} bins, not "
             f"{' x '.join(map(str, input_size))}: only a head made of pretraining can have another size."
         )
-    return _as_head(found, task, tuple(input_size or report.input_size)) if resizes else found
+    return _as_head(found, task, tuple(input_size or report.input_size), head or {}) if resizes else found
 
 
 def _check_purpose(path: str, kind: recognise.Kind, task: str | None, model: str | None) -> str:
@@ -144,7 +152,7 @@ def complete(weights: Weights) -> dict[str, np.ndarray]:
     report = weights.report
     return {
         **weights.params,
-        **fresh_parameters(report.model, report.input_size, report.task, report.new),
+        **fresh_parameters(report.model, report.input_size, report.task, report.new, **weights.head),
     }
 
 
@@ -214,16 +222,16 @@ def _from_folder(path: str, task: str | None, model: str | None, with_adam: bool
     kind = recognise.Kind(tuple(same) or (made["task"],), made["model"]["name"])
     own_task = _check_purpose(path, kind, task or made["task"], model)
     size = tuple(made["model"]["input_size"])
-    shapes = parameter_shapes(kind.model, size, own_task)
+    shapes = parameter_shapes(kind.model, size, own_task, **head_options(made["model"]))
     strict.refuse(path, f"{own_task} of {kind.model}", strict.differences(stored.params, shapes))
     report = _report(path, kind, own_task, size, {name: name for name in shapes})
     return Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta)
 
 
-def _as_head(weights: Weights, task: str, input_size: tuple[int, int]) -> Weights:
+def _as_head(weights: Weights, task: str, input_size: tuple[int, int], head: Mapping[str, Any]) -> Weights:
     """Pretraining's parameters for a head."""
     old = weights.report
-    shapes = parameter_shapes(old.model, input_size, task)
+    shapes = parameter_shapes(old.model, input_size, task, **head)
     grid, new_grid = (tuple(side // PATCH for side in size) for size in (old.input_size, input_size))
     moved = transfer.to_head(weights.params, grid, task, shapes, new_grid)
     names = {"pos_embed": "encoder/pos_embed", "decoder_pos_embed": "decoder/pos_embed"} | old.mapped
@@ -243,4 +251,5 @@ def _as_head(weights: Weights, task: str, input_size: tuple[int, int]) -> Weight
         new=moved.new,
         optimizer="left out: it belongs to pretraining",
     )
-    return Weights(moved.params, report)
+    meta = {name: weights.meta[name] for name in ("seen", "total_counts") if name in weights.meta}
+    return Weights(moved.params, report, meta=meta)

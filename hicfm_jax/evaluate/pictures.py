@@ -11,9 +11,13 @@ from matplotlib.figure import Figure
 
 from hicfm_jax.evaluate import colours
 from hicfm_jax.evaluate.comparison import ChromosomeView, Window
+from hicfm_jax.evaluate.metrics import weighted_mean
 
 COLUMNS = 4
 DPI = 110
+
+_AVERAGED = {"interpolation": "antialiased", "interpolation_stage": "data"}
+"""Where a picture has fewer dots than the map has bins, no bin is skipped: thin stripes would come and go."""
 
 
 def draw_maps(view: ChromosomeView) -> Figure:
@@ -35,7 +39,8 @@ def draw_ratios(view: ChromosomeView) -> Figure:
     reference, limit = view.portraits["reference"].image, colours.RATIO_LIMIT
     for name, axis in zip(names, axes, strict=True):
         ratio = colours.log_ratio(view.portraits[name].image, reference)
-        shown = axis.imshow(ratio, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=_extent(view))
+        scale = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        shown = axis.imshow(ratio, extent=_extent(view), **scale, **_AVERAGED)
         _mb_ticks(axis)
         axis.set_title(title(view, name), fontsize=11)
     figure.colorbar(shown, ax=axes, shrink=0.6, pad=0.01, extend="both", label="log2(map / reference)")
@@ -55,7 +60,8 @@ def draw_zooms(view: ChromosomeView) -> Figure:
             if row == 0:
                 axes[row, column].set_title(textwrap.fill(name, 16), fontsize=10)
         axes[row, 0].set_ylabel(window.label.replace(", ", "\n"), fontsize=8)
-        figure.colorbar(shown, ax=list(axes[row]), shrink=0.85, pad=0.01)
+        beside = axes[row, -1].inset_axes([1.06, 0, 0.06, 1])
+        figure.colorbar(shown, cax=beside).ax.tick_params(labelsize=8)
     return figure
 
 
@@ -67,14 +73,20 @@ def draw_curves(view: ChromosomeView, resolution: int) -> Figure:
     for name, portrait in view.portraits.items():
         reference = name == "reference"
         style = {"color": "black" if reference else lines[name], "lw": 2.4 if reference else 1.3}
-        distance, mean = _log_binned(portrait.decay)
-        decay.loglog(distance * resolution, mean, label=name, zorder=1 if reference else 2, **style)
+        bins = len(portrait.decay)
+        distance, mean = _log_binned(portrait.decay[1:], bins)
+        decay.loglog(
+            distance * resolution,
+            np.where(mean > 0, mean, np.nan),
+            label=name,
+            zorder=1 if reference else 2,
+            **style,
+        )
         if portrait.spearman.size:
-            known = np.arange(1, portrait.spearman.size + 1) * resolution
-            spearman.plot(known, portrait.spearman, label=name, **style)
+            distance, mean = _log_binned(portrait.spearman, bins)
+            spearman.semilogx(distance * resolution, mean, label=name, **style)
     decay.set(xlabel="distance, bp", ylabel="mean contacts per pixel", title="P(s)")
     spearman.set(xlabel="distance, bp", ylabel="Spearman correlation", title="agreement by distance")
-    spearman.set_xscale("log")
     spearman.set_ylim(top=1)
     for axis in (decay, spearman):
         axis.grid(alpha=0.25)
@@ -91,9 +103,8 @@ def title(view: ChromosomeView, name: str) -> str:
 
 def show_map(axis: Axes, view: ChromosomeView, name: str, norm: object) -> object:
     """Draws one whole map; returns what a colour bar needs."""
-    shown = axis.imshow(
-        view.portraits[name].image, cmap=colours.fall(), norm=norm, extent=_extent(view), interpolation="none"
-    )
+    image = view.portraits[name].image
+    shown = axis.imshow(image, cmap=colours.fall(), norm=norm, extent=_extent(view), **_AVERAGED)
     _mb_ticks(axis)
     return shown
 
@@ -121,23 +132,19 @@ def show_zoom(axis: Axes, view: ChromosomeView, name: str, number: int, norm: ob
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.1)
-    return buffer.getvalue()
-
-
-def small_png(figure: Figure) -> bytes:
-    """The same in 256 colours, a third of the size: maps are noise, which does not compress."""
-    image = PIL.Image.open(io.BytesIO(png(figure))).convert("RGB")
-    buffer = io.BytesIO()
-    image.quantize(256, dither=PIL.Image.Dither.NONE).save(buffer, format="png", optimize=True)
-    return buffer.getvalue()
+    """The figure as a PNG file in 256 colours: maps are noise, which hardly compresses in more."""
+    drawn, file = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", bbox_inches="tight", pad_inches=0.1)
+    image = PIL.Image.open(drawn).convert("RGB")
+    # Other methods spend the colours on what maps are full of, and leave steps in the colour bars.
+    method, dither = PIL.Image.Quantize.MAXCOVERAGE, PIL.Image.Dither.NONE
+    image.quantize(256, method, dither=dither).save(file, format="png", optimize=True)
+    return file.getvalue()
 
 
 def _grid(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
-    columns = min(len(names), COLUMNS)
-    rows = -(-len(names) // columns)
+    rows = -(-len(names) // COLUMNS)
+    columns = -(-len(names) // rows)  # as even as can be
     figure = Figure(figsize=(3.3 * columns + 0.8, 3.5 * rows), dpi=DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes[len(names) :]:
@@ -155,17 +162,19 @@ def _mb_ticks(axis: Axes) -> None:
     axis.set_xlabel("Mb", fontsize=8, labelpad=1)
 
 
-def _log_binned(decay: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means over ranges of distance that grow by a tenth; distances are in bins, from 1."""
-    size = len(decay)
-    edges = np.unique(np.round(1.1 ** np.arange(0, np.log(size) / np.log(1.1) + 1)).astype(int))
-    edges = np.append(edges[edges < size], size)
-    pixels = size - np.arange(size)
-    places, means = [], []
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
-        weights = pixels[first:last]
-        mean = (decay[first:last] * weights).sum() / weights.sum()
-        if mean > 0:
-            places.append(np.sqrt(first * max(last - 1, first)))
-            means.append(mean)
-    return np.array(places), np.array(means)
+def _log_binned(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ranges of distance that grow by a tenth: their middles in bins, and means weighted by pixels.
+
+    Args:
+      values: at distances of 1, 2, … bins; NaN counts nothing.
+      bins: of the chromosome.
+    """
+    end = len(values) + 1
+    edges = np.unique(np.round(1.1 ** np.arange(np.log(end) / np.log(1.1))).astype(int))
+    edges = np.append(edges[edges < end], end)
+    weights = bins - np.arange(1, end)
+    means = [
+        weighted_mean(values[first - 1 : last - 1], weights[first - 1 : last - 1])[0]
+        for first, last in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    return np.sqrt(edges[:-1] * (edges[1:] - 1)), np.array(means)

@@ -42,7 +42,7 @@ def render(comparison: Comparison) -> str:
         "<h2>All chromosomes together</h2>",
         _table(comparison.of(POOLED)),
         "<p>The best value of each column is bold; lower is better for MSE, higher for all others. Grey rows "
-        "are built-in baselines. Chromosomes are weighted by what a score is over: pixels, bins or foci.</p>",
+        "are built-in baselines. Chromosomes are pooled by what a score is over: pixels, bins or foci.</p>",
         *(f"<p>{_text(text)}</p>" for text in comparison.notes),
     ]
     for view in comparison.chromosomes:
@@ -62,7 +62,7 @@ def _chromosome(comparison: Comparison, view: ChromosomeView) -> list[str]:
         else f" SSIM, PSNR, compartments, GenomeDISCO and foci are at {view.whole_resolution / 1000:g} kb."
     )
     count = len(view.foci)
-    draw, name = pictures.small_png, _text(view.name)
+    draw, name = pictures.png, _text(view.name)
     return [
         f"<h2>{name}</h2>",
         _table(comparison.of(view.name)),
@@ -114,7 +114,7 @@ def _table(records: list[Record]) -> str:
 
 def _definitions() -> Iterable[str]:
     for score in SCORES.values():
-        yield f"<dt>{_text(score.title)}</dt><dd>{_text(score.text)}</dd>"
+        yield f"<dt>{_text(score.title)}</dt><dd>{_text(score.text)}; pooled by {score.pooled_by}</dd>"
 
 
 def _picture(data: bytes, text: str) -> str:

@@ -1,6 +1,7 @@
 """One picture for a talk: the maps side by side, their scores below, and the strongest focus closer up."""
 
 import math
+import textwrap
 
 from matplotlib.figure import Figure
 
@@ -19,14 +20,14 @@ def draw_for_talk(comparison: Comparison) -> Figure:
     view = max(comparison.chromosomes, key=lambda held: held.foci[0][2] if held.foci else 0)
     names = [*_choose(comparison, view), "reference"]
     records = {record.map: record for record in comparison.of(view.name)}
-    figure = Figure(figsize=(3.4 * len(names) + 0.9, 7.6), dpi=160, layout="constrained")
+    figure = Figure(figsize=(3.4 * len(names) + 0.9, 7.6), dpi=200, layout="constrained")
     axes = figure.subplots(2, len(names), squeeze=False, height_ratios=[1, 1])
     norm = colours.count_scale(view)
     close = colours.zoom_scale(view.portraits["reference"].zooms[0])
     for column, name in enumerate(names):
         above, below = axes[:, column]
         shown = show_map(above, view, name, norm)
-        above.set_title(title(view, name), fontsize=13)
+        above.set_title(textwrap.fill(title(view, name), 24), fontsize=13)
         text = ""
         # A shallow map is drawn at the reference's depth, so that its scores have to be those.
         record = records.get(RESCALED if name == comparison.shallow else name)
@@ -36,6 +37,7 @@ def draw_for_talk(comparison: Comparison) -> Figure:
             text = "   ".join(parts[:2]) + "\n" + "   ".join(parts[2:])
         above.set_xlabel(text or f"{comparison.resolution / 1000:g} kb bins, Mb\n", fontsize=11)
         zoomed = show_zoom(below, view, name, 0, close)
+        below.tick_params(labelsize=8)
     axes[0, 0].set_ylabel(f"{view.name}, Mb", fontsize=11)
     axes[1, 0].set_ylabel(view.windows[0].label.replace(", ", "\n"), fontsize=10)
     figure.colorbar(shown, ax=list(axes[0]), shrink=0.8, pad=0.01, label="contacts per pixel")

@@ -3,8 +3,11 @@
 A multiply-add counts 2. Element-wise work and the SSIM are left out (below 1 % for ViT-L).
 """
 
+from hicfm_jax.models.bin_attention import HEAD_DIM
 from hicfm_jax.models.heads import OUTPUTS, TRACKS
+from hicfm_jax.models.pixel_path import LEVELS, PIXEL_FEATURES
 from hicfm_jax.models.presets import PRESETS
+from hicfm_jax.models.smoothing import SIGMAS
 from hicfm_jax.types import PATCH
 
 
@@ -65,3 +68,30 @@ def head_flops(
     encoder, decoder = _encoder(size, patches), _decoder(size, patches, patches)
     decoder += sum(2 * outputs.get(field, 0) * size["decoder_dim"] for field in OUTPUTS[task])
     return encoder * (3 if train_encoder else 1) + decoder * (3 if train_encoder or train_decoder else 1)
+
+
+def pixel_path_flops(input_size: tuple[int, int], width: int, depth: int, bin_heads: int) -> int:
+    """FLOPs of a `pixel_path.PixelPath` that is trained, per window: forward and backward.
+
+    Args:
+      input_size: (H, W) in bins.
+      width, depth, bin_heads: of the path.
+    """
+    rows, columns = input_size
+    pixels = rows * columns
+    features = 2 * len(SIGMAS) + 3 + 2 * bin_heads + PIXEL_FEATURES
+    channels = [(features, width, 1)]  # (in, out, how many times fewer pixels) of each convolution
+    for level in range(1, LEVELS + 1):
+        channels += [
+            (width if level == 1 else 2 * width, 2 * width, 4**level),
+            (2 * width, 2 * width, 4**level),
+        ]
+    for level in range(LEVELS):
+        same = 2 * width if level else width
+        channels.append((2 * width + same, same, 4**level))
+    channels += [(width, width, 1)] * depth
+    convolutions = sum(2 * 9 * before * after * pixels // fewer for before, after, fewer in channels)
+    smoothing = 2 * len(SIGMAS) * 2 * pixels * (rows + columns)
+    alike = 2 * bin_heads * pixels * (rows + columns)  # averages; the tokens of bins are small beside them
+    alike += 2 * bin_heads * HEAD_DIM * (rows**2 + columns**2)
+    return 3 * (convolutions + alike) + smoothing

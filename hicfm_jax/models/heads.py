@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.decoder import Decoder
+from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
 from hicfm_jax.models.preprocess import denormalize, unpatchify
 from hicfm_jax.models.vit import Dense, Encoder
 from hicfm_jax.types import PATCH, Array
@@ -28,8 +29,26 @@ OUTPUTS = {
 TRACKS = ("CTCF", "H3K4me3", "H3K27ac", "H3K27me3", "ATAC-seq", "DNase-seq")
 """Assays of the epigenome task, in the order of `HeadOutput.tracks`."""
 
+RESIDUALS = ("none", "coverage")
+"""What a map is predicted from: tokens alone, as in the original, or with a path from pixels to pixels."""
+
 FIXED = ("decoder/pos_embed",)
 """Parameters that are never trained nor decayed, whatever the recipe, as in the original."""
+
+
+@flax.struct.dataclass
+class Shallow:
+    """Windows of a shallow map, and how much deeper they are to become.
+
+    Attributes:
+      counts: contacts `[B, H, W]` float32.
+      expected: those that distance and coverage let expect, see `smoothing.expected_counts`.
+      enlarge: contacts of the deep map over those of the shallow one, `[B]`.
+    """
+
+    counts: Array
+    expected: Array
+    enlarge: Array
 
 
 @flax.struct.dataclass
@@ -40,7 +59,7 @@ class HeadOutput:
       embedding: the decoder's class token, one vector a window, `[B, D']`.
       map: `[B, H, W]`, on the scale of the targets the head was trained on. Loop: logits (the
         original's sigmoid is outside its model too). Published resolution and single-cell weights:
-        `log10(x + 1) / log10(1001)`.
+        `log10(x + 1) / log10(1001)`. With `residual="coverage"`: `log10(x + 1)`.
       track: one value a row of bins, `[B, H]`.
       tracks: one track an assay of `TRACKS`, `[B, 6, H]`.
       features: patch tokens at every depth, `[B, h, w, C]` each: the encoder's output after its
@@ -76,6 +95,9 @@ class TaskModel(nn.Module):
       input_size: (H, W) of a window in bins; it fixes the size of the position tables.
       dim, depth, heads, decoder_dim, decoder_depth, decoder_heads, dtype, scan, remat: see
         `mae.MaskedAutoencoder`.
+      residual: one of `RESIDUALS`; "coverage" for task resolution only.
+      transformer: with a residual: whether there is an encoder and decoder beside the pixel path.
+      pixel_width, pixel_depth, bin_heads: of the pixel path, see `pixel_path.PixelPath`.
     """
 
     task: str
@@ -89,14 +111,22 @@ class TaskModel(nn.Module):
     dtype: jnp.dtype = jnp.float32
     scan: bool = False
     remat: bool = False
+    residual: str = "none"
+    transformer: bool = True
+    pixel_width: int = 32
+    pixel_depth: int = 2
+    bin_heads: int = 4
 
     @nn.compact
-    def __call__(self, images: Array, total_count: Array | None = None) -> HeadOutput:
+    def __call__(
+        self, images: Array, total_count: Array | None = None, shallow: Shallow | None = None
+    ) -> HeadOutput:
         """Predicts what the task asks for.
 
         Args:
           images: normalised images `[B, H, W, 3]` of exactly `input_size`.
           total_count: contacts of each experiment `[B]`, None where unknown.
+          shallow: what a residual is added to; None for a residual of "none".
 
         Raises:
           InputError: the images have another size.
@@ -108,6 +138,8 @@ class TaskModel(nn.Module):
                 f"{self.input_size[0]} x {self.input_size[1]}: cut windows of that size, or make the "
                 "model with this input_size."
             )
+        if not self.transformer:
+            return HeadOutput(map=self._enhanced(shallow))
         grid = (height // PATCH, width // PATCH)
         run = dict(table_grid=grid, dtype=self.dtype, scan=self.scan, remat=self.remat)
         encoder = Encoder(self.dim, self.depth, self.heads, **run, name="encoder")
@@ -128,7 +160,11 @@ class TaskModel(nn.Module):
         fields, found = OUTPUTS[self.task], {}
         if "embedding" in fields:
             found["embedding"] = decoded[:, 0]
-        if "map" in fields:
+        if "map" in fields and self.residual == "coverage":
+            pixels = nn.Dense(PIXEL_FEATURES * PATCH**2, dtype=self.dtype, name="pixel_features")(patches)
+            means = (jnp.repeat(side, PATCH, axis=1) for side in (rows, on_grid(decoded).mean(axis=1)))
+            found["map"] = self._enhanced(shallow, unpatchify(pixels, height, width), tuple(means))
+        elif "map" in fields:
             values = head(PATCH**2, name="map_head")(patches)
             found["map"] = unpatchify(values, height, width)[..., 0]
         if "track" in fields:
@@ -140,3 +176,12 @@ class TaskModel(nn.Module):
             pixels = head(3 * PATCH**2, name="pixel_head")(patches).astype(jnp.float32)
             found["image"] = jnp.clip(255 * denormalize(unpatchify(pixels, height, width)), 0, 255)
         return HeadOutput(**{name: value.astype(jnp.float32) for name, value in found.items()})
+
+    def _enhanced(
+        self, shallow: Shallow, pixels: Array | None = None, bins: tuple[Array, Array] | None = None
+    ) -> Array:
+        """`log10(1 + contacts)` of the deep map, `[B, H, W]`; arguments as of `PixelPath`."""
+        path = PixelPath(self.pixel_width, self.pixel_depth, self.bin_heads, self.dtype, name="pixel_path")
+        log_ratio = path(shallow.counts, shallow.expected, pixels, bins)
+        contacts = shallow.expected * shallow.enlarge[:, None, None] * jnp.exp(log_ratio)
+        return jnp.log1p(contacts) / jnp.log(10.0)

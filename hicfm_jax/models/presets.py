@@ -1,10 +1,13 @@
 """Named model sizes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import flax.linen as nn
 import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.heads import OUTPUTS, TaskModel
+from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TaskModel
 from hicfm_jax.models.mae import MaskedAutoencoder
 from hicfm_jax.types import PATCH
 
@@ -32,6 +35,7 @@ def create_model(
     dtype: str = "float32",
     scan: bool = False,
     remat: bool = False,
+    **residual,
 ) -> nn.Module:
     """The network for a task.
 
@@ -41,15 +45,16 @@ def create_model(
       task: "pretrain", or a key of `heads.OUTPUTS`.
       mask_ratio, mask_combine: of pretraining, see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `mae.MaskedAutoencoder`.
+      **residual: fields of a `heads.TaskModel` from `residual` on, as `head_options` gives them.
 
     Returns:
       A Linen module. Pretraining: apply it as
       `model.apply({"params": p}, images, total_count, diag, noise=noise)`, which gives a
       `mae.PretrainOutput`; heads: `model.apply({"params": p}, images, total_count)`, which gives a
-      `heads.HeadOutput`.
+      `heads.HeadOutput`. `apply.apply_head` does it from raw counts.
 
     Raises:
-      InputError: the name, size or task is none that there is.
+      InputError: the name, size, task or residual is none that there is.
     """
     if name not in PRESETS:
         raise InputError(f"There is no model {name!r}: take one of {', '.join(PRESETS)}.")
@@ -63,4 +68,18 @@ def create_model(
         return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
     if task not in OUTPUTS:
         raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
-    return TaskModel(task, tuple(input_size), **size)
+    kind = residual.get("residual", "none")
+    if kind not in RESIDUALS or (kind != "none" and task != "resolution"):
+        raise InputError(
+            f"There is no residual {kind!r} for task {task!r}: take one of {', '.join(RESIDUALS)}, and other "
+            "than none only for resolution."
+        )
+    return TaskModel(task, tuple(input_size), **size, **residual)
+
+
+def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What `create_model` needs to know of a config's section `model` for its residual; {} without one."""
+    if model.get("residual", "none") == "none":
+        return {}
+    names = ("residual", "transformer", "pixel_width", "pixel_depth", "bin_heads")
+    return {name: model[name] for name in names if name in model}

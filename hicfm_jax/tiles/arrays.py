@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.expected import Expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import cutting, held_out, plan, windows
-from hicfm_jax.tiles.stream import Tile
-from hicfm_jax.types import PATCH
+from hicfm_jax.tiles.tile import Tile
+from hicfm_jax.types import DEFAULT_TOTAL_COUNT, PATCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class ArrayTiles:
       assay: which map each tile is from, `[N]` str.
       targets: what fine-tuning regresses on, float32: `map` `[N, H, W]`, `track` `[N, H]`, `embedding`
         `[N, D]`; those there are.
+      expected: by assay and chromosome, what distance and visibility let expect of the cis map.
     """
 
     counts: np.ndarray
@@ -37,6 +39,7 @@ class ArrayTiles:
     starts: np.ndarray
     assay: np.ndarray
     targets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    expected: Mapping[tuple[str, str], Expected] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -54,6 +57,10 @@ class ArrayTiles:
         crossing = np.abs(self.diag) < max(self.tile_shape)
         return not (self.diag[crossing] % PATCH).any()
 
+    @functools.cached_property
+    def has_context(self) -> bool:
+        return all(self._expected(i) is not None for i in range(len(self))) if self.expected else False
+
     @property
     def target_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: target.shape[1:] for name, target in self.targets.items()}
@@ -67,6 +74,16 @@ class ArrayTiles:
         number = {assay: i for i, assay in enumerate(self.assays)}
         return np.array([number[assay] for assay in self.assay.tolist()])
 
+    def chromosomes_by_assay(self) -> dict[str, list[str]]:
+        shown = {assay: {} for assay in self.assays}
+        for assay, names in zip(self.assay.tolist(), self.chromosomes.tolist(), strict=True):
+            shown[assay] |= dict.fromkeys(filter(None, names))
+        return {assay: list(names) for assay, names in shown.items() if names}
+
+    def total_count_by_assay(self) -> dict[str, float]:
+        totals = dict(zip(self.assay.tolist(), self.total_count.tolist(), strict=True))
+        return {assay: total for assay, total in totals.items() if total != DEFAULT_TOTAL_COUNT}
+
     def open(self) -> None:
         """Memory needs no opening, see `stream.Tiles`."""
 
@@ -78,12 +95,18 @@ class ArrayTiles:
                 total_count=self.total_count[i],
                 matrix_count=self.matrix_count[i],
                 array=functools.partial(self._array, i),
+                starts=self.starts[i],
+                expected=self._expected(i),
             )
             for i in indices
         ]
 
     def _array(self, index: int, name: str) -> np.ndarray:
         return (self.counts if name == "counts" else self.targets[name])[index]
+
+    def _expected(self, index: int) -> Expected | None:
+        rows, columns = self.chromosomes[index].tolist()
+        return self.expected.get((str(self.assay[index]), rows)) if rows == columns else None
 
     @classmethod
     def from_contact_maps(
@@ -120,7 +143,7 @@ class ArrayTiles:
                 for region in regions
                 if all(held_out.is_among(chosen, region.assay, name) for name in region.chromosomes)
             ]
-        dtype = plan.find_dtype(contact_maps, regions)
+        dtype, expected = plan.survey(contact_maps, regions)
         records = []
         for region in regions:
             contact_map = contact_maps[region.assay]
@@ -131,4 +154,5 @@ class ArrayTiles:
                 f"No tile of {windows.shape_text(tiling.tile_shape)} bins has {min_density:.1%} non-zero "
                 "pixels: lower min_density, use smaller tiles or a coarser resolution."
             )
-        return cls(**{field: np.stack([record[field] for record in records]) for field in records[0]})
+        fields = {field: np.stack([record[field] for record in records]) for field in records[0]}
+        return cls(**fields, expected=expected)

@@ -5,11 +5,12 @@ import errno
 import json
 import os
 import pathlib
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import records, shards, summary, unfinished, windows
+from hicfm_jax.tiles import context, records, shards, summary, unfinished, windows
 from hicfm_jax.tiles.held_out import HeldOut
 from hicfm_jax.tiles.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.pieces import Job, Tally, finished_piece, write_piece
@@ -112,10 +113,12 @@ def _build(
             progress.advance(sum(piece.windows for piece in set(pieces).difference(todo)), "before")
         runner(job, todo, progress)
         tallies = {piece: finished_piece(job, piece) for piece in pieces}
-        manifest = plan.arguments | {"dtype": job.dtype} | _summary(plan, tallies)
+        manifest = plan.arguments | {"dtype": job.dtype, "context": True} | _summary(plan, tallies)
         empty = [name for name in plan.held_out.requested() if name not in manifest["splits"]]
         if not empty:
             files = {split: _files(job, tallies, split) for split in manifest["splits"]}
+            (partial / unfinished.DATASET).mkdir()
+            shutil.copyfile(partial / context.FILE, partial / unfinished.DATASET / context.FILE)
             shards.finish_dataset(partial / unfinished.DATASET, files, manifest, job.features())
             (partial / unfinished.DATASET).rename(output)
             return manifest
@@ -155,15 +158,17 @@ def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: Silence) -> J
     }
     unfinished.prepare(partial)
     found = unfinished.read_state(partial)
-    if found is not None and found | state == found and "dtype" in found:
+    begun = found is not None and "dtype" in found and (partial / context.FILE).exists()
+    if begun and found | state == found:
         dtype = found["dtype"]
     else:
         if found is not None:
             progress.say(
                 f"{partial} was begun with another {_differing(state, found)}: starting from the beginning."
             )
-        dtype = plan.dtype().name
-        unfinished.begin(partial, state | {"dtype": dtype})
+        dtype, expected = plan.survey()
+        dtype = dtype.name
+        unfinished.begin(partial, state | {"dtype": dtype}, expected)
     total_counts = {assay: source["total_count"] for assay, source in plan.arguments["sources"].items()}
     return Job(os.fspath(partial / unfinished.PIECES), plan.sources, total_counts, plan.tiling, dtype)
 

@@ -9,8 +9,9 @@ import math
 import numpy as np
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.context import read_context
 from hicfm_jax.tiles.records import RecordFiles, import_tensorflow, import_tfds
-from hicfm_jax.tiles.stream import Tile
+from hicfm_jax.tiles.tile import Tile
 from hicfm_jax.types import PATCH
 
 try:
@@ -33,7 +34,13 @@ class DiskSplit:
         # Tiles that were imported do not say how they were cut: taken for aligned.
         apart = width // 2 - height // 2 if manifest["mode"] == "locus" else manifest["stride"] or 0
         self.patch_aligned = apart % PATCH == 0
-        self._files = None
+        self.has_context = bool(manifest.get("context")) and not _shows_trans(manifest, split)
+        self._chromosomes = {
+            assay: [name for name, tally in manifest["tiles"].get(assay, {}).items() if _is_in(tally, split)]
+            for assay in self._tiles_of
+        }
+        self._sources = manifest.get("sources", {})
+        self._files, self._expected = None, {}
 
     @property
     def assays(self) -> list[str]:
@@ -45,9 +52,20 @@ class DiskSplit:
     def assay_numbers(self) -> np.ndarray:
         return np.repeat(np.arange(len(self._tiles_of)), list(self._tiles_of.values()))
 
+    def chromosomes_by_assay(self) -> dict[str, list[str]]:
+        return {assay: names for assay, names in self._chromosomes.items() if names}
+
+    def total_count_by_assay(self) -> dict[str, float]:
+        totals = {assay: self._sources.get(assay, {}).get("total_count") for assay in self._tiles_of}
+        return {assay: float(total) for assay, total in totals.items() if total}
+
     def open(self) -> None:
         if self._files is not None:
             return
+        if self.has_context:
+            shown = self._chromosomes.items()
+            needed = [(assay, name) for assay, names in shown for name in names]
+            self._expected = read_context(self._path, needed)
         tfds = import_tfds()
         self._example = import_tensorflow().train.Example
         try:
@@ -75,14 +93,24 @@ class DiskSplit:
         """The tile of a record; raises InputError, also for an array that cannot be decoded."""
         try:
             fields = self._example.FromString(record).features.feature
+            placed = self._place(fields) if self.has_context else {}
             return Tile(
                 diag=fields["diag"].int64_list.value[0],
                 total_count=fields["total_count"].float_list.value[0],
                 matrix_count=fields["matrix_count"].float_list.value[0],
                 array=functools.partial(self._array, fields),
+                **placed,
             )
         except Exception as error:  # protobuf's own, or an empty field
             raise self._damaged(error) from error
+
+    def _place(self, fields) -> dict:
+        assay = fields["assay"].bytes_list.value[0].decode()
+        chromosome = fields["chromosomes"].bytes_list.value[0].decode()
+        return {
+            "starts": fields["starts"].int64_list.value,
+            "expected": self._expected[assay, chromosome],
+        }
 
     def _array(self, fields, name: str) -> np.ndarray:
         shape, dtype, key = self.tile_shape, self.dtype, name
@@ -100,3 +128,12 @@ class DiskSplit:
             f"{self._path} holds a tile of split {self._split!r} that cannot be decoded ({error}): "
             "make the tiles again with scripts/make_tiles.py."
         )
+
+
+def _is_in(tally: dict, split: str) -> bool:
+    return isinstance(tally, dict) and tally.get("split") == split and bool(tally.get("kept"))
+
+
+def _shows_trans(manifest: dict, split: str) -> bool:
+    by_split = manifest.get("trans_tiles", {}).values()
+    return any(tally.get(split, {}).get("kept") for tally in by_split)

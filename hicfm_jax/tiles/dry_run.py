@@ -56,6 +56,6 @@ def count_tiles(
         counts[source] = kept, region.windows - kept
         tiles += kept
     progress.close()
-    manifest = plan.arguments | {"dtype": dtype.name}
+    manifest = plan.arguments | {"dtype": dtype.name, "context": True}
     manifest |= summary.summarize(plan.regions, counts, plan.arguments)
     return manifest, tiles * _OTHER_BYTES + round(sampled_bytes * pixels / max(sampled_pixels, 1))

@@ -6,7 +6,8 @@ import numpy as np
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.pipeline import BackgroundSource
-from hicfm_jax.tiles.stream import Source, Tile, Tiles
+from hicfm_jax.tiles.stream import Source
+from hicfm_jax.tiles.tile import Tile, Tiles
 
 
 class JoinedTiles(BackgroundSource):
@@ -42,6 +43,7 @@ class JoinedSplit:
                     f"{self.target_shapes}, {part.tile_shape} with {part.target_shapes}; make one kind."
                 )
         self.patch_aligned = all(part.patch_aligned for part in parts)
+        self.has_context = all(part.has_context for part in parts)
         self.dtype = np.result_type(*(part.dtype for part in parts))
         self.assays = [assay for part in parts for assay in part.assays]
         twice = sorted({assay for assay in self.assays if self.assays.count(assay) > 1})
@@ -62,6 +64,12 @@ class JoinedSplit:
         firsts = np.cumsum([0, *(len(part.assays) for part in self._parts)])
         numbers = [part.assay_numbers() + first for part, first in zip(self._parts, firsts, strict=False)]
         return np.concatenate(numbers)
+
+    def chromosomes_by_assay(self) -> dict[str, list[str]]:
+        return {assay: names for part in self._parts for assay, names in part.chromosomes_by_assay().items()}
+
+    def total_count_by_assay(self) -> dict[str, float]:
+        return {assay: total for part in self._parts for assay, total in part.total_count_by_assay().items()}
 
     def read(self, indices: np.ndarray) -> list[Tile]:
         """Tiles at these positions, in that order."""

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.expected import Expected, find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import cutting, loci, mixing, records, windows
 from hicfm_jax.tiles.held_out import SPLITS, HeldOut
@@ -83,6 +85,10 @@ class Plan:
     def dtype(self) -> np.dtype:
         """The dtype of the counts; loads every map once."""
         return find_dtype(OpenMaps(self.sources), self.regions)
+
+    def survey(self) -> tuple[np.dtype, dict[tuple[str, str], Expected]]:
+        """The dtype of the counts and what to expect of the cis maps; loads every map once."""
+        return survey(OpenMaps(self.sources), self.regions)
 
 
 def plan_tiles(
@@ -214,8 +220,34 @@ def find_dtype(contact_maps, regions: Iterable[Region]) -> np.dtype:
       regions: those of one map one after another.
     """
     cut = (region for region in regions if region.windows and region.split)
-    fits = (cutting.fits_uint16(contact_maps[region.assay].matrix(*region.chromosomes)) for region in cut)
-    return np.dtype(np.uint16 if all(fits) else np.float32)
+    return _dtype(all(cutting.fits_uint16(_matrix(contact_maps, region)) for region in cut))
+
+
+def survey(contact_maps, regions: Iterable[Region]) -> tuple[np.dtype, dict[tuple[str, str], Expected]]:
+    """What has to be known of whole maps before tiles are cut from them; each is looked at once.
+
+    Arguments as for `find_dtype`.
+
+    Returns:
+      The dtype of `find_dtype`; and of each cis region that is cut, by assay and chromosome, what
+      distance and visibility let expect.
+    """
+    fits, expected = True, {}
+    for region in regions:
+        if region.windows and region.split and (fits or region.cis):
+            matrix = _matrix(contact_maps, region)
+            fits = fits and cutting.fits_uint16(matrix)
+            if region.cis:
+                expected[region.assay, region.chromosomes[0]] = find_expected(matrix)
+    return _dtype(fits), expected
+
+
+def _matrix(contact_maps, region: Region) -> scipy.sparse.csr_array:
+    return contact_maps[region.assay].matrix(*region.chromosomes)
+
+
+def _dtype(fits_uint16: bool) -> np.dtype:
+    return np.dtype(np.uint16 if fits_uint16 else np.float32)
 
 
 def find_pieces(regions: Iterable[Region], most: int) -> list[Piece]:

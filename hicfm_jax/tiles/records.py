@@ -137,6 +137,7 @@ def _is_shape(value) -> bool:
 
 
 _FIELDS = {
+    "context": lambda value: value in (None, True, False),  # None: made before there was one
     "mode": lambda value: isinstance(value, str),
     "stride": lambda value: value is None or _is_count(value),
     "tile_size": lambda value: _is_shape(value) and len(value) == 2,

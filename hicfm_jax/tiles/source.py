@@ -10,6 +10,7 @@ import numpy as np
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.arrays import ArrayTiles
+from hicfm_jax.tiles.context import pack, unpack
 from hicfm_jax.tiles.records import FORMAT_VERSION
 from hicfm_jax.tiles.stream import Source
 
@@ -35,9 +36,14 @@ class MemoryTiles(Source):
                 for name in file.files:
                     split, *field = name.split("/")
                     if field and version == FORMAT_VERSION:
-                        fields = splits.setdefault(split, {"targets": {}})
-                        (fields["targets"] if len(field) > 1 else fields)[field[-1]] = file[name]
-            tiles = {split: ArrayTiles(**fields) for split, fields in splits.items()}
+                        fields = splits.setdefault(split, {"targets": {}, "expected": {}})
+                        (fields[field[0]] if len(field) > 1 else fields)[field[-1]] = file[name]
+            tiles = {
+                split: ArrayTiles(
+                    **fields | {"expected": unpack(fields["expected"]) if fields["expected"] else {}}
+                )
+                for split, fields in splits.items()
+            }
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{path} is not a file of tiles ({type(error).__name__}: {error}): "
@@ -55,9 +61,10 @@ class MemoryTiles(Source):
         content = {}
         for split, tiles in self._tiles.items():
             fields = {field.name: getattr(tiles, field.name) for field in dataclasses.fields(tiles)}
-            targets = fields.pop("targets")
+            groups = {"targets": fields.pop("targets"), "expected": pack(fields.pop("expected"))}
             content |= {f"{split}/{name}": array for name, array in fields.items()}
-            content |= {f"{split}/targets/{name}": array for name, array in targets.items()}
+            for group, arrays in groups.items():
+                content |= {f"{split}/{group}/{name}": array for name, array in arrays.items()}
         path = pathlib.Path(path)
         partial = path.with_name(path.name + ".partial")
         try:

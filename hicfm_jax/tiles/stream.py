@@ -6,62 +6,17 @@ Reading tiles and running ahead is the business of `arrays`, `pipeline` and `joi
 import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import mixing, sampling
-from hicfm_jax.tiles.sampling import Crops, Draw
+from hicfm_jax.tiles.assemble import assemble
+from hicfm_jax.tiles.sampling import Draw
+from hicfm_jax.tiles.tile import Tiles
 from hicfm_jax.types import Batch
 
 _FOREVER = 1 << 62
-
-
-class Tile(NamedTuple):
-    """A stored tile; its arrays are decoded when they are asked for.
-
-    Attributes:
-      diag: where the main diagonal enters, in pixels.
-      total_count: contacts of the whole map.
-      matrix_count: contacts in the tile.
-      array: by name: "counts" `[H, W]`, and the targets there are: "map" `[H, W]`, "track" `[H]`,
-        "embedding" `[D]`.
-    """
-
-    diag: int
-    total_count: float
-    matrix_count: float
-    array: Callable[[str], np.ndarray]
-
-
-class Tiles(Protocol):
-    """The tiles of one split.
-
-    Attributes:
-      tile_shape: (H, W) in bins.
-      dtype: of the counts.
-      target_shapes: of the targets that every tile has, by name.
-      assays: names of the maps.
-      patch_aligned: whether the main diagonal meets the tiles that it crosses on a patch boundary.
-    """
-
-    tile_shape: tuple[int, int]
-    dtype: np.dtype
-    patch_aligned: bool
-    target_shapes: Mapping[str, tuple[int, ...]]
-    assays: Sequence[str]
-
-    def __len__(self) -> int: ...
-
-    def open(self) -> None:
-        """Makes ready to read; raises InputError if that cannot be."""
-
-    def assay_numbers(self) -> np.ndarray:
-        """Which of `assays` each tile is from, `[N]`."""
-
-    def read(self, indices: np.ndarray) -> Sequence[Tile]:
-        """Tiles at these positions, in that order; raises InputError for damaged ones."""
 
 
 class Source:
@@ -92,6 +47,17 @@ class Source:
     def num_tiles(self, split: str = "train") -> int:
         """Tiles of a split, 0 if there is no such split."""
         return len(self.tiles(split)) if split in self.splits else 0
+
+    def chromosomes(self, split: str = "train") -> dict[str, list[str]]:
+        """The chromosomes whose tiles are in a split, by assay; {} if there is no such split.
+
+        An assay is left out if its tiles do not say so, as those of the original's folders.
+        """
+        return self.tiles(split).chromosomes_by_assay() if split in self.splits else {}
+
+    def total_counts(self, split: str = "train") -> dict[str, float]:
+        """Contacts of each whole map with tiles in a split; a map of unknown depth is left out."""
+        return self.tiles(split).total_count_by_assay() if split in self.splits else {}
 
     def train_stream(
         self,
@@ -186,7 +152,7 @@ class Batches:
 
     def no_example(self) -> Batch:
         """The structure and the dtypes of the batches; it holds nothing."""
-        return _assemble(self.tiles, [], None, self.draw, np.ones(0, np.float32))
+        return assemble(self.tiles, [], None, self.draw, np.ones(0, np.float32))
 
     @property
     def num_bytes(self) -> int:
@@ -209,7 +175,7 @@ class TrainBatches(Batches):
         tiles = self.tiles.read(self.indices(step))
         diag, part = [tile.diag for tile in tiles], slice(self.first, self.last)
         crops = sampling.train_crops(self.draw, step, self.batch_size, diag, self.tiles.tile_shape, part)
-        return _assemble(self.tiles, tiles, crops, self.draw, np.ones(len(tiles), np.float32))
+        return assemble(self.tiles, tiles, crops, self.draw, np.ones(len(tiles), np.float32))
 
 
 class EvaluationBatches(Batches):
@@ -221,61 +187,4 @@ class EvaluationBatches(Batches):
         tiles = self.tiles.read(indices)
         diag = [tile.diag for tile in tiles]
         crops = sampling.evaluation_crops(self.draw, indices, diag, self.tiles.tile_shape)
-        return _assemble(self.tiles, tiles, crops, self.draw, mask)
-
-
-def _assemble(
-    split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Draw, mask: np.ndarray
-) -> Batch:
-    """Cuts a window from each of the tiles and stacks them to a batch."""
-    counts = _aligned((len(tiles), *draw.window), split.dtype)
-    diag = np.empty(len(tiles), np.int32)
-    shapes = dict(split.target_shapes) | {"map": draw.window, "track": draw.window[:1]}
-    targets = {name: np.empty((len(tiles), *shapes[name]), np.float32) for name in split.target_shapes}
-    for i, tile in enumerate(tiles):
-        whole = tile.array("counts")
-        best = densest(whole, crops.starts[i], draw)
-        diag[i] = crops.diag[i, best]
-        place(counts[i], whole, crops.starts[i, best], crops.flips[i])
-        for name, target in targets.items():
-            if name == "embedding":
-                target[i] = tile.array(name)
-            else:
-                place(target[i], tile.array(name), crops.starts[i, best], crops.flips[i])
-    return Batch(
-        counts=counts,
-        total_count=np.array([tile.total_count for tile in tiles], np.float32),
-        diag=diag,
-        matrix_count=np.array([tile.matrix_count for tile in tiles], np.float32),
-        mask=mask,
-        targets=targets,
-    )
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    # tf.data takes over an array that begins at a multiple of 64 bytes, and copies any other.
-    memory = np.empty(math.prod(shape) * dtype.itemsize + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : memory.size - 64 + start].view(dtype).reshape(shape)
-
-
-def densest(counts: np.ndarray, starts: np.ndarray, draw: Draw) -> int:
-    """Which of the candidate `starts` `[K, 2]` to use: the first dense enough, else the densest."""
-    needed, best, most = draw.needed_pixels, 0, -1
-    for k, (row, col) in enumerate(starts if len(starts) > 1 else ()):
-        filled = np.count_nonzero(counts[row : row + draw.window[0], col : col + draw.window[1]])
-        if filled >= needed:
-            return k
-        if filled > most:
-            best, most = k, filled
-    return best
-
-
-def place(out: np.ndarray, whole: np.ndarray, start: np.ndarray, flips: np.ndarray) -> None:
-    """Copies the window of a tile at `start` into `out` `[H, W]`, or of a track into `[H]`.
-
-    Flips are (reverse, transpose) as in `sampling.Crops`.
-    """
-    cut = whole[tuple(slice(first, first + size) for first, size in zip(start, out.shape, strict=False))]
-    cut = np.flip(cut) if flips[0] else cut
-    out[...] = cut.T if flips[1] else cut
+        return assemble(self.tiles, tiles, crops, self.draw, mask)

@@ -13,7 +13,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import builder, sampling, stream
+from hicfm_jax.tiles import assemble, builder, sampling
 from hicfm_jax.tiles.pipeline import DiskTiles
 
 STAGES = {
@@ -72,7 +72,7 @@ def measure_stream(
     def crop() -> int:
         diag = [tile.diag for tile in parsed]
         crops = sampling.train_crops(draw, next(order), len(parsed), diag, tiles.tile_shape)
-        return len([stream.densest(*each, draw) for each in zip(counts, crops.starts, strict=True)])
+        return len([assemble.densest(*each, draw) for each in zip(counts, crops.starts, strict=True)])
 
     corner, flips = np.zeros(2, int), np.zeros(2, bool)
 
@@ -81,7 +81,7 @@ def measure_stream(
             part = counts[first : first + batch_size]
             out = np.empty((len(part), *window), tiles.dtype)
             for target, tile in zip(out, part, strict=True):
-                stream.place(target, tile, corner, flips)
+                assemble.place(target, tile, corner, flips)
         return len(counts)
 
     work = {"read": read, "decode": decode, "crop": crop, "batch": batch}

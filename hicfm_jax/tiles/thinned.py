@@ -8,19 +8,25 @@ tile, so that a run resumes exactly, hosts agree, and batches may be cut differe
 import collections
 import dataclasses
 import functools
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.binomial import binomial, log_uniform
+from hicfm_jax.tiles.thinned_context import thin_context
 from hicfm_jax.types import PATCH, Batch
 
 _TRAINING, _EVALUATION = 100, 101  # streams of words under one seed, apart from those of `sampling`
-_SHARE_BITS = 16  # shares are whole multiples of 2**-16
-_LARGE = 256  # counts above it are drawn by numpy's binomial: slower for small, faster for large ones
 _AHEAD = 2  # batches whose contacts are drawn before they are asked for
+
+
+class _Drawn(NamedTuple):
+    draws: list[np.ndarray]
+    share: float
+    context: dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +35,7 @@ class Thinning:
 
     Attributes:
       low, high: share of the contacts kept, 0 < low <= high <= 1; drawn log-uniformly for each
-        window (see `log_uniform`).
+        window (see `binomial.log_uniform`).
       seed: of the run.
       replicate: draw every window twice, with one share.
     """
@@ -50,7 +56,8 @@ class Thinning:
         Returns:
           The batches with thinned `counts`, their `total_count` and `matrix_count` to scale, and
           in `targets`: "deep", the counts before `[B, H, W]`; "kept", the share kept `[B]` float32;
-          if asked for "replicate", a second draw `[B, H, W]`.
+          if asked for "replicate", a second draw `[B, H, W]`. A `context` becomes that of the
+          shallower experiment, the one that the first draw is from (see `thinned_context`).
 
         Raises:
           InputError: counts that are not whole (when the first batch is drawn).
@@ -71,8 +78,7 @@ class Thinning:
             for number, batch in enumerate(batches):
                 _check_whole(batch.counts)
                 drawn = [
-                    pool.submit(self._draw, counts, int(diag), place(number, i))
-                    for i, (counts, diag) in enumerate(zip(batch.counts, batch.diag, strict=True))
+                    pool.submit(self._draw, batch, i, place(number, i)) for i in range(len(batch.counts))
                 ]
                 waiting.append((batch, drawn))
                 if len(waiting) > _AHEAD:
@@ -80,23 +86,28 @@ class Thinning:
             while waiting:
                 yield self._thinned(*waiting.popleft())
 
-    def _draw(self, counts: np.ndarray, diag: int, place: tuple[int, ...]) -> tuple[np.ndarray, float]:
+    def _draw(self, batch: Batch, i: int, place: tuple[int, ...]) -> _Drawn:
+        counts, diag = batch.counts[i], int(batch.diag[i])
         words = np.random.SFC64(np.random.SeedSequence((self.seed, *place)))
         share = log_uniform(self.low, self.high, int(words.random_raw()))
-        replicates = [thin_window(counts, diag, share, words) for _ in range(1 + self.replicate)]
-        return np.stack(replicates), share
+        draws = [thin_window(counts, diag, share, words) for _ in range(1 + self.replicate)]
+        context = {name: values[i] for name, values in batch.context.items()}
+        if context:
+            context = thin_context(context, counts, draws[0], diag, share, words)
+        return _Drawn(draws, share, context)
 
-    def _thinned(self, batch: Batch, drawn: list) -> Batch:
-        counts, kept = zip(*(future.result() for future in drawn), strict=True)
-        counts, kept = np.stack(counts), np.array(kept, np.float32)
+    def _thinned(self, batch: Batch, futures: list) -> Batch:
+        drawn = [future.result() for future in futures]
+        kept = np.array([each.share for each in drawn], np.float32)
         targets = dict(batch.targets, deep=batch.counts, kept=kept)
         if self.replicate:
-            targets["replicate"] = counts[:, 1]
+            targets["replicate"] = np.stack([each.draws[1] for each in drawn])
         return batch.replace(
-            counts=counts[:, 0],
+            counts=np.stack([each.draws[0] for each in drawn]),
             total_count=batch.total_count * kept,
             matrix_count=batch.matrix_count * kept,
             targets=targets,
+            context={name: np.stack([each.context[name] for each in drawn]) for name in batch.context},
         )
 
 
@@ -107,17 +118,6 @@ def _check_whole(counts: np.ndarray) -> None:
             f"data.thin needs tiles of whole counts, and these hold {counts[counts != np.floor(counts)][0]}: "
             "make them from a map of raw counts without --weight, or leave data.thin empty."
         )
-
-
-def log_uniform(low: float, high: float, word: int) -> float:
-    """The share in [low, high] that a random 64-bit word stands for, a multiple of 2**-16.
-
-    Within a range it has four binary digits, because every digit takes another random word a read.
-    """
-    share = low * (high / low) ** ((word >> 11) / 2**53)
-    step = 2.0 ** max(math.floor(math.log2(share)) - 3, -_SHARE_BITS)
-    share = min(max(round(share / step) * step, low), high)
-    return max(1, round(share * 2**_SHARE_BITS)) / 2**_SHARE_BITS
 
 
 def thin_window(counts: np.ndarray, diag: int, share: float, words: np.random.BitGenerator) -> np.ndarray:
@@ -151,37 +151,3 @@ def _mirror(height: int, width: int, diag: int) -> tuple[np.ndarray, np.ndarray,
     copied = inside & (columns - rows < offset)
     below = np.flatnonzero(copied)
     return np.flatnonzero(~copied), below, mirror_rows[below] * width + mirror_columns[below]
-
-
-def binomial(counts: np.ndarray, share: float, words: np.random.BitGenerator) -> np.ndarray:
-    """Exact binomial draws `[N]` int64 of `counts` trials each.
-
-    A read is a bit: combining random words by the binary digits of `share` sets each bit with that
-    probability, and counting bits is several times faster than drawing one number at a time.
-    """
-    counts = counts.astype(np.int64)
-    digits = round(share * 2**_SHARE_BITS)
-    if digits == 1 << _SHARE_BITS:
-        return counts
-    kept = np.zeros(len(counts), np.int64)
-    large = np.flatnonzero(counts > _LARGE)
-    if len(large):
-        kept[large] = np.random.Generator(words).binomial(counts[large], share)
-    pixels = np.flatnonzero((counts > 0) & (counts <= _LARGE))
-    left = counts[pixels]
-    while len(pixels):
-        reads = np.uint64(2**64 - 1) >> (64 - np.minimum(left, 64)).astype(np.uint64)
-        kept[pixels] += np.bitwise_count(_biased_words(len(pixels), digits, words) & reads)
-        more = left > 64
-        pixels, left = pixels[more], left[more] - 64
-    return kept
-
-
-def _biased_words(count: int, digits: int, words: np.random.BitGenerator) -> np.ndarray:
-    """Words whose bits are 1 with probability `digits / 2**16`, independently."""
-    lowest = (digits & -digits).bit_length() - 1  # zeros at the end would only be "and"ed with 0
-    biased = words.random_raw(count)
-    for place in range(lowest + 1, _SHARE_BITS):
-        word = words.random_raw(count)
-        biased = biased | word if digits >> place & 1 else biased & word
-    return biased

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.tiles import context
 from hicfm_jax.tiles.shards import UNFINISHED
 
 PIECES = "pieces"
@@ -27,7 +28,9 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
       OSError: the folder cannot be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    strangers = sorted({path.name for path in folder.iterdir()} - {_LOCK, _STATE, PIECES, DATASET})
+    strangers = sorted(
+        {path.name for path in folder.iterdir()} - {_LOCK, _STATE, context.FILE, PIECES, DATASET}
+    )
     strangers = [name for name in strangers if not name.endswith(UNFINISHED)]
     if strangers:
         raise InputError(
@@ -67,11 +70,14 @@ def prepare(folder: pathlib.Path) -> None:
         path.unlink()
 
 
-def begin(folder: pathlib.Path, state: dict) -> None:
-    """Throws finished pieces away and notes what the new build is begun with."""
+def begin(folder: pathlib.Path, state: dict, expected: context.ByChromosome) -> None:
+    """Throws finished pieces away and notes what the new build is begun with, and its maps' context."""
     (folder / _STATE).unlink(missing_ok=True)
     shutil.rmtree(folder / PIECES)
     (folder / PIECES).mkdir()
+    unfinished = folder / (context.FILE + UNFINISHED)
+    context.write_context(unfinished, expected)
+    unfinished.replace(folder / context.FILE)
     unfinished = folder / (_STATE + UNFINISHED)
     unfinished.write_text(json.dumps(state))
     unfinished.replace(folder / _STATE)

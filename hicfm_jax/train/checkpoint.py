@@ -63,8 +63,11 @@ def has_checkpoints(workdir: str | os.PathLike) -> bool:
 class Checkpoints:
     """The folder `checkpoints/` of a workdir; one folder a step with `params`, `training`, `meta`."""
 
-    def __init__(self, workdir: str | os.PathLike, config: ConfigDict):
-        """Opens or creates the folder; `config` is stored with each checkpoint."""
+    def __init__(
+        self, workdir: str | os.PathLike, config: ConfigDict, provenance: Mapping[str, Any] | None = None
+    ):
+        """Opens or creates the folder; `config` and `provenance` are stored with each checkpoint."""
+        self._provenance = dict(provenance or {})
         self.folder = epath.Path(workdir).absolute() / FOLDER
         self.config = config
         self.manager = _manager(self.folder)
@@ -86,7 +89,12 @@ class Checkpoints:
         step = int(state.step)
         if step in self.manager.all_steps():
             return
-        meta = {"step": step, "validation": dict(metrics or {}), "config": json.loads(to_json(self.config))}
+        meta = {
+            "step": step,
+            "validation": dict(metrics or {}),
+            "config": json.loads(to_json(self.config)),
+            **self._provenance,
+        }
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             training=ocp.args.StandardSave(_training_part(state)),

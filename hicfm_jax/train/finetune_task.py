@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 from hicfm_jax.config import TARGETS
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import create_model, preprocess
-from hicfm_jax.models.flops import head_flops
+from hicfm_jax.models.apply import apply_head, init_head
+from hicfm_jax.models.flops import head_flops, pixel_path_flops
 from hicfm_jax.models.heads import TRACKS
-from hicfm_jax.models.presets import PRESETS
+from hicfm_jax.models.presets import PRESETS, head_options
 from hicfm_jax.train import finetune_metrics
 from hicfm_jax.train.derived_targets import coverage_track, distance_profile
 from hicfm_jax.train.finetune_losses import finetune_losses, target_losses
@@ -42,7 +43,7 @@ def finetune_task(config: ConfigDict, targets: Mapping[str, tuple[int, ...]]) ->
     metrics = ("loss", *(f"{name}_loss" for name in specs))
 
     def init(key):
-        return model.init(key, jnp.zeros((1, *size, 3)))["params"]
+        return init_head(model, key)
 
     def targets_of(batch):
         deep = batch.targets.get("deep", batch.counts)
@@ -65,8 +66,15 @@ def finetune_task(config: ConfigDict, targets: Mapping[str, tuple[int, ...]]) ->
         return params
 
     def predict(params, batch):
-        images = preprocess.normalize(batch.counts, config.data.cutoff)
-        output = model.apply({"params": params}, images, batch.total_count)
+        output = apply_head(
+            model,
+            params,
+            batch.counts,
+            batch.total_count,
+            cutoff=config.data.cutoff,
+            context=batch.context,
+            enlarge=1 / batch.targets["kept"] if "kept" in batch.targets else None,
+        )
         outputs = {name: getattr(output, fields[name]) for name in specs}
         if config.task == "loop":
             outputs["map"] = jax.nn.sigmoid(outputs["map"])
@@ -125,18 +133,20 @@ def finetune_task(config: ConfigDict, targets: Mapping[str, tuple[int, ...]]) ->
 def create_head(config: ConfigDict):
     """The network of a fine-tuning config."""
     run = {name: config.model[name] for name in ("dtype", "scan", "remat")}
-    return create_model(config.model.name, tuple(config.model.input_size), config.task, **run)
+    size = tuple(config.model.input_size)
+    return create_model(config.model.name, size, config.task, **run, **head_options(config.model))
 
 
 def flops(config: ConfigDict) -> int:
     """FLOPs of one training sample; patterns that train a part of the encoder are not counted."""
-    return head_flops(
-        config.model.name,
-        tuple(config.model.input_size),
-        config.task,
-        train_encoder=config.optim.trainable == "all",
-        train_decoder=True,
-    )
+    model, size = config.model, tuple(config.model.input_size)
+    path = 0
+    if model.residual != "none":
+        path = pixel_path_flops(size, model.pixel_width, model.pixel_depth, model.bin_heads)
+        if not model.transformer:
+            return path
+    everything = config.optim.trainable == "all"
+    return path + head_flops(model.name, size, config.task, train_encoder=everything, train_decoder=True)
 
 
 def _available(config, targets, name) -> bool:
@@ -181,6 +191,6 @@ def _map_sums(batch: Batch, scaling, predicted, true):
         contacts = batch.counts.astype(jnp.float32).sum(axis=(1, 2))
         share = contacts / jnp.maximum(true.astype(jnp.float32).sum(axis=(1, 2)), 1.0)
         kept = batch.targets.get("kept", jnp.maximum(share, 1e-9))
-        for name, counts in map_baselines(batch.counts, kept).items():
+        for name, counts in map_baselines(batch.counts, kept, batch.context).items():
             predictions[name] = scaling.scale(counts) * scaling.unit
     return finetune_metrics.map_sums(predictions, goal, _inside(batch), batch.diag)

@@ -13,6 +13,7 @@ from hicfm_jax.convert.checkpoint_folder import is_converted
 from hicfm_jax.convert.optimizer import Adam
 from hicfm_jax.convert.weights import load_weights, map_scaling
 from hicfm_jax.errors import InputError
+from hicfm_jax.models.presets import head_options
 from hicfm_jax.train.state import TrainState
 
 
@@ -57,8 +58,15 @@ def start_from(
         # Pretraining takes windows of any size: its position tables are computed.
         input_size=None if pretrains else tuple(config.model.input_size),
         model=config.model.name,
+        head=head_options(config.model),
         with_adam=go_on,
     )
+    if weights.report.source != "pretrain" and weights.head != head_options(config.model):
+        raise InputError(
+            f"The head in {source} has {weights.head or 'no residual'}, but config.model asks for "
+            f"{head_options(config.model) or 'none'}: set residual, pixel_width, pixel_depth and bin_heads "
+            "to what it has."
+        )
     scaling = map_scaling(weights)
     if scaling is not None and "map_head/bias" in weights.params and scaling != config.targets.map_scaling:
         raise InputError(

@@ -27,10 +27,11 @@ class Inputs:
     Attributes:
       steps_per_epoch: optimizer steps that show as many samples as there are training tiles.
       num_validation: held-out tiles.
+      source: of the tiles.
     """
 
     def __init__(self, config: ConfigDict, source: Source):
-        self._config, self._source = config, source
+        self._config, self.source = config, source
         self.steps_per_epoch = steps_per_epoch(source.num_tiles("train"), config.train.global_batch_size)
         self.num_validation = source.num_tiles("val")
         self._thinning = None
@@ -75,7 +76,7 @@ class Inputs:
     def validation(self) -> Iterator[Batch]:
         """Every held-out tile once, in micro-batches; this host's part of each."""
         batch_size, hosts = micro_batch_size(self._config), jax.process_count()
-        batches = self._source.evaluation_stream(
+        batches = self.source.evaluation_stream(
             "val",
             batch_size=batch_size,
             host_index=jax.process_index(),
@@ -88,7 +89,7 @@ class Inputs:
 
     def _train(self, start_step: int, host_index: int, host_count: int) -> Iterator[Batch]:
         batch_size = self._config.train.global_batch_size
-        batches = self._source.train_stream(
+        batches = self.source.train_stream(
             "train",
             batch_size=batch_size,
             start_step=start_step,

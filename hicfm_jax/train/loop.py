@@ -15,6 +15,7 @@ from hicfm_jax.train.initialize import source_of, start_from
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer, create_schedule
 from hicfm_jax.train.progress import Progress
+from hicfm_jax.train.provenance import provenance, trained_before_on
 from hicfm_jax.train.state import TrainState
 from hicfm_jax.train.step import create_train_step
 from hicfm_jax.train.stop import Stop
@@ -67,6 +68,9 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     schedule = create_schedule(config, total_steps)
     optimizer = create_optimizer(config)
     source, go_on = source_of(workdir, config)
+    made_of = provenance(config, inputs.source, workdir, source)
+    if known := trained_before_on(made_of):
+        print(f"WARNING: trained on before, so scores there mean little: {', '.join(known)}.", flush=True)
     resumes = has_checkpoints(workdir) and not go_on
     state = None if resumes else create_state(config, task, optimizer, mesh, inputs, source, go_on)
     if state is not None and int(state.step) > total_steps:
@@ -78,7 +82,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     with (
         open_workdir(workdir, config) as folder,
         Stop() as stop,
-        Checkpoints(folder, config) as checkpoints,
+        Checkpoints(folder, config, made_of) as checkpoints,
     ):
         if resumes:
             state = checkpoints.restore_latest(state_shapes(config, task, optimizer, mesh))
@@ -89,6 +93,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
         progress = Progress(folder, config, start, total_steps, inputs.steps_per_epoch, task.flops)
         first = last = {} if resumes else validation.run(state, progress)
         progress.restart_clock(start)
+        evaluation = config.log.eval_every_steps or config.log.eval_every_epochs * inputs.steps_per_epoch
 
         for step in range(start + 1, total_steps + 1):
             state = train_step(state, sharding.to_devices(next(batches), mesh))
@@ -102,7 +107,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
                     step, {**means, "learning_rate": float(schedule(step - 1))}, int(state.skipped)
                 )
             stopping = stop.requested  # once, so that a late signal cannot skip the save
-            if end or step % (config.log.eval_every_epochs * inputs.steps_per_epoch) == 0:
+            if end or _every(step, evaluation):
                 last = validation.run(state, progress)
                 checkpoints.save(state, last)
             elif stopping or _every(step, config.log.checkpoint_every_steps):

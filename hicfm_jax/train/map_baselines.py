@@ -1,8 +1,12 @@
 """What a predicted map has to beat: the shallow input itself, scaled up, and smoothed."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
 import numpy as np
 
+from hicfm_jax.models.apply import estimated_counts
+from hicfm_jax.models.smoothing import expected_counts
 from hicfm_jax.types import Array
 
 SIGMA = 1.0
@@ -16,16 +20,22 @@ def _smoother(size: int) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def map_baselines(counts: Array, kept: Array) -> dict[str, Array]:
+def map_baselines(counts: Array, kept: Array, context: Mapping[str, Array] | None = None) -> dict[str, Array]:
     """Estimates of the deep counts from the shallow ones, `[B, H, W]` each.
 
     Args:
       counts: of the input, `[B, H, W]`.
       kept: share of the deep map's contacts that they are, `[B]`.
+      context: of each window, see `types.Batch`, if it is known.
 
     Returns:
-      "input", counts / kept; "smoothed", the same after a Gaussian filter of `SIGMA` bins.
+      "input", counts / kept; "smoothed", the same after a Gaussian filter of `SIGMA` bins, and with a
+      context "coverage_aware", see `apply.estimated_counts`.
     """
     scaled = counts.astype(jnp.float32) / kept[:, None, None]
     rows, columns = _smoother(counts.shape[1]), _smoother(counts.shape[2])
-    return {"input": scaled, "smoothed": jnp.einsum("ph,bhw,qw->bpq", rows, scaled, columns)}
+    found = {"input": scaled, "smoothed": jnp.einsum("ph,bhw,qw->bpq", rows, scaled, columns)}
+    if context:
+        estimate = estimated_counts(counts.astype(jnp.float32), expected_counts(context))
+        found["coverage_aware"] = estimate / kept[:, None, None]
+    return found

@@ -27,6 +27,7 @@ JUDGED = (
     "map_r",
     "input_r",
     "smoothed_r",
+    "coverage_aware_r",
     "track_r",
     "track_CTCF_r",
     "embedding_cosine",

@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import colours, compare, tables, write_report
+from hicfm_jax.evaluate import colours, compare, pictures, tables, write_report
 from hicfm_jax.evaluate.comparison import Record, Score
 from hicfm_jax.evaluate.portraits import make_portrait
 from hicfm_jax.evaluate.score_names import SCORES
@@ -68,6 +68,26 @@ def test_pictures_keep_counts_and_mark_what_is_missing(deep):
     portrait = make_portrait(matrix, [], 60_000, np.empty(0), 2.0)
     np.testing.assert_allclose(np.triu(portrait.image), 2 * matrix.toarray(), rtol=1e-6)
     assert tuple(colours.fall()(0.0)) == (1, 1, 1, 1) and tuple(colours.fall()(1.0)) == (0, 0, 0, 1)
+
+
+def test_curves_start_at_the_first_diagonal_and_end_at_the_last_one(found):
+    view = found.chromosomes[0]
+    decay, spearman = pictures.draw_curves(view, found.resolution).axes
+    line = {held.get_label(): held for held in decay.get_lines()}["reference"]
+    expected = view.portraits["reference"].decay
+    assert line.get_xdata()[0] == found.resolution
+    assert line.get_ydata()[0] == pytest.approx(expected[1])
+    # All distances together hold all contacts, however they are grouped.
+    line = {held.get_label(): held for held in spearman.get_lines()}["a <b>"]
+    np.testing.assert_allclose(line.get_ydata(), 1)
+    assert line.get_xdata()[-1] > 0.9 * 199 * found.resolution
+
+
+def test_a_colour_bar_stays_smooth_in_256_colours(found):
+    """Twelve neighbouring dots of a bar at most share a colour."""
+    with PIL.Image.open(io.BytesIO(pictures.png(pictures.draw_zooms(found.chromosomes[0])))) as image:
+        colours_drawn = {tuple(colour) for colour in np.asarray(image.convert("RGB")).reshape(-1, 3)}
+    assert 100 < len(colours_drawn) <= 256
 
 
 def test_a_file_in_the_way_is_refused(found, tmp_path):

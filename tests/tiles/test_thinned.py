@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import thinned
+from hicfm_jax.tiles.binomial import binomial, log_uniform
 from hicfm_jax.tiles.thinned import Thinning, thin_window
 from hicfm_jax.types import NO_DIAGONAL, Batch
 
@@ -64,7 +64,7 @@ def test_each_read_is_kept_by_itself(share, reads):
     """Mean and variance of a binomial, on both sides of every change of method."""
     pixels = 20_000
     share = round(share * 2**16) / 2**16
-    kept = thinned.binomial(np.full(pixels, reads), share, _words(reads))
+    kept = binomial(np.full(pixels, reads), share, _words(reads))
     variance = reads * share * (1 - share)
     assert kept.min() >= 0 and kept.max() <= reads
     assert kept.mean() == pytest.approx(reads * share, abs=5 * (variance / pixels) ** 0.5)
@@ -139,7 +139,7 @@ def test_replicates_have_one_share_and_their_own_reads():
 
 def test_shares_are_spread_evenly_over_the_logarithm():
     words = _words(5).random_raw(4000)
-    shares = np.array([thinned.log_uniform(1 / 64, 1 / 4, int(word)) for word in words])
+    shares = np.array([log_uniform(1 / 64, 1 / 4, int(word)) for word in words])
     assert shares.min() >= 1 / 64 and shares.max() <= 1 / 4
     assert np.log2(shares).mean() == pytest.approx(-4, abs=0.06)
     assert np.log2(shares).std() == pytest.approx(4 / 12**0.5, abs=0.06)

@@ -1,0 +1,104 @@
+"""From input pixels to output pixels: how the network corrects a smooth estimate of a shallow map.
+
+The original has no such path: its decoder redraws all 256 pixels of a patch from one token, and needs
+long training to do as well as a Gaussian filter. Here the filter is where training starts.
+"""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from hicfm_jax.models.bin_attention import BinAttention
+from hicfm_jax.models.smoothing import BASE, SIGMAS, log_ratios
+from hicfm_jax.types import Array
+
+AT_FIRST = (0.0, 1.5, 0.0, -1.0)
+"""Log shares of `SIGMAS` before training: mostly the second."""
+
+PIXEL_FEATURES = 8
+"""Numbers a pixel that the transformer hands over."""
+
+LEVELS = 2  # halvings of the image in the convolutions: windows are multiples of 16
+
+
+class PixelPath(nn.Module):
+    """Logarithm of (true contacts / expected contacts) of every pixel.
+
+    Attributes:
+      width: channels of the convolutions at full size; twice as many at half and quarter size.
+      depth: residual convolutions at the end.
+      bin_heads: averages over alike rows and over alike columns (`bin_attention`); 0 for none.
+      dtype: of the products; smoothing and the sum at the end are float32.
+    """
+
+    width: int
+    depth: int
+    bin_heads: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self,
+        counts: Array,
+        expected: Array,
+        pixels: Array | None = None,
+        bins: tuple[Array, Array] | None = None,
+    ) -> Array:
+        """Returns `[B, H, W]` float32; untrained, it is the filter of `SIGMAS[BASE]` for the most part.
+
+        Args:
+          counts: contacts of the shallow window `[B, H, W]` float32.
+          expected: `smoothing.expected_counts`, same shape; 0 where a bin cannot be seen.
+          pixels: what the transformer says of each pixel, `[B, H, W, C]`, and
+          bins: of each row and each column, `[B, H, D]` and `[B, W, D]`; None without it.
+        """
+        ratios, evidence = log_ratios(counts, expected)
+        visible = (expected > 0)[..., None]
+        known = jnp.where(visible, ratios, 0.0)
+        features = [
+            known,
+            0.2 * jnp.log1p(evidence),
+            0.3 * ((counts - expected) / jnp.sqrt(expected + 1.0))[..., None],
+            0.3 * jnp.log1p(counts)[..., None],
+            0.2 * jnp.log(expected + 1e-3)[..., None],
+        ]
+        if self.bin_heads:
+            rows, columns = bins or (None, None)
+            alike = partial(BinAttention, self.bin_heads, dtype=self.dtype)
+            by_row = alike(name="rows")(known[..., BASE], known[..., 0], rows)
+            turned = known.swapaxes(1, 2)
+            by_column = alike(name="columns")(turned[..., BASE], turned[..., 0], columns)
+            features += [by_row, by_column.swapaxes(1, 2)]
+        if pixels is not None:
+            features.append(pixels)
+        x = jnp.where(visible, jnp.concatenate(features, axis=-1), 0.0).astype(self.dtype)
+        x = self._convolutions(x)
+        out = nn.Conv(len(SIGMAS) + 1, (1, 1), kernel_init=nn.initializers.zeros, name="out")(x)
+        out = out.astype(jnp.float32)
+        # The width of the filter is chosen pixel by pixel, and what it gives is corrected.
+        share = jax.nn.softmax(out[..., :-1] + jnp.array(AT_FIRST), axis=-1)
+        return (share * ratios).sum(axis=-1) + out[..., -1]
+
+    def _convolutions(self, x: Array) -> Array:
+        """A small U-Net (Ronneberger et al. 2015), `[B, H, W, C]` -> `[B, H, W, width]`."""
+
+        def conv(channels, name, stride=1):
+            layer = nn.Conv(channels, (3, 3), (stride, stride), dtype=self.dtype, name=name)
+            return lambda x: jax.nn.gelu(layer(x))
+
+        def doubled(x):
+            return jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
+
+        sizes = [conv(self.width, "in")(x)]
+        for level in range(1, LEVELS + 1):
+            x = conv(2 * self.width, f"down_{level}", stride=2)(sizes[-1])
+            sizes.append(conv(2 * self.width, f"mix_{level}")(x))
+        x = sizes.pop()
+        for level in reversed(range(LEVELS)):
+            same = sizes.pop()
+            x = conv(same.shape[-1], f"up_{level}")(jnp.concatenate([doubled(x), same], axis=-1))
+        for i in range(self.depth):
+            x = x + conv(self.width, f"refine_{i}")(x)
+        return x

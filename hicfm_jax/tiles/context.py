@@ -1,0 +1,129 @@
+"""The context of windows: what their whole chromosome lets expect of them, in batches and in files.
+
+It is kept once for every map and chromosome, not with every tile, where it would take a third of the
+disk that sparse counts do.
+"""
+
+import os
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from hicfm_jax.contacts.expected import Expected
+from hicfm_jax.errors import InputError
+
+FILE = "context.npz"
+"""In the folder of a dataset."""
+
+_VECTORS = ("decay", "bias", "coverage")
+
+ByChromosome = Mapping[tuple[str, str], Expected]
+"""By assay and chromosome."""
+
+
+def no_context(count: int, window: tuple[int, int]) -> dict[str, np.ndarray]:
+    """`Batch.context` of `count` windows `(H, W)`, to be filled by `place_context`."""
+    height, width = window
+    sizes = {
+        "row_bias": height,
+        "column_bias": width,
+        "row_coverage": height,
+        "column_coverage": width,
+        "decay": height + width - 1,
+    }
+    return {name: np.empty((count, size), np.float32) for name, size in sizes.items()}
+
+
+def place_context(
+    out: Mapping[str, np.ndarray],
+    index: int,
+    expected: Expected,
+    start: tuple[int, int],
+    window: tuple[int, int],
+    flips: np.ndarray,
+) -> None:
+    """Fills in the context of one window.
+
+    Args:
+      out: what `no_context` gave.
+      index: of the window in it.
+      expected: of its chromosome.
+      start: its first bin of rows and of columns, before the flips.
+      window: (H, W) in bins.
+      flips: (reverse, transpose) as in `sampling.Crops`.
+    """
+    reverse, transpose = flips
+    for name, values in expected.window(*start, window).items():
+        if name == "decay":
+            # Each flip turns the distance c - r of a pixel around, so two leave it as it was.
+            out[name][index] = values[::-1] if reverse != transpose else values
+            continue
+        axis, _, kind = name.partition("_")
+        if transpose:
+            axis = "column" if axis == "row" else "row"
+        out[f"{axis}_{kind}"][index] = values[::-1] if reverse else values
+
+
+def pack(expected: ByChromosome) -> dict[str, np.ndarray]:
+    """Arrays that say the same, by name: one of each kind, however many chromosomes there are."""
+    keys = list(expected)
+    arrays = {
+        "assays": np.array([assay for assay, _ in keys], np.str_),
+        "chromosomes": np.array([chromosome for _, chromosome in keys], np.str_),
+        "bins": np.array([len(expected[key].bias) for key in keys], np.int64),
+    }
+    for name in _VECTORS:
+        vectors = [getattr(expected[key], name) for key in keys]
+        arrays[name] = np.concatenate([np.zeros(0), *vectors])
+    return arrays
+
+
+def unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Expected]:
+    """What `pack` was given; raises KeyError or ValueError for arrays that it did not make."""
+    bins = arrays["bins"]
+    ends = np.cumsum(bins)
+    size = int(ends[-1]) if len(ends) else 0
+    vectors = {name: arrays[name] for name in _VECTORS}
+    for name, values in vectors.items():
+        if values.dtype != np.float64 or values.shape != (size,) or (bins < 1).any():
+            raise ValueError(f"{name} has {values.shape} {values.dtype}, not ({size},) float64")
+    keys = zip(arrays["assays"].tolist(), arrays["chromosomes"].tolist(), strict=True)
+    return {
+        key: Expected(**{name: values[end - count : end] for name, values in vectors.items()})
+        for key, end, count in zip(keys, ends.tolist(), bins.tolist(), strict=True)
+    }
+
+
+def write_context(path: str | os.PathLike, expected: ByChromosome) -> None:
+    """Writes the same bytes for the same values; raises OSError if the disk is full or not writable."""
+    with open(path, "wb") as file:
+        np.savez_compressed(file, **pack(expected))
+
+
+def read_context(
+    folder: str | os.PathLike, needed: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Expected]:
+    """Reads the file of a dataset.
+
+    Args:
+      folder: the dataset.
+      needed: assays and chromosomes that must be there.
+
+    Raises:
+      InputError: no such file, or a damaged one.
+    """
+    path = pathlib.Path(folder, FILE)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            expected = unpack({name: file[name] for name in file.files})
+        missing = [key for key in needed if key not in expected]
+        if missing:
+            raise ValueError(f"no {' '.join(missing[0])} in it")
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path} is damaged ({error}): make the tiles again with scripts/make_tiles.py."
+        ) from error
+    return expected

@@ -1,0 +1,248 @@
+"""Whole maps through a network."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from hicfm_jax.contacts import ContactMap
+from hicfm_jax.errors import InputError
+from hicfm_jax.infer import enhance
+from hicfm_jax.infer.quiet import Quiet
+from hicfm_jax.models.target_scaling import target_scaling
+from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, echo, toy_map
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def dense(contact_map, chrom):
+    return contact_map.matrix(chrom).toarray()
+
+
+def test_a_network_that_changes_nothing_gives_back_the_map():
+    shallow = toy_map()
+    same = enhance(shallow, echo(), integer=True)
+    for chrom in CHROMSIZES:
+        np.testing.assert_array_equal(dense(same, chrom), dense(shallow, chrom))
+        assert same.matrix(chrom).dtype == np.int64
+    assert same.chromsizes == CHROMSIZES and same.resolution == RESOLUTION
+    assert same.total_count == shallow.total_count
+
+
+@pytest.mark.parametrize("window", [(32, 48), (48, 32)])
+def test_windows_need_not_be_squares(window):
+    same = enhance(toy_map(), echo(window), integer=True, stride=13, batch_size=3)
+    for chrom in CHROMSIZES:
+        np.testing.assert_array_equal(dense(same, chrom), dense(toy_map(), chrom))
+
+
+def test_every_pixel_of_every_chromosome_is_written(network):
+    shallow = toy_map()
+    deep = enhance(shallow, network)
+    for chrom in CHROMSIZES:
+        counts, n = dense(deep, chrom), shallow.n_bins(chrom)
+        visible = dense(shallow, chrom).sum(0) + dense(shallow, chrom).sum(1) > 0
+        assert visible.all()
+        assert (counts[np.triu_indices(n)] > 0).all()
+        assert not counts[np.tril_indices(n, -1)].any()
+    assert deep.total_count == pytest.approx(80_000, rel=0.1)
+    values = deep.matrix("Chr1").data
+    np.testing.assert_array_equal(values * 1024, np.rint(values * 1024))
+    np.testing.assert_array_equal(values, values.astype(np.float32))
+
+
+def test_the_depth_follows_the_contacts_that_are_wanted(network):
+    twice = enhance(toy_map(), network, target_contacts=160_000)
+    assert twice.total_count == pytest.approx(160_000, rel=0.1)
+    # A network that is not told: its map is scaled, trans contacts have their share.
+    shallow = toy_map(trans=500)
+    target = 3 * shallow.total_count
+    scaled = enhance(shallow, echo(), target_contacts=target)
+    assert scaled.total_count == pytest.approx(3 * (shallow.total_count - 500), rel=1e-3)
+    np.testing.assert_allclose(dense(scaled, "Chr1"), 3 * dense(shallow, "Chr1"), atol=2e-3)
+    assert ("Chr1", "Chr2") not in scaled.pairs()
+
+
+def test_scaling_a_part_of_a_map_keeps_its_share():
+    shallow = toy_map()
+    part = enhance(
+        shallow,
+        echo(),
+        target_contacts=3 * shallow.total_count,
+        chromosomes=["2"],
+        max_distance=4 * RESOLUTION,
+    )
+    assert list(part.chromsizes) == ["Chr2"]
+    near = np.triu(np.tril(dense(shallow, "Chr2"), 4))
+    np.testing.assert_allclose(dense(part, "Chr2"), 3 * near, atol=2e-3)
+
+
+def test_whole_contacts_are_rounded_halves_up():
+    shallow = toy_map()
+    half = enhance(shallow, echo(), target_contacts=shallow.total_count / 2, integer=True)
+    counts = dense(shallow, "Chr1").astype(np.int64)
+    even = counts % 2 == 0
+    np.testing.assert_array_equal(dense(half, "Chr1")[even], counts[even] // 2)
+    assert half.matrix("Chr1").dtype == np.int64
+
+
+def test_the_order_of_the_work_does_not_matter(network):
+    shallow = toy_map()
+    together = enhance(shallow, network)
+    few = enhance(shallow, network, batch_size=3, chromosomes=["Chr1"])
+    np.testing.assert_allclose(dense(few, "Chr1"), dense(together, "Chr1"), rtol=1e-4, atol=2e-3)
+    params = enhance(shallow, network.params, network=network)
+    np.testing.assert_array_equal(dense(params, "Chr1"), dense(together, "Chr1"))
+
+
+def test_a_chromosome_without_contacts_stays_empty(network):
+    shallow = toy_map()
+    only = ContactMap(CHROMSIZES, RESOLUTION, {("Chr1", "Chr1"): shallow.matrix("Chr1")})
+    deep = enhance(only, network)
+    assert deep.matrix("Chr2").nnz == 0
+    assert deep.matrix("ChrM").shape == (6, 6)
+
+
+def test_original_inference_written_out(tmp_path):
+    """Published weights on the diagonal, against the rules of the original done the long way."""
+    window, stride, bound = 32, 20, 20
+    network = echo(published=True)
+    network = dataclasses.replace(network, scaling=target_scaling("log1000"))
+    shallow = toy_map()
+    found = enhance(shallow, network, merge="original", bound=bound)
+    for chrom in CHROMSIZES:
+        upper = dense(shallow, chrom).astype(float)
+        whole = np.pad(upper + np.triu(upper, 1).T, (0, max(window - len(upper), 0)))
+        last = len(whole) - window
+        starts = [*range(0, last, stride), last, last - stride]
+        total, count = np.zeros((2, *whole.shape))
+        for i in starts:
+            for j in starts:
+                if abs(i - j) > bound:
+                    continue
+                i, k = max(i, 0), max(j, 0)
+                shown = whole[i : i + window, k : k + window].copy()
+                if i == k:
+                    np.fill_diagonal(shown, 0)
+                output = np.log10(np.minimum(shown, 100) + 1) / math.log10(101) * math.log10(1 + CUTOFF)
+                contacts = np.maximum(10 ** (output * math.log10(1001)) - 1, 0)
+                contacts[shown == 0] = 0  # where rounding would leave a crumb
+                for place, values in (((i, k), contacts), ((k, i), contacts.T)):
+                    part = slice(place[0], place[0] + window), slice(place[1], place[1] + window)
+                    total[part] += values
+                    count[part] += values != 0
+        mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+        expected = np.triu(np.where(mean > 0.01, mean, 0))[: len(upper), : len(upper)]
+        np.testing.assert_allclose(dense(found, chrom), expected, rtol=2e-3)
+
+
+def test_dense_maps_are_shown_without_a_cutoff_to_published_weights():
+    # More than one contact per bin and bp: intensity 1 is each window's maximum.
+    network = echo(published=True)
+    deep = toy_map(mean=20_000)
+    assert deep.total_count / 126 / RESOLUTION > 1
+    found = enhance(deep, network, merge="original")
+    off = dense(found, "Chr1") * (1 - np.eye(100))
+    # Every window's largest count comes back as CUTOFF, whatever it was.
+    assert off.max() == pytest.approx(CUTOFF, rel=1e-3)
+
+
+class Told(Quiet):
+    def __init__(self):
+        self.total, self.done, self.lines = 0, 0, []
+
+    def start(self, total):
+        self.total = total
+
+    def advance(self, windows, where=""):
+        self.done += windows
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+def test_progress_counts_all_windows_and_odd_things_are_said(network):
+    told = Told()
+    balanced = toy_map(dtype=np.float64)
+    matrices = {(chrom, chrom): balanced.matrix(chrom) * 0.37 for chrom in CHROMSIZES}
+    enhance(ContactMap(CHROMSIZES, RESOLUTION, matrices), network, progress=told, target_contacts=10)
+    assert told.done == told.total > 10
+    assert len(told.lines) == 3
+    for line, part in zip(
+        told.lines,
+        ("smoother map, not a deeper", "trained on inputs with 0.0031 to 0.12", "not whole"),
+        strict=True,
+    ):
+        assert part in line
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"merge": "mean"}, "no merge 'mean'"),
+        ({"stride": 33}, "between 1 and the window's shorter side, 32"),
+        ({"stride": 0}, "between 1 and"),
+        ({"bound": 3}, "for merge=original"),
+        ({"bound": -1, "merge": "original"}, "0 or more"),
+        ({"max_distance": 999}, "at least one bin, 1000 bp"),
+        ({"target_contacts": 0}, "above 0"),
+        ({"target_contacts": math.nan}, "above 0"),
+        ({"chromosomes": ["Chr9"]}, "no chromosome 'Chr9'"),
+        ({"batch_size": 0}, "1 or more"),
+    ],
+)
+def test_values_out_of_range_are_refused(choices, message):
+    with pytest.raises(InputError, match=message):
+        enhance(toy_map(), echo(), **choices)
+
+
+def test_what_cannot_be_enhanced_is_refused(network):
+    with pytest.raises(InputError, match="holds no contacts"):
+        enhance(ContactMap(CHROMSIZES, RESOLUTION, {}), network)
+    with pytest.raises(InputError, match="network=load_network"):
+        enhance(toy_map(), {"encoder": {}})
+    several = dataclasses.replace(network, total_counts={"leaf": 5e6, "root": 1e6})
+    with pytest.raises(
+        InputError, match=r"leaf \(5,000,000\), root \(1,000,000\): choose with target_contacts"
+    ):
+        enhance(toy_map(), several)
+    with pytest.raises(InputError, match="not finite"):
+        enhance(toy_map(), jax.tree.map(lambda leaf: leaf * np.nan, network.params), network=network)
+
+
+PROGRAM = """
+import json, sys
+import jax
+from hicfm_jax.infer import enhance
+from tests.infer.toy_networks import toy_map
+
+deep = enhance(toy_map(), sys.argv[1], batch_size=3)
+print(json.dumps([jax.device_count(), deep.matrix("Chr1").toarray().ravel().tolist()]))
+"""
+
+
+def test_eight_devices_give_the_same_map_as_one(checkpoint, network):
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(checkpoint)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    devices, values = json.loads(done.stdout.splitlines()[-1])
+    assert devices == 8
+    expected = dense(enhance(toy_map(), network), "Chr1")
+    np.testing.assert_allclose(np.reshape(values, (100, 100)), expected, rtol=1e-4, atol=2e-3)

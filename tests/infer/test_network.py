@@ -1,0 +1,68 @@
+"""Which checkpoints enhance maps."""
+
+import pytest
+
+from hicfm_jax.convert import convert_to_folder, export
+from hicfm_jax.errors import InputError
+from hicfm_jax.infer import load_network
+from tests.convert import made_up
+from tests.infer.toy_networks import SEEN, write_checkpoint
+
+
+def test_a_run_of_ours_says_what_it_was_trained_on(checkpoint):
+    network = load_network(checkpoint)
+    assert network.window == (32, 32) and network.takes_depth and not network.published
+    assert network.cutoff == 100 and network.step == 7
+    assert network.seen == SEEN["seen"] and network.total_counts == SEEN["total_counts"]
+    assert float(network.scaling.unscale(1.0)) == pytest.approx(9.0)
+
+
+def test_the_same_design_as_the_original_but_trained_here(tmp_path):
+    network = load_network(write_checkpoint(tmp_path / "run", residual="none"))
+    assert not network.takes_depth and not network.published and network.seen is None
+
+
+@pytest.mark.parametrize("converted", [False, True])
+def test_published_weights_are_shown_maps_as_the_original_does(tmp_path, converted):
+    path = made_up.save({"model": made_up.state_dict("resolution")}, tmp_path)
+    if converted:
+        convert_to_folder(path, tmp_path / "folder", "resolution", made_up.SIZE)
+        path = tmp_path / "folder"
+    network = load_network(path, made_up.SIZE)
+    assert network.published and network.window == made_up.SIZE and network.model.task == "resolution"
+    assert float(network.scaling.unscale(1.0)) == pytest.approx(1000, rel=1e-5)
+
+
+def test_a_head_of_the_first_task_is_taken_as_it_is(tmp_path):
+    network = load_network(made_up.save({"model": made_up.state_dict("finetune")}, tmp_path), made_up.SIZE)
+    assert not network.published and network.model.task == "finetune"
+    assert network.scaling.offset is None
+
+
+def test_a_file_that_says_it_calls_loops_is_refused(tmp_path):
+    folder = write_checkpoint(tmp_path / "loops", task="loop", residual="none")
+    export(folder, tmp_path / "loops.pth.tar")
+    for path in (folder, tmp_path / "loops.pth.tar"):
+        with pytest.raises(InputError, match=r"a head for loop \(map\), not one that makes deeper maps"):
+            load_network(path)
+
+
+@pytest.mark.parametrize("task", ["epigenome", "reproducibility"])
+def test_other_heads_are_refused(tmp_path, task):
+    path = made_up.save({"model": made_up.state_dict(task)}, tmp_path)
+    with pytest.raises(InputError, match=f"a head for {task}"):
+        load_network(path, made_up.SIZE)
+
+
+def test_pretraining_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a pretraining checkpoint, which gives no maps: fine-tune it first"):
+        load_network(made_up.save({"model": made_up.state_dict()}, tmp_path))
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        load_network(tmp_path)
+    with pytest.raises(InputError, match="is not a file"):
+        load_network(tmp_path / "missing.pth.tar")
+    with pytest.raises(InputError, match="32 x 32 bins, not 64 x 64"):
+        load_network(write_checkpoint(tmp_path / "run"), (64, 64))

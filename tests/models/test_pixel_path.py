@@ -1,0 +1,125 @@
+"""The path from pixels to pixels: where it starts, what it may see, and that it can be trained."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.models import create_model
+from hicfm_jax.models.apply import apply_head, estimated_counts, init_head
+from hicfm_jax.models.bin_attention import BinAttention
+from hicfm_jax.models.flops import pixel_path_flops
+from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
+from hicfm_jax.models.presets import head_options
+from hicfm_jax.models.smoothing import expected_counts
+from tests.models.test_smoothing import chromosome, context_of
+
+SIZE = (96, 96)
+OPTIONS = dict(residual="coverage", pixel_width=4, pixel_depth=1, bin_heads=2)
+
+
+@pytest.fixture(scope="module")
+def shallow():
+    """A window of an eighth of a chromosome's contacts, and its context."""
+    _, deep = chromosome(depth=400.0)
+    upper = np.triu(np.random.default_rng(2).binomial(deep, 1 / 8))
+    counts = upper + np.triu(upper, 1).T
+    return counts, context_of(counts)[1]
+
+
+def predict(model, params, counts, context, enlarge=8.0):
+    counts = jnp.asarray(counts)[None]
+    total, enlarge = jnp.full(1, 1e6), jnp.full(1, enlarge)
+    return apply_head(model, params, counts, total, cutoff=100.0, context=context, enlarge=enlarge).map[0]
+
+
+def test_untrained_it_is_close_to_the_coverage_aware_filter(shallow):
+    """This is where training starts, not at noise."""
+    counts, context = shallow
+    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
+    found = predict(model, init_head(model, jax.random.key(0)), counts, context)
+    filtered = estimated_counts(jnp.asarray(counts, jnp.float32)[None], expected_counts(context))[0]
+    near = np.log10(1 + 8 * np.asarray(filtered))
+    assert np.corrcoef(np.ravel(found), np.ravel(near))[0, 1] > 0.99
+    assert np.abs(found - near).mean() < 0.05
+
+
+def test_it_predicts_at_the_depth_that_is_asked_for(shallow):
+    counts, context = shallow
+    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
+    params = init_head(model, jax.random.key(0))
+    # The transformer sees the enlarged image too; silent, as here, it leaves exact proportion.
+    params["pixel_path"]["out"] = jax.tree.map(jnp.zeros_like, params["pixel_path"]["out"])
+    eight, sixteen = (10 ** predict(model, params, counts, context, by) - 1 for by in (8.0, 16.0))
+    np.testing.assert_allclose(sixteen, 2 * eight, rtol=1e-3, atol=1e-4)
+
+
+def test_bins_that_cannot_be_seen_stay_empty(shallow):
+    counts, context = shallow
+    hidden = np.arange(20, 24)
+    context = {**context, "row_bias": context["row_bias"].at[0, hidden].set(0.0)}
+    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
+    found = predict(model, init_head(model, jax.random.key(0)), counts, context)
+    np.testing.assert_array_equal(found[hidden], 0.0)
+    assert np.isfinite(found).all()
+
+
+def test_an_empty_window_has_a_finite_gradient():
+    model = create_model("vit_test", (32, 32), "resolution", **OPTIONS)
+    params = init_head(model, jax.random.key(0))
+    context = {"row_bias": jnp.zeros((1, 32)), "column_bias": jnp.zeros((1, 32)), "decay": jnp.zeros((1, 63))}
+    gradient = jax.grad(lambda p: predict(model, p, np.zeros((32, 32)), context).sum())(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_bins_lend_each_other_what_they_saw():
+    """Rows of two kinds with noise: averages over alike rows come nearer to the kind than the row itself."""
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(2, 64))
+    true = kinds[np.arange(64) % 2]
+    noisy = true + rng.normal(size=true.shape)
+    model = BinAttention(1, dim=64, depth=0)
+    params = model.init(jax.random.key(0), noisy[None], noisy[None])["params"]
+    # By hand, what training is to find: profiles as they are, compared with themselves.
+    eye = jnp.eye(64)
+    params["profile"] = {"kernel": eye, "bias": jnp.zeros(64)}
+    projection = jnp.asarray(np.linalg.qr(kinds.T)[0])
+    for name in ("query", "key"):
+        kernel = jnp.zeros((64, 16)).at[:, :2].set(projection)
+        params[name] = {"kernel": kernel, "bias": jnp.zeros(16)}
+    averages = model.apply({"params": params}, noisy[None], noisy[None])[0, :, :, 0]
+    assert np.square(averages - true).mean() < 0.2 * np.square(noisy - true).mean()
+
+
+def test_what_does_not_fit_is_said():
+    with pytest.raises(InputError, match="only for resolution|resolution"):
+        create_model("vit_test", SIZE, "loop", residual="coverage")
+    with pytest.raises(InputError, match="coverage"):
+        create_model("vit_test", SIZE, "resolution", residual="smooth")
+    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
+    params = init_head(model, jax.random.key(0))
+    with pytest.raises(InputError, match="make_tiles"):
+        apply_head(model, params, jnp.zeros((1, *SIZE)), None)
+    assert head_options({"name": "vit_test"}) == {} and head_options({"residual": "none"}) == {}
+    assert head_options({**OPTIONS, "name": "vit_test"}) == OPTIONS
+
+
+def test_its_arithmetic_is_counted():
+    """Against XLA's own count of a forward pass, which has the small things besides."""
+    size, width, depth, heads = (64, 64), 16, 2, 4
+    model = PixelPath(width, depth, heads)
+    counts, pixels = jnp.ones((1, *size)), jnp.ones((1, *size, PIXEL_FEATURES))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), counts, counts, pixels))
+    compiled = jax.jit(lambda p: model.apply(p, counts, counts, pixels)).lower(params).compile()
+    counted = pixel_path_flops(size, width, depth, heads) / 3
+    assert 0.85 < counted / compiled.cost_analysis()["flops"] < 1.0
+
+
+def test_it_can_stand_alone(shallow):
+    """Without a transformer there is nothing but the path: the way to tell what each is worth."""
+    counts, context = shallow
+    model = create_model("vit_test", SIZE, "resolution", **OPTIONS, transformer=False)
+    params = init_head(model, jax.random.key(0))
+    assert list(params) == ["pixel_path"]
+    assert np.isfinite(predict(model, params, counts, context)).all()
