@@ -52,7 +52,6 @@ def demo(config):
     config.model.name = "vit_tiny_patch16"
     config.model.dtype = "float32"
     config.model.scan = False
-    config.model.pixel_width = 16
     config.optim.layer_decay = 1.0  # three blocks each: no ladder
     config.optim.learning_rate = 2e-3
     config.optim.min_lr = 2e-5
