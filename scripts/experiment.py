@@ -12,12 +12,12 @@ import os
 import pathlib
 
 from absl import flags
-from hicfm_jax.experiment.results import table
 
 from hicfm_jax import command_line
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.experiment import stages
 from hicfm_jax.experiment.chromosomes import choose_chromosomes
+from hicfm_jax.experiment.results import table
 from hicfm_jax.experiment.run import run_stages
 
 _MAP = flags.DEFINE_string("map", "", "Deep contact map of raw counts; empty: a simulated one.")

@@ -2,7 +2,8 @@
 
 Of a bin's contacts, those that the window shows are known to be kept or not; the others are drawn,
 each kept with the same probability. Its visibility follows its coverage, as it does in
-`contacts.expected` to first order: what has become of the other bins averages out.
+`contacts.expected` to first order. What has become of the other bins is left out, which makes it a
+little noisier than a fit to a thinned map would find it (1.3 times at 100 kb and 1/64).
 """
 
 from collections.abc import Mapping
@@ -53,15 +54,17 @@ def thin_context(
     ratio = np.divide(left, coverage * share, out=np.zeros(len(left)), where=coverage > 0)
 
     def by_column(of_rows: np.ndarray, of_others: np.ndarray) -> np.ndarray:
-        columns = np.empty(width, np.float32)
+        columns = np.empty(width)
         columns[once], columns[twice[1]] = of_others, of_rows[twice[0]]
         return columns
 
     return {
         "row_bias": (context["row_bias"] * ratio[:height]).astype(np.float32),
-        "column_bias": context["column_bias"] * by_column(ratio[:height], ratio[height:]),
+        "column_bias": (context["column_bias"] * by_column(ratio[:height], ratio[height:])).astype(
+            np.float32
+        ),
         "row_coverage": left[:height].astype(np.float32),
-        "column_coverage": by_column(left[:height], left[height:]),
+        "column_coverage": by_column(left[:height], left[height:]).astype(np.float32),
         "decay": context["decay"] * np.float32(share),
     }
 

@@ -1,0 +1,185 @@
+"""What the whole chromosome says about a window: cut, turned, stored and thinned with it."""
+
+import itertools
+import json
+import shutil
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from hicfm_jax.contacts import ContactMap, simulate, thin
+from hicfm_jax.contacts.expected import find_expected
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles import builder, context
+from hicfm_jax.tiles.arrays import ArrayTiles
+from hicfm_jax.tiles.held_out import HeldOut
+from hicfm_jax.tiles.source import MemoryTiles, open_source
+from hicfm_jax.tiles.thinned import Thinning
+from tests.tiles.toy_maps import random_matrix
+
+WINDOW = (32, 32)
+
+
+def expected_of(of_window):
+    """Expected contacts `[H, W]` that a context (without the batch's axis) stands for."""
+    rows, columns = of_window["row_bias"], of_window["column_bias"]
+    offset = np.arange(len(columns)) - np.arange(len(rows))[:, None] + len(rows) - 1
+    return of_window["decay"][offset] * np.outer(rows, columns)
+
+
+def nth(batch, i):
+    return {name: values[i] for name, values in batch.context.items()}
+
+
+@pytest.mark.parametrize(("reverse", "transpose"), list(itertools.product((False, True), repeat=2)))
+@pytest.mark.parametrize("start", [(0, 0), (10, 60), (70, 20), (90, 80)])
+def test_flips_turn_the_context_as_they_turn_the_window(reverse, transpose, start):
+    matrix = random_matrix(100, 3)
+    fit = find_expected(scipy.sparse.csr_array(np.triu(matrix)))
+    out = context.no_context(1, WINDOW)
+    context.place_context(out, 0, fit, start, WINDOW, np.array([reverse, transpose]))
+    whole = np.zeros((150, 150))
+    whole[:100, :100] = fit.dense()
+    true = whole[start[0] : start[0] + 32, start[1] : start[1] + 32]
+    true = np.flip(true) if reverse else true
+    true = true.T if transpose else true
+    np.testing.assert_allclose(expected_of({k: v[0] for k, v in out.items()}), true, rtol=1e-5, atol=1e-6)
+
+
+def test_batches_from_disk_and_memory_carry_the_same_context(toy_maps, toy_dataset, tmp_path):
+    folder, manifest = toy_dataset
+    assert manifest["context"] is True
+    memory = {
+        split: ArrayTiles.from_contact_maps(toy_maps, 64, 16, min_density=0.3, chromosomes=[chromosome])
+        for split, chromosome in (("train", "A"), ("val", "B"))
+    }
+    stored = tmp_path / "tiles.npz"
+    MemoryTiles(memory).save(stored)
+    draw = dict(batch_size=6, window=WINDOW, seed=1, flips=True)
+    streams = [open_source(place).train_stream("train", **draw) for place in (folder, memory, stored)]
+    for _ in range(3):
+        one, *others = (next(stream) for stream in streams)
+        assert set(one.context) == set(context.no_context(1, WINDOW))
+        for other in others:
+            for name, values in one.context.items():
+                np.testing.assert_array_equal(values, other.context[name])
+
+
+def test_sources_say_which_chromosomes_and_how_many_contacts(toy_maps, toy_dataset):
+    source = open_source(toy_dataset[0])
+    assert source.chromosomes("train") == {"leaf": ["A"], "root": ["A"]}
+    assert source.chromosomes("val") == {"leaf": ["B"], "root": ["B"]}
+    assert source.chromosomes("test") == {}
+    for assay, total in source.total_counts("train").items():
+        assert total == pytest.approx(toy_maps[assay].total_count)
+
+
+def test_datasets_with_trans_tiles_have_none(tmp_path):
+    matrices = {(name, name): scipy.sparse.csr_array(np.eye(64, dtype=int)) for name in "AB"}
+    matrices["A", "B"] = scipy.sparse.csr_array(np.full((64, 64), 2))
+    maps = {"leaf": ContactMap({"A": 64_000, "B": 64_000}, 1000, matrices)}
+    builder.build_tiles(maps, tmp_path / "t", tile_size=32, stride=16, min_density=0.0, trans=True)
+    source = open_source(tmp_path / "t")
+    assert not source.tiles("train").has_context
+    assert next(source.train_stream("train", batch_size=2, window=WINDOW, seed=0)).context == {}
+
+
+def test_tiles_made_before_there_was_a_context_still_open(toy_dataset, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(toy_dataset[0], old)
+    (old / context.FILE).unlink()
+    with pytest.raises(InputError, match="context.npz.*make the tiles again"):
+        next(open_source(old).train_stream("train", batch_size=2, window=WINDOW, seed=0))
+    manifest = json.loads((old / "manifest.json").read_text())
+    del manifest["context"]
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    assert next(open_source(old).train_stream("train", batch_size=2, window=WINDOW, seed=0)).context == {}
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK nothing", None])
+def test_a_damaged_file_is_one_sentence(toy_dataset, tmp_path, damage):
+    whole = (toy_dataset[0] / context.FILE).read_bytes()
+    (tmp_path / context.FILE).write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    with pytest.raises(InputError, match="is damaged"):
+        context.read_context(tmp_path, [("leaf", "A")])
+    (tmp_path / context.FILE).write_bytes(whole)
+    with pytest.raises(InputError, match="no leaf Z"):
+        context.read_context(tmp_path, [("leaf", "Z")])
+
+
+@pytest.fixture(scope="module")
+def chromosome():
+    """A deep map, and tiles of a chromosome of it."""
+    deep = simulate(contacts=20e6, resolution=100_000, seed=2)
+    tiles = ArrayTiles.from_contact_maps({"deep": deep}, 128, 32, chromosomes=["Chr1"])
+    return deep, tiles
+
+
+def thinned_batch(tiles, share, size=16):
+    stream = open_source(tiles).train_stream("train", batch_size=size, window=(64, 64), seed=5)
+    return next(Thinning(share, share, 7).train(stream))
+
+
+def test_a_thinned_context_is_like_that_of_the_thinned_map(chromosome):
+    """Bias and decay as fitted to a really thinned map of the same depth, but for its own noise.
+
+    Which is somewhat less: in the fit, a contact too many between two bins is shared by both.
+    """
+    deep, tiles = chromosome
+    share = 1 / 64
+    really = find_expected(thin(deep, share, seed=3).matrix("Chr1"))
+    batch = thinned_batch(tiles, share)
+    ours, theirs, noise = [], [], []
+    fit = find_expected(deep.matrix("Chr1"))
+    seen = fit.bias > 0
+    spread = np.std(really.bias[seen] / fit.bias[seen])
+    bin_of = {float(np.float32(value)): i for i, value in enumerate(fit.coverage)}
+    before = next(open_source(tiles).train_stream("train", batch_size=16, window=(64, 64), seed=5))
+    rows = (each.context[name].ravel() for each, name in ((before, "row_coverage"), (batch, "row_bias")))
+    for coverage, bias in zip(*rows, strict=True):
+        place = bin_of.get(float(coverage))
+        if place is not None and seen[place]:
+            ours.append(bias)
+            theirs.append(really.bias[place])
+            noise.append(bias / fit.bias[place])
+    assert np.corrcoef(ours, theirs)[0, 1] > 0.9
+    assert np.mean(ours) == pytest.approx(np.mean(theirs), rel=0.03)
+    assert spread < np.std(noise) < 1.5 * spread
+    np.testing.assert_allclose(batch.context["decay"], before.context["decay"] * share, rtol=1e-5)
+
+
+def test_a_bin_in_rows_and_columns_has_one_visibility(chromosome):
+    batch = thinned_batch(chromosome[1], 1 / 16)
+    on_diagonal = np.flatnonzero(batch.diag == 0)
+    assert len(on_diagonal)
+    for i in on_diagonal:
+        np.testing.assert_array_equal(batch.context["row_bias"][i], batch.context["column_bias"][i])
+
+
+def test_thinned_contexts_repeat_and_differ_from_step_to_step(chromosome):
+    def stream(start):
+        batches = open_source(chromosome[1]).train_stream(
+            "train", batch_size=4, window=(64, 64), seed=5, start_step=start
+        )
+        return Thinning(1 / 64, 1 / 8, 7).train(batches, start)
+
+    first = list(itertools.islice(stream(0), 3))
+    again = next(stream(2))
+    for name, values in again.context.items():
+        np.testing.assert_array_equal(values, first[2].context[name])
+        assert not np.array_equal(values, first[1].context[name])
+
+
+def test_an_interrupted_build_ends_with_the_same_context(toy_maps, toy_dataset, tmp_path):
+    class Stopped(Exception):
+        pass
+
+    def stop(job, pieces, progress):
+        raise Stopped
+
+    settings = dict(tile_size=64, stride=16, min_density=0.3, held_out=HeldOut(val_chromosomes=["B"]))
+    with pytest.raises(Stopped):
+        builder.build_tiles(toy_maps, tmp_path / "t", runner=stop, **settings)
+    builder.build_tiles(toy_maps, tmp_path / "t", **settings)
+    assert (tmp_path / "t" / context.FILE).read_bytes() == (toy_dataset[0] / context.FILE).read_bytes()
