@@ -29,7 +29,7 @@ _VARIANT = flags.DEFINE_enum(
 _FRACTIONS = flags.DEFINE_list(
     "fractions", ["16", "64", "256"], "Shallow maps keep 1/16, ... of the contacts."
 )
-_VAL = flags.DEFINE_list("val_chromosomes", [], "To choose checkpoints by; one if not given.")
+_VAL = flags.DEFINE_list("val_chromosomes", [], "To validate on; one if not given.")
 _TEST = flags.DEFINE_list("test_chromosomes", [], "To judge on; the shortest two if not given.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Fine-tuning runs of each kind.", lower_bound=1)
 _WEIGHTS = flags.DEFINE_string("weights", "", "The original's resolution model, .pth.tar, to compare with.")

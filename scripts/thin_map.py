@@ -7,6 +7,7 @@ from absl import flags
 
 from hicfm_jax import command_line
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
+from hicfm_jax.contacts.writers import check_output
 
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the file's only one if not given.")
@@ -16,11 +17,11 @@ _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says th
 
 
 def main() -> None:
+    check_output(_OUTPUT.value)
     deep = open_contacts(_INPUT.value, _RESOLUTION.value)
     shallow = thin(deep, _FRACTION.value, _SEED.value)
     metadata = {"thinned": {"input": _INPUT.value, "fraction": _FRACTION.value, "seed": _SEED.value}}
-    cooler = _OUTPUT.value.lower().endswith(("cool", "mcool"))
-    write_contacts(shallow, _OUTPUT.value, metadata=metadata if cooler else None)
+    write_contacts(shallow, _OUTPUT.value, metadata=metadata)
     print(f"Wrote {_OUTPUT.value}: {shallow.total_count:,.0f} of {deep.total_count:,.0f} contacts.")
 
 

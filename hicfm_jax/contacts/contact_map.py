@@ -13,6 +13,9 @@ Pair = tuple[str, str]
 Load = Callable[[str, str], scipy.sparse.csr_array]
 
 
+ENHANCEMENT = "enhancement"
+"""Where the metadata of an enhanced map tell how it came about."""
+
 MAX_COUNT = 2**53
 """Up to here float64 holds every whole number; a larger count comes from a damaged file."""
 

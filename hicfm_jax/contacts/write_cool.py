@@ -28,7 +28,7 @@ def write_cool(
       contact_map: what to write.
       path: where; an existing file is replaced.
       balance: also store ICE weights (column `weight`, multiplicative) at each resolution.
-      metadata: what to keep in the file's `metadata` beside the map's name.
+      metadata: what to keep in the file's `metadata` beside the map's own and its name.
 
     Returns:
       The resolutions written, in bp.
@@ -54,7 +54,7 @@ def write_cool(
     small = contact_map.total_count <= np.iinfo(np.int32).max
     dtypes = {"count": (np.int32 if small else np.int64) if integers else np.float64}
     cis_only = all(chrom1 == chrom2 for chrom1, chrom2 in contact_map.pairs())
-    metadata = {"name": contact_map.name, **(metadata or {})}
+    metadata = {**contact_map.metadata, "name": contact_map.name, **(metadata or {})}
 
     with complete_or_absent(path) as folder:
         plain = folder / "plain.cool"

@@ -10,6 +10,37 @@ from hicfm_jax.errors import InputError
 SUFFIXES = (".cool", ".mcool", ".hic", ".pairs", ".pairs.gz", ".npz")
 
 
+def check_output(path: str | os.PathLike) -> str:
+    """The suffix of a file that can be written.
+
+    Raises:
+      InputError: another suffix, a file that exists already, a folder that is not there or not writable.
+    """
+    path = pathlib.Path(path)
+    suffix = _suffix(path)
+    if path.exists():
+        raise InputError(f"{path} exists already: remove it or choose another name.")
+    _check_folder(path)
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} may not be written to: choose another.")
+    return suffix
+
+
+def _suffix(path: pathlib.Path) -> str:
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    if suffix is None:
+        raise InputError(
+            f"{path}: cannot write {path.suffix or 'a file without a suffix'}, expected "
+            f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
+        )
+    return suffix
+
+
+def _check_folder(path: pathlib.Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
+
+
 def write_contacts(
     contact_map: ContactMap,
     path: str | os.PathLike,
@@ -24,7 +55,7 @@ def write_contacts(
       contact_map: what to write.
       path: where; an existing file is replaced.
       balance: also store ICE weights (column `weight`, multiplicative); `.cool` and `.mcool` only.
-      metadata: kept in a `.cool` or `.mcool`; the other formats have no place for it.
+      metadata: kept in a `.cool` or `.mcool` beside the map's own; the other formats have no place for it.
 
     Returns:
       The resolutions written, in bp.
@@ -34,14 +65,8 @@ def write_contacts(
       OSError: the disk is full or not writable.
     """
     path = pathlib.Path(path)
-    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-    if suffix is None:
-        raise InputError(
-            f"{path}: cannot write {path.suffix or 'a file without a suffix'}, expected "
-            f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
-        )
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
+    suffix = _suffix(path)
+    _check_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a directory: give a file name.")
     if suffix in (".cool", ".mcool"):

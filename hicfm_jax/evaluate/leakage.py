@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-KEY = "enhancement"
-"""Where an enhanced map's metadata says what its checkpoint had seen."""
+from hicfm_jax.contacts.contact_map import ENHANCEMENT
 
 _SEEN = {
     "trained_on": "was trained on",
-    "validated_on": "was chosen by its scores on",
+    "validated_on": "was validated on",
 }
 
 
@@ -16,11 +15,11 @@ def leakage_warnings(name: str, metadata: object, chromosomes: Sequence[str]) ->
 
     Args:
       name: of the map.
-      metadata: of its file; `{"enhancement": {"trained_on": {assay: [chromosome, …]}, "validated_on":
+      metadata: of the map; `{"enhancement": {"trained_on": {assay: [chromosome, …]}, "validated_on":
         {…}}}` if it was enhanced. `Chr1`, `chr1` and `1` are one chromosome.
       chromosomes: the evaluated ones.
     """
-    enhancement = metadata.get(KEY) if isinstance(metadata, Mapping) else None
+    enhancement = metadata.get(ENHANCEMENT) if isinstance(metadata, Mapping) else None
     if enhancement is None:
         return []
     if not isinstance(enhancement, Mapping) or not isinstance(enhancement.get("trained_on"), Mapping):

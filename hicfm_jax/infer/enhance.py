@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import EnhancedChromosome, enhanced_map
@@ -16,6 +17,7 @@ from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.plan import Plan, make_plan
 from hicfm_jax.infer.predict import Predictor, Window
 from hicfm_jax.infer.quiet import Quiet
+from hicfm_jax.infer.row_file import RowFile
 from hicfm_jax.tiles.cutting import scan
 from hicfm_jax.tiles.progress import Silence
 
@@ -105,12 +107,12 @@ def run_plan(
     predict = Predictor(network, plan.total_count, plan.cutoff, plan.enlarge, batch_size)
     merge = create_merge(plan.merge, plan.window)
     positions = {chrom: plan.positions(contact_map.n_bins(chrom)) for chrom in plan.chromosomes}
-    finished, told = {}, False
+    finished, file, told = {}, RowFile(folder), False
     progress.start(sum(map(len, positions.values())))
     try:
         for chrom in plan.chromosomes:
             matrix, size = contact_map.matrix(chrom), contact_map.n_bins(chrom)
-            finished[chrom] = EnhancedChromosome(matrix, plan.max_bins, merge.least, folder)
+            finished[chrom] = EnhancedChromosome(matrix, file, plan.max_bins, merge.least)
             if not matrix.nnz:
                 progress.advance(len(positions[chrom]), chrom)
                 continue
@@ -127,7 +129,29 @@ def run_plan(
     finally:
         progress.close()
     scale = None if network.takes_depth else plan.target_contacts
-    return enhanced_map(contact_map, finished, scale, integer, exact=plan.merge == "original")
+    exact = plan.merge == "original"
+    metadata = {**contact_map.metadata, ENHANCEMENT: _describe(contact_map, network, plan)}
+    return enhanced_map(contact_map, finished, scale, integer, exact, metadata)
+
+
+def _describe(shallow: ContactMap, network: Network, plan: Plan) -> dict[str, Any]:
+    """How a map came about, for JSON; what is not known is None."""
+    seen = network.seen or {}
+    return {
+        "checkpoint": network.checkpoint,
+        "step": network.step,
+        "task": network.model.task,
+        "trained_on": seen.get("train"),
+        "validated_on": seen.get("val"),
+        "input": shallow.name,
+        "input_contacts": shallow.total_count,
+        "target_contacts": plan.target_contacts,
+        "merge": plan.merge,
+        "window": list(plan.window),
+        "stride": plan.stride,
+        "bound": plan.bound if plan.merge == "original" else None,
+        "max_distance": None if plan.max_bins is None else plan.max_bins * shallow.resolution,
+    }
 
 
 def _windows(matrix, positions: np.ndarray, network: Network) -> Iterator[Window]:

@@ -2,25 +2,29 @@
 
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
-from hicfm_jax.contacts.writers import SUFFIXES
+from hicfm_jax.contacts.complete_file import check_space
+from hicfm_jax.contacts.contact_map import ENHANCEMENT
+from hicfm_jax.contacts.writers import check_output
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhance import run_plan
-from hicfm_jax.infer.network import Network, load_network
+from hicfm_jax.infer.network import load_network
 from hicfm_jax.infer.plan import Plan, make_plan
 from hicfm_jax.infer.quiet import Quiet
+from hicfm_jax.infer.row_file import ROW_BYTES
 from hicfm_jax.tiles.progress import Silence
-
-METADATA = "enhancement"
-"""Where the metadata of a `.cool` or `.mcool` tell how the map came about."""
 
 MANY_PIXELS = 30_000_000
 """From here on the user is told that balancing takes long."""
+
+MUCH_MEMORY = 8e9
+"""Bytes; where writing takes more, the user is told how to take less."""
+
+_WRITING_BYTES = 23
+"""For each pixel of a chromosome, measured while 18 million were written."""
 
 _COOLERS = (".cool", ".mcool")
 _WHOLE_ONLY = (".pairs", ".pairs.gz")
@@ -68,63 +72,35 @@ def enhance_file(
     shallow = open_contacts(uri, resolution)
     network = load_network(checkpoint, input_size)
     plan = make_plan(shallow, network, **choices)
-    # Beside the output, where there has to be room anyway; /tmp may be memory.
-    folder = pathlib.Path(output).absolute().parent
-    deep = run_plan(shallow, network, plan, bool(integer), batch_size, folder, progress)
-    if balance and _pixels(shallow, plan) > MANY_PIXELS:
+    output = pathlib.Path(output).absolute()
+    pixels = _pixels(shallow, plan)
+    check_space(output, ROW_BYTES * sum(pixels))
+    needed = _WRITING_BYTES * max(pixels)
+    if needed > MUCH_MEMORY:
         (progress or Quiet()).say(
-            f"Balancing up to {_pixels(shallow, plan) / 1e6:,.0f} million pixels takes longer than "
+            f"Writing up to {max(pixels) / 1e6:,.0f} million pixels of one chromosome takes up to "
+            f"{needed / 1e9:.0f} GB of memory; --max_distance leaves out those far from the diagonal."
+        )
+    # Beside the output, where there has to be room anyway; /tmp may be memory.
+    folder = output.parent
+    deep = run_plan(shallow, network, plan, bool(integer), batch_size, folder, progress)
+    if balance and sum(pixels) > MANY_PIXELS:
+        (progress or Quiet()).say(
+            f"Balancing up to {sum(pixels) / 1e6:,.0f} million pixels takes longer than "
             "predicting them; --nobalance leaves the weights out."
         )
-    metadata = {METADATA: describe(uri, shallow, network, plan)} if suffix in _COOLERS else None
+    metadata = {ENHANCEMENT: {**deep.metadata[ENHANCEMENT], "input": uri}}
     written = write_contacts(deep, output, balance=balance, metadata=metadata)
     return _told(output, shallow, deep, plan, written)
 
 
-def _pixels(shallow: ContactMap, plan: Plan) -> int:
-    """Pixels of the deep map, at most."""
+def _pixels(shallow: ContactMap, plan: Plan) -> list[int]:
+    """Pixels of each chromosome of the deep map, at most."""
     sizes = [shallow.n_bins(chrom) for chrom in plan.chromosomes]
-    return sum(
-        size * min((size + 1) // 2, size if plan.max_bins is None else plan.max_bins) for size in sizes
-    )
-
-
-def check_output(output: str | os.PathLike) -> str:
-    """The suffix of a file that can be written; InputError if it cannot, or exists already."""
-    path = pathlib.Path(output)
-    suffix = max((each for each in SUFFIXES if path.name.lower().endswith(each)), key=len, default=None)
-    if suffix is None:
-        raise InputError(
-            f"{path}: cannot write {path.suffix or 'a file without a suffix'}, expected "
-            f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
-        )
-    if path.exists():
-        raise InputError(f"{path} exists already: remove it or choose another name.")
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} may not be written to: choose another.")
-    return suffix
-
-
-def describe(uri: str, shallow: ContactMap, network: Network, plan: Plan) -> Mapping[str, Any]:
-    """How a map came about, for JSON; what is not known is None."""
-    seen = network.seen or {}
-    return {
-        "checkpoint": network.checkpoint,
-        "step": network.step,
-        "task": network.model.task,
-        "trained_on": seen.get("train"),
-        "validated_on": seen.get("val"),
-        "input": uri,
-        "input_contacts": shallow.total_count,
-        "target_contacts": plan.target_contacts,
-        "merge": plan.merge,
-        "window": list(plan.window),
-        "stride": plan.stride,
-        "bound": plan.bound if plan.merge == "original" else None,
-        "max_distance": None if plan.max_bins is None else plan.max_bins * shallow.resolution,
-    }
+    reach = [size if plan.max_bins is None else min(size, plan.max_bins + 1) for size in sizes]
+    if plan.merge == "original":
+        reach = [min(bins, max(plan.window) + plan.bound) for bins in reach]
+    return [bins * size - bins * (bins - 1) // 2 for size, bins in zip(sizes, reach, strict=True)]
 
 
 def _told(

@@ -1,6 +1,5 @@
 """Predictions of whole chromosomes as a contact map."""
 
-import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,7 +22,7 @@ class EnhancedChromosome:
       shallow: the input, upper triangle `[n, n]`.
       max_bins: farther pixels from the diagonal are left out; None: none are.
       least: predictions up to this are left out.
-      folder: of the temporary files.
+      file: where its rows go, in one piece.
 
     Attributes:
       contacts: predicted so far, before any scaling.
@@ -33,17 +32,18 @@ class EnhancedChromosome:
     def __init__(
         self,
         shallow: scipy.sparse.csr_array,
+        file: RowFile,
         max_bins: int | None = None,
         least: float = 0.0,
-        folder: str | os.PathLike | None = None,
     ):
         self.contacts = self.shallow_contacts = 0.0
         self._shallow, self._max_bins, self._least = shallow, max_bins, least
-        self._file = RowFile(shallow.shape[0], folder)
+        self._file, self._first, self._size = file, file.pixels, shallow.shape[0]
+        self._lengths: list[np.ndarray] = []
 
     def append(self, rows: Rows) -> None:
         """Adds the next rows."""
-        size, (count, width) = self._shallow.shape[0], rows.mean.shape
+        size, (count, width) = self._size, rows.mean.shape
         columns = np.arange(width) - np.arange(count)[:, None]  # bins from the diagonal
         wanted = rows.covered & (columns >= 0) & (np.arange(width) < size - rows.first)
         if self._max_bins is not None:
@@ -54,14 +54,22 @@ class EnhancedChromosome:
         self.shallow_contacts += float(seen.data[near][wanted[row, col]].sum(dtype=np.float64))
 
         wanted &= rows.mean > self._least
-        self._file.append(wanted.sum(axis=1), np.nonzero(wanted)[1] + rows.first, rows.mean[wanted])
+        self._lengths.append(wanted.sum(axis=1))
+        self._file.append(np.nonzero(wanted)[1] + rows.first, rows.mean[wanted])
         self.contacts += float(rows.mean[wanted].sum())
         if rows.first + count >= size:
             self._shallow = scipy.sparse.csr_array((size, size))  # no longer needed
 
     def read(self) -> scipy.sparse.csr_array:
         """Predicted contacts, upper triangle `[n, n]` float32."""
-        return self._file.read()
+        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
+        ends = np.cumsum(lengths, dtype=np.int64)
+        ends = np.append(ends, np.full(self._size + 1 - len(ends), ends[-1]))
+        columns, values = self._file.read(self._first, int(ends[-1]))
+        if ends[-1] > np.iinfo(np.int32).max:  # scipy wants one dtype for both
+            columns = columns.astype(np.int64)
+        shape = (self._size, self._size)
+        return scipy.sparse.csr_array((values, columns, ends.astype(columns.dtype)), shape=shape)
 
 
 def enhanced_map(
@@ -70,6 +78,7 @@ def enhanced_map(
     target_contacts: float | None = None,
     integer: bool = False,
     exact: bool = False,
+    metadata: Mapping[str, object] | None = None,
 ) -> ContactMap:
     """The predictions as a map of these chromosomes, cis only.
 
@@ -80,6 +89,7 @@ def enhanced_map(
         the same share of them as the same pixels have of the input; None: not scaled.
       integer: round to whole contacts, halves up.
       exact: keep real counts as they are predicted, not in multiples of `STEP`.
+      metadata: of the map.
     """
     predicted = sum(each.contacts for each in chromosomes.values())
     scale = 1.0
@@ -104,4 +114,5 @@ def enhanced_map(
 
     pairs = [(chrom, chrom) for chrom in chromosomes]
     sizes = {chrom: shallow.chromsizes[chrom] for chrom in chromosomes}
-    return ContactMap(sizes, shallow.resolution, load, f"{shallow.name}, enhanced", pairs=lambda: pairs)
+    name = f"{shallow.name}, enhanced"
+    return ContactMap(sizes, shallow.resolution, load, name, pairs=lambda: pairs, metadata=metadata)

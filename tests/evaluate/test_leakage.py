@@ -24,7 +24,7 @@ def test_what_was_held_out_is_fine():
 
 def test_validation_and_silence_are_told_too():
     (warning,) = leakage_warnings("model", enhanced({"leaf": ["Chr1"]}, {"leaf": ["Chr4"]}), ["Chr4"])
-    assert "chosen by its scores on Chr4" in warning
+    assert "validated on Chr4" in warning
     for metadata in ({"enhancement": "yes"}, {"enhancement": {}}, {"enhancement": {"trained_on": ["Chr1"]}}):
         (warning,) = leakage_warnings("model", metadata, ["Chr4"])
         assert "does not say" in warning

@@ -12,12 +12,13 @@ import jax
 import numpy as np
 import pytest
 
-from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts import ContactMap, open_contacts, thin, write_contacts
+from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance
 from hicfm_jax.infer.quiet import Quiet
 from hicfm_jax.models.target_scaling import target_scaling
-from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, echo, toy_map
+from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, SEEN, echo, toy_map
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -93,6 +94,17 @@ def test_whole_contacts_are_rounded_halves_up():
     assert half.matrix("Chr1").dtype == np.int64
 
 
+def test_a_map_tells_how_it_came_about_wherever_it_goes(network, tmp_path):
+    """Written, thinned and written again, it still warns of chromosomes that its network has seen."""
+    deep = enhance(toy_map(), network)
+    about = deep.metadata[ENHANCEMENT]
+    assert about["trained_on"] == SEEN["seen"]["train"] and about["input"] == "toy"
+    write_contacts(deep, tmp_path / "deep.cool")
+    write_contacts(thin(enhance(toy_map(), network, integer=True), 0.5, seed=0), tmp_path / "thin.mcool")
+    for path in (tmp_path / "deep.cool", tmp_path / "thin.mcool"):
+        assert open_contacts(path, RESOLUTION).metadata[ENHANCEMENT] == about
+
+
 def test_the_order_of_the_work_does_not_matter(network):
     shallow = toy_map()
     together = enhance(shallow, network)
@@ -100,6 +112,18 @@ def test_the_order_of_the_work_does_not_matter(network):
     np.testing.assert_allclose(dense(few, "Chr1"), dense(together, "Chr1"), rtol=1e-4, atol=2e-3)
     params = enhance(shallow, network.params, network=network)
     np.testing.assert_array_equal(dense(params, "Chr1"), dense(together, "Chr1"))
+
+
+def test_scaffolds_share_their_temporary_files(tmp_path):
+    """A draft assembly has more of them than a process may open files."""
+    one = toy_map().matrix("Chr2")
+    names = [f"scaffold_{index}" for index in range(40)]
+    shallow = ContactMap(dict.fromkeys(names, 20_000), RESOLUTION, {(name, name): one for name in names})
+    before = len(os.listdir("/proc/self/fd"))
+    same = enhance(shallow, echo(), integer=True, folder=tmp_path)
+    assert len(os.listdir("/proc/self/fd")) - before < 10
+    for name in (names[0], names[17], names[39]):
+        np.testing.assert_array_equal(dense(same, name), one.toarray())
 
 
 def test_a_chromosome_without_contacts_stays_empty(network):

@@ -1,5 +1,6 @@
 """From file to file, as users do it."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -11,9 +12,12 @@ import pytest
 from hicfm_jax.contacts import open_contacts, write_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance, enhance_file
+from hicfm_jax.infer.quiet import Quiet
 from tests.convert import made_up
 from tests.infer.toy_networks import CHROMSIZES, SEEN, toy_map
 from tests.train.small_run import ROOT
+
+enhance_file_module = importlib.import_module("hicfm_jax.infer.enhance_file")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +102,21 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path, shallow, check
         with pytest.raises(InputError, match=message):
             enhance_file(str(shallow), 1000, checkpoint, tmp_path / output, **choices)
     assert [path.name for path in tmp_path.iterdir()] == ["there.cool"]
+
+
+def test_what_a_large_map_takes_is_told_before_the_work(tmp_path, shallow, checkpoint, monkeypatch):
+    monkeypatch.setattr(enhance_file_module, "MUCH_MEMORY", 1000)
+    said = []
+
+    class Listener(Quiet):
+        def say(self, text):
+            said.append(text)
+
+    enhance_file(shallow, None, checkpoint, tmp_path / "deep.npz", progress=Listener())
+    assert any("GB of memory; --max_distance" in line for line in said)
+    monkeypatch.setattr(enhance_file_module, "ROW_BYTES", 1 << 60)
+    with pytest.raises(OSError, match="are needed there"):
+        enhance_file(shallow, None, checkpoint, tmp_path / "deeper.npz")
 
 
 def test_a_users_mistake_is_one_sentence_and_status_2(tmp_path, shallow, checkpoint):
