@@ -6,7 +6,7 @@ BIN := .venv/bin
 demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
 	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
 
-experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.mcool [RESOLUTION=30000 WEIGHTS=FILE OUT=DIR]
+experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.mcool [RESOLUTION=30000 WEIGHTS=FILE OUT=DIR FLAGS=--seeds=3]
 	$(BIN)/python scripts/experiment.py --workdir=$(or $(OUT),runs/experiment) $(if $(MAP),--map=$(MAP)) \
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) $(FLAGS)
 

@@ -42,15 +42,15 @@ def main() -> None:
     os.makedirs(workdir, exist_ok=True)
     if not _MAP.value:
         simulate, deep = stages.simulation(workdir)
-        run_stages([simulate], root)
+        run_stages([simulate], root, workdir)
     variant = "demo" if _VARIANT.value == "demo" else ""
     contact_map = open_contacts(deep, _RESOLUTION.value)
-    bins = stages.shortest_chromosome(variant)
     setting = stages.Setting(
         workdir=workdir,
         deep=deep,
         resolution=contact_map.resolution,
-        chromosomes=choose_chromosomes(contact_map, bins, _VAL.value, _TEST.value),
+        contacts=contact_map.total_count,
+        chromosomes=choose_chromosomes(contact_map, stages.SHORTEST, _VAL.value, _TEST.value),
         fractions=tuple(stages.parse_fraction(text) for text in _FRACTIONS.value),
         variant=variant,
         seeds=_SEEDS.value,
@@ -59,7 +59,9 @@ def main() -> None:
     )
     train, val, test = (", ".join(names) for names in setting.chromosomes)
     print(f"{deep}: {train} train, {val} validates, {test} judge.", flush=True)
-    run_stages(stages.stages(setting), root)
+    about = {"map": deep, "resolution": setting.resolution, "contacts": setting.contacts}
+    about |= {**setting.chromosomes._asdict(), "variant": _VARIANT.value}
+    run_stages(stages.stages(setting), root, workdir, about)
     print(table(setting))
 
 

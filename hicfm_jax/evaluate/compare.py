@@ -69,7 +69,7 @@ def compare(
     ratio = 1.0
     if baselines_of is not None:
         ratio = opened.reference.total_count / opened.maps[baselines_of].total_count
-        names = _tuning_chromosomes(opened, evaluated, tune_chromosomes)
+        names = _tuning_chromosomes(opened, evaluated, tune_chromosomes, baselines_of)
         small = [name for name in names if opened.reference.n_bins(name) <= score_chromosome.WHOLE_BINS]
         tuned = tune_baselines(
             [(upper(opened.matrix(baselines_of, name)), upper(opened.matrix(None, name))) for name in small],
@@ -86,25 +86,34 @@ def compare(
         )
 
     records: dict[str, list[Record]] = {name: [] for name in [*maps, *(held.name for held in tuned)]}
-    views, settings = [], {}
+    views: list[ChromosomeView] = []
+    settings: dict[str, dict[str, list[str]]] = {}
     for chrom in evaluated:
         scorer, view, rows = _compare_chromosome(opened, chrom, max_diagonal, tuned, baselines_of, ratio)
         views.append(view)
         for record in rows:
             records[record.map].append(record)
-        settings = _settings(scorer, opened.reference.resolution, max_diagonal)
+        for name, text in _settings(scorer, opened.reference.resolution, max_diagonal).items():
+            settings.setdefault(name, {}).setdefault(text, []).append(chrom)
         if view.whole_resolution > opened.reference.resolution:
             notes.append(
-                f"{chrom} has {opened.reference.n_bins(chrom)} bins: SSIM, PSNR, compartments, GenomeDISCO "
-                f"and foci are those of bins of {view.whole_resolution} bp, and there are no baselines but "
-                "the rescaled input."
+                f"{chrom} has {opened.reference.n_bins(chrom)} bins: SSIM, PSNR, compartments and "
+                f"GenomeDISCO are those of bins of {view.whole_resolution} bp, and there are no baselines "
+                "but the rescaled input."
             )
     records = {name: rows for name, rows in records.items() if rows}
+    partial = [name for name, rows in records.items() if len(rows) < len(evaluated)]
+    if partial:
+        notes.append(
+            f"{', '.join(partial)}: on some of these chromosomes alone, and so not pooled with the others."
+        )
     return Comparison(
         reference=opened.reference.name,
         resolution=opened.reference.resolution,
-        settings=settings,
-        records=[pool(rows) for rows in records.values()] + sum(records.values(), []),
+        settings={name: _merged(texts) for name, texts in settings.items()},
+        # A mean over fewer chromosomes would stand beside the others as if it were comparable.
+        records=[pool(rows) for name, rows in records.items() if name not in partial]
+        + sum(records.values(), []),
         chromosomes=views,
         shallow=baselines_of,
         warnings=warnings,
@@ -112,10 +121,12 @@ def compare(
     )
 
 
-def _tuning_chromosomes(opened: Maps, evaluated: list[str], chosen: Sequence[str] | None) -> list[str]:
+def _tuning_chromosomes(
+    opened: Maps, evaluated: list[str], chosen: Sequence[str] | None, shallow: str
+) -> list[str]:
     if not chosen:
         others = [name for name in opened.reference.chromsizes if name not in evaluated]
-        names = [name for name in others if _usable(opened, name)]
+        names = [name for name in others if _usable(opened, name, shallow)]
         if not names:
             raise InputError(
                 "No chromosome is left to choose the baselines' widths on: evaluate fewer than all, or name "
@@ -130,13 +141,13 @@ def _tuning_chromosomes(opened: Maps, evaluated: list[str], chosen: Sequence[str
             "chromosomes, so that the baselines know as little of the evaluated ones as a model."
         )
     for name in names:
-        opened.check(name)
+        opened.check(name, [shallow])
     return names
 
 
-def _usable(opened: Maps, chrom: str) -> bool:
+def _usable(opened: Maps, chrom: str, shallow: str) -> bool:
     try:
-        opened.check(chrom)
+        opened.check(chrom, [shallow])
     except InputError:
         return False
     return True
@@ -190,6 +201,13 @@ def _compare_chromosome(
         portraits=portraits,
     )
     return scorer, view, records
+
+
+def _merged(texts: Mapping[str, list[str]]) -> str:
+    """What holds for all chromosomes, or what holds for which."""
+    if len(texts) == 1:
+        return next(iter(texts))
+    return ", ".join(f"{text} ({', '.join(chroms)})" for text, chroms in texts.items())
 
 
 def _settings(scorer: ChromosomeScorer, resolution: int, max_diagonal: int) -> dict[str, str]:

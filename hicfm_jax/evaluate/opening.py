@@ -1,7 +1,7 @@
 """The maps of a comparison: opened, at one resolution, with the chromosomes they share."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import scipy.sparse
 
@@ -85,15 +85,19 @@ class Maps:
             raise InputError(f"The maps have no chromosome in common with contacts in all. {notes[0]}")
         return names, notes
 
-    def check(self, chrom: str) -> None:
-        """Raises InputError unless all maps can be compared on a chromosome of the reference."""
+    def check(self, chrom: str, names: Iterable[str] | None = None) -> None:
+        """Raises InputError unless maps, by name, can be compared on a chromosome of the reference.
+
+        None means all maps.
+        """
         bins = self.reference.n_bins(chrom)
         if bins < FEWEST_BINS:
             raise InputError(
                 f"{chrom} has {bins} bins at {self.reference.resolution} bp, expected at least "
                 f"{FEWEST_BINS}: choose narrower bins or another chromosome."
             )
-        for name, held in (*self.maps.items(), ("The reference", self.reference)):
+        maps = [(name, self.maps[name]) for name in (self.maps if names is None else names)]
+        for name, held in (*maps, ("The reference", self.reference)):
             own = held.find_chromosome(chrom)
             if held.n_bins(own) != bins:
                 raise InputError(

@@ -59,7 +59,7 @@ def _chromosome(comparison: Comparison, view: ChromosomeView) -> list[str]:
     whole = (
         ""
         if view.whole_resolution == comparison.resolution
-        else f" SSIM, PSNR, compartments, GenomeDISCO and foci are at {view.whole_resolution / 1000:g} kb."
+        else f" SSIM, PSNR, compartments and GenomeDISCO are at {view.whole_resolution / 1000:g} kb."
     )
     count = len(view.foci)
     draw, name = pictures.png, _text(view.name)

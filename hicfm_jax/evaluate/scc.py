@@ -23,7 +23,8 @@ def scc(test: Matrix, reference: Matrix, max_diagonal: int, half_width: int) -> 
     Both maps are smoothed with a square mean filter, cut off at the map's borders. On each diagonal the
     pixels that are 0 in both are left out; the Pearson correlation of the others has the weight
     N * sqrt(var(rank_test / N) * var(rank_reference / N)). As in the published programs ties are broken,
-    so that the variance is (1 + 1 / N) / 12. Diagonals on which a map does not vary are left out.
+    so that the variance is (1 + 1 / N) / 12. Diagonals on which the reference does not vary are left out;
+    where only the test map does not, the correlation is 0, as in hicrep.py.
 
     Args:
       test, reference: maps `[n, n]` of any scale each.
@@ -45,10 +46,11 @@ def scc(test: Matrix, reference: Matrix, max_diagonal: int, half_width: int) -> 
         x, y = x[held], y[held]
         number = x.size
         # What rounding leaves of a constant diagonal is no variance.
-        if number < 2 or min(np.ptp(values) / max(values.max(), 1e-300) for values in (x, y)) < 1e-12:
+        varies = [number > 1 and np.ptp(values) >= 1e-12 * values.max() > 0 for values in (x, y)]
+        if not varies[1]:
             continue
         weight = number * (1 + 1 / number) / 12
-        total += weight * np.corrcoef(x, y)[0, 1]
+        total += weight * np.corrcoef(x, y)[0, 1] if varies[0] else 0.0
         weights += weight
         pixels += number
     return (float(total / weights) if weights else float("nan")), int(pixels)

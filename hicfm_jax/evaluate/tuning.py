@@ -13,7 +13,7 @@ from hicfm_jax.evaluate.metrics import log_mse, stratified_pearson, weighted_mea
 
 SIGMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0)
 FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
-PATIENCE = 2  # worse values in a row after which no further ones are tried
+PATIENCE = 3  # worse values in a row after which no further ones are tried
 
 RESCALED = "rescaled input"
 NAMES = (RESCALED, "Gaussian", "bicubic", "coverage-aware Gaussian", "coverage-aware blend")
@@ -104,6 +104,6 @@ def _best(values: Sequence[float], loss: Callable[[float], float]) -> float:
             best, least, worse = value, found, 0
         else:
             worse += 1
-        if worse > PATIENCE:
+        if worse >= PATIENCE:
             break
     return best

@@ -33,6 +33,12 @@ def choose_chromosomes(
     """
     val = [contact_map.find_chromosome(name) for name in val]
     test = [contact_map.find_chromosome(name) for name in test]
+    for name in val + test:
+        if contact_map.n_bins(name) < bins:
+            raise InputError(
+                f"{name} has {contact_map.n_bins(name)} bins at {contact_map.resolution} bp, expected {bins} "
+                "or more: name longer chromosomes or give a finer resolution."
+            )
     long_enough = [name for name in contact_map.chromsizes if contact_map.n_bins(name) >= bins]
     by_length = sorted(long_enough, key=contact_map.chromsizes.get)
     if not test:

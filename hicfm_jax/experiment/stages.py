@@ -1,14 +1,13 @@
 """The stages of the experiment, each a command that could be typed by hand."""
 
 import dataclasses
-import math
 import os
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.experiment.chromosomes import Chromosomes
 
-WINDOW = {"": 224, "demo": 224}
-"""Window of the enhancing networks in bins, by variant of the configs."""
+WINDOW = 224
+"""Side of the enhancing networks' windows, in bins."""
 
 _PRETRAINING = {"": "one_gpu", "demo": "demo"}
 
@@ -21,6 +20,7 @@ class Setting:
       workdir: where everything goes.
       deep: URI of the deep map.
       resolution: bp.
+      contacts: of the deep map.
       chromosomes: of training, validation and judgement.
       fractions: of the contacts that the shallow maps keep.
       variant: of the configs: "demo" for two CPU cores, "" for ViT-L on a GPU.
@@ -32,6 +32,7 @@ class Setting:
     workdir: str
     deep: str
     resolution: int
+    contacts: float
     chromosomes: Chromosomes
     fractions: tuple[float, ...] = (1 / 16, 1 / 64, 1 / 256)
     variant: str = "demo"
@@ -93,14 +94,13 @@ def _place(setting: Setting, *parts: str) -> str:
 
 def _prepare(setting: Setting) -> list[Stage]:
     tiles, names = _place(setting, "tiles"), setting.chromosomes
-    # Along the diagonal and twice a window's side: every offset up to a window's side is drawn.
-    size = 2 * WINDOW[setting.variant]
     cut = (
         "scripts/make_tiles.py",
         f"--input=deep={setting.deep}",
         f"--resolution={setting.resolution}",
         "--mode=diagonal",
-        f"--tile_size={size}",
+        # Twice a window's side: every offset up to a window's side is drawn.
+        f"--tile_size={2 * WINDOW}",
         "--stride=48",
         f"--val_chromosomes={','.join(names.val)}",
         f"--test_chromosomes={','.join(names.test)}",
@@ -143,8 +143,9 @@ def _train(setting: Setting) -> list[Stage]:
         return Stage(title, (*command, f"--workdir={workdir}"), os.path.join(workdir, "checkpoints"), True)
 
     pretraining = f"configs/pretrain_arabidopsis.py:{_PRETRAINING[setting.variant]}"
-    # Steps, because an epoch over the tiles of one map is short.
-    found = [training("pretrain", pretraining, "pretrain", "--config.log.eval_every_steps=100")]
+    # The demo validates by epochs, which are short over the tiles of one map.
+    by_steps = ("--config.log.eval_every_steps=100",) if setting.variant == "demo" else ()
+    found = [training("pretrain", pretraining, "pretrain", *by_steps)]
     config = "configs/enhance_arabidopsis.py" + (f":{setting.variant}" if setting.variant else "")
     for name, (start, seed) in _networks(setting).items():
         flags = [f"--config.train.seed={seed}"]
@@ -174,6 +175,8 @@ def _enhance(setting: Setting) -> list[Stage]:
                 f"--resolution={setting.resolution}",
                 f"--checkpoint={checkpoint}",
                 f"--output={output}",
+                # Ours know it; the original's has a depth of its own, which scores would hold against it.
+                f"--target_contacts={setting.contacts:.0f}",
             )
             found.append(Stage(f"enhance 1/{depth_name(fraction)} with {name}", command, output))
     return found
@@ -198,7 +201,9 @@ def _judge(setting: Setting) -> list[Stage]:
             f"--tune_chromosomes={','.join(setting.chromosomes.train)}",
             f"--output={output}",
         )
-        found.append(Stage(f"compare at 1/{depth_name(fraction)}", command, output))
+        # Replaced last.
+        done = os.path.join(output, "report.png")
+        found.append(Stage(f"compare at 1/{depth_name(fraction)}", command, done))
     return found
 
 
@@ -207,6 +212,5 @@ def report(setting: Setting, fraction: float) -> str:
     return _place(setting, f"report_{depth_name(fraction)}")
 
 
-def shortest_chromosome(variant: str) -> int:
-    """Bins that a chromosome needs: a tile overhangs its end by half its size at most."""
-    return math.ceil(WINDOW[variant]) + 1
+SHORTEST = WINDOW + 1
+"""Bins that a chromosome needs: a tile overhangs its end by half its side at most."""

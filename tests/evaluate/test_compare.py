@@ -103,6 +103,27 @@ def test_long_chromosomes_get_what_can_be_had(deep, shallow, monkeypatch):
     assert any("180000 bp" in note for note in found.notes)
 
 
+def test_means_over_different_chromosomes_do_not_stand_side_by_side(monkeypatch):
+    """Smoothed baselines lack long chromosomes: they have scores on the others, but no pooled ones."""
+    deep = simulate(contacts=8e6, resolution=120_000, seed=1, chromosomes=["Chr2", "Chr3", "Chr4"])
+    monkeypatch.setattr(score_chromosome, "WHOLE_BINS", deep.n_bins("Chr3") - 1)
+    maps = {"input": thin(deep, 1 / 16, seed=0)}
+    found = compare(maps, deep, ["Chr3", "Chr4"], baselines_of="input", tune_chromosomes=["Chr2"])
+    assert [record.map for record in found.of(POOLED)] == ["input", "rescaled input"]
+    assert "Gaussian" in [record.map for record in found.of("Chr4")]
+    assert any("not pooled" in note for note in found.notes)
+
+
+def test_tuning_asks_nothing_of_maps_that_are_only_judged(deep, shallow):
+    """An enhanced map may hold the judging chromosome alone."""
+    one = shallow.matrix("Chr4")
+    model = ContactMap({"Chr4": deep.chromsizes["Chr4"]}, deep.resolution, {("Chr4", "Chr4"): one})
+    for tune in (None, ["Chr3"]):
+        maps = {"input": shallow, "model": model}
+        found = compare(maps, deep, ["Chr4"], baselines_of="input", tune_chromosomes=tune)
+        assert found.score("model", "r") == found.score("input", "r")
+
+
 def test_tiny_and_odd_maps_do_not_crash():
     rng = np.random.default_rng(0)
     for size in (3, 4, 12, 25):

@@ -37,6 +37,15 @@ def test_two_strata_by_hand():
     assert scc(test, reference, 3, 0)[0] == pytest.approx((weights @ [1, -1]) / weights.sum())
 
 
+def test_a_map_that_is_flat_where_the_reference_is_not_correlates_there_with_nothing():
+    reference, test = np.ones((6, 6)), np.ones((6, 6))
+    reference[[0, 1, 2], [1, 2, 3]] = test[[0, 1, 2], [1, 2, 3]] = [2, 3, 5]  # r = 1
+    assert scc(test, reference, 2, 0)[0] == pytest.approx(1)  # both are flat at distance 2: nothing to tell
+    reference[0, 2] = 7
+    weights = np.array([5 + 1, 4 + 1]) / 12
+    assert scc(test, reference, 2, 0)[0] == pytest.approx(weights @ [1, 0] / weights.sum())
+
+
 def test_invariances(deep, shallow):
     reference, test = upper(deep.matrix("Chr4")), upper(shallow.matrix("Chr4"))
     assert scc(reference, reference, 100, 2)[0] == pytest.approx(1)

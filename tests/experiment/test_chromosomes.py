@@ -40,6 +40,7 @@ def test_the_users_choice_is_kept_however_it_is_spelled():
     [
         (CHROMSIZES, dict(val=["Chr4"], test=["Chr4"]), "Chr4 is both"),
         (CHROMSIZES, dict(test=["Chr9"]), "no chromosome 'Chr9'"),
+        (CHROMSIZES | {"ChrM": 367_808}, dict(test=["ChrM"]), "ChrM has 13 bins"),
         (CHROMSIZES, dict(val=["Chr1", "Chr2"], test=["Chr3", "Chr4", "Chr5"]), "one to train"),
         ({"chr1": 30_000_000, "chr2": 20_000_000, "chr3": 90_000}, {}, "has 2 chromosomes of 224 bins"),
     ],

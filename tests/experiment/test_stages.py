@@ -1,5 +1,6 @@
 """The experiment as commands: they fit together, keep the judges' chromosomes out, and go on after a stop."""
 
+import dataclasses
 import re
 import sys
 
@@ -7,14 +8,14 @@ import pytest
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.experiment.chromosomes import Chromosomes
-from hicfm_jax.experiment.run import run_stages
+from hicfm_jax.experiment.run import RECORD, run_stages
 from hicfm_jax.experiment.stages import Setting, Stage, parse_fraction, stages
 
 SPLIT = Chromosomes(["Chr1", "Chr3"], ["Chr5"], ["Chr2", "Chr4"])
 
 
 def all_stages(**options):
-    return stages(Setting("runs/x", "leaf.cool", 30_000, SPLIT, **options))
+    return stages(Setting("runs/x", "leaf.cool", 30_000, 104e6, SPLIT, **options))
 
 
 def flag(stage, name):
@@ -61,6 +62,8 @@ def test_published_weights_are_a_row_of_their_own():
     found = all_stages(weights="original.pth.tar")
     assert [flag(stage, "checkpoint") for stage in found].count("original.pth.tar") == 3
     assert "original=" in flag(found[-1], "maps")
+    # Whose depth is a human one: at that of the reference its errors are comparable.
+    assert {flag(stage, "target_contacts") for stage in found if "infer" in stage.command[0]} == {"104000000"}
 
 
 @pytest.mark.parametrize("text", ["1", "0", "-4", "many", "nan", "1e9"])
@@ -84,8 +87,8 @@ def test_what_is_done_is_left_and_what_resumes_is_asked(tmp_path, capfd):
         "path.with_suffix('').mkdir(exist_ok=True)\n"
     )
     chain = [a_stage(tmp_path, "cut", make), a_stage(tmp_path, "train", make, resumes=True)]
-    run_stages(chain, tmp_path)
-    run_stages(chain, tmp_path)
+    run_stages(chain, tmp_path, tmp_path)
+    run_stages(chain, tmp_path, tmp_path)
     assert (tmp_path / "log").read_text() == "cut train train "
     shown = capfd.readouterr().out
     assert (
@@ -96,4 +99,40 @@ def test_what_is_done_is_left_and_what_resumes_is_asked(tmp_path, capfd):
 def test_a_stage_that_fails_ends_the_experiment(tmp_path):
     chain = [a_stage(tmp_path, "bad", "import sys; sys.exit(2)"), a_stage(tmp_path, "next", "1/0")]
     with pytest.raises(InputError, match="Stage 1, bad, ended with status 2"):
-        run_stages(chain, tmp_path)
+        run_stages(chain, tmp_path, tmp_path)
+
+
+def test_what_another_command_made_is_made_again_until_it_succeeds(tmp_path):
+    """New maps to compare, or a comparison that was cut short after it had made its folder."""
+    code = (
+        "import pathlib, sys\n"
+        "path = pathlib.Path(sys.argv[0])\n"
+        "path.with_suffix('').touch()\n"
+        "open(path.parent / 'log', 'a').write(sys.argv[1] + ' ')\n"
+        "sys.exit((path.parent / 'broken').exists())\n"
+    )
+    stage = a_stage(tmp_path, "compare", code)
+
+    def run(word):
+        run_stages([dataclasses.replace(stage, command=(*stage.command, word))], tmp_path, tmp_path)
+
+    run("two")
+    (tmp_path / "broken").touch()
+    for _ in range(2):
+        with pytest.raises(InputError):
+            run("three")
+    (tmp_path / "broken").unlink()
+    run("three")
+    run("three")
+    assert (tmp_path / "log").read_text() == "two three three three "
+
+
+def test_a_workdir_is_for_one_experiment(tmp_path):
+    chain = [a_stage(tmp_path, "any", "")]
+    run_stages(chain, tmp_path, tmp_path, {"map": "leaf.cool", "test": ["Chr2"]})
+    for other in ({"map": "root.cool", "test": ["Chr2"]}, {"map": "leaf.cool", "test": ["Chr4"]}):
+        with pytest.raises(InputError, match="holds an experiment with .* choose another --workdir"):
+            run_stages(chain, tmp_path, tmp_path, other)
+    (tmp_path / RECORD).write_text("{")
+    with pytest.raises(InputError, match="is damaged"):
+        run_stages(chain, tmp_path, tmp_path)
