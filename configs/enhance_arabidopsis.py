@@ -9,8 +9,8 @@ and one checkpoint serves all depths between. The network adds to a smooth estim
 coverage (`model.residual`), pixel by pixel; docs/enhancement.md measures what each part of it is worth.
 Without `--config.data.tiles` it trains on simulated maps. Variants:
 
-  (none)  ViT-L/16, 224 x 224, bfloat16, one GPU of 24 GB or more: minutes on an H200 (docs/enhancement.md).
-  demo    3 M parameters, 224 x 224: a quarter of an hour on two CPU cores.
+  (none)  ViT-L/16, 224 x 224, bfloat16, one GPU; not trained to the end yet (docs/enhancement.md).
+  demo    3 M parameters, 224 x 224: about twenty minutes on two CPU cores.
 """
 
 from hicfm_jax.config import from_variant

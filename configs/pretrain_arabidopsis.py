@@ -12,8 +12,8 @@ chromosome that no training map shows, to validate. Variants:
   revised      the same, cut down to one epoch.
   small_batch  the same network for batches of 4 to 64: a stated learning rate, and the error of log10
                counts beside the original's losses (docs/pretraining.md compares them).
-  one_gpu      small_batch at 224 x 224 in bfloat16, 2000 steps of 32 windows: minutes on an H200, as the
-               start of enhance_arabidopsis.py.
+  one_gpu      small_batch at 224 x 224 in bfloat16, 2000 steps of 32 windows, as the start of
+               enhance_arabidopsis.py; not trained to the end yet.
   demo         3 M parameters, 112 x 112, 600 steps: five minutes on two CPU cores.
 """
 
