@@ -24,6 +24,7 @@ DISTRIBUTIONS = {
     "hicstraw": "hic-straw",
     "orbax": "orbax-checkpoint",
     "PIL": "pillow",
+    "skimage": "scikit-image",
     "tensorflow": "tensorflow-cpu",
 }
 

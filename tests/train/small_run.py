@@ -10,7 +10,7 @@ import numpy as np
 
 from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.source import MemoryTiles
-from hicfm_jax.train.progress import TIMING
+from hicfm_jax.train.progress import TIMING, Progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -39,6 +39,18 @@ def save_tiles(folder: pathlib.Path) -> pathlib.Path:
     path = folder / "tiles.npz"
     MemoryTiles({"train": make_tiles(10, 0), "val": make_tiles(5, 1)}).save(path)
     return path
+
+
+def crash_after(monkeypatch, crash_step: int) -> None:
+    """Makes training end by an interrupt once this step is reported."""
+    report = Progress.train
+
+    def crash(self, step, *rest):
+        report(self, step, *rest)
+        if step == crash_step:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "train", crash)
 
 
 def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:

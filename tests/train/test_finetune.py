@@ -19,7 +19,6 @@ from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.pictures import GAP
-from hicfm_jax.train.progress import Progress
 from hicfm_jax.train.sharding import create_mesh, parameter_name
 from hicfm_jax.train.summary import summary
 from hicfm_jax.train.tasks import create_task
@@ -133,17 +132,9 @@ def test_a_run_that_crashed_goes_on_as_if_it_had_not(run, tmp_path, monkeypatch)
     """Thinned inputs, frozen parts and accumulation included: every number is the same."""
     config, workdir, straight = run
     config.log.checkpoint_every_steps = 1
-    report = Progress.train
-
-    def crash(self, step, *rest):
-        report(self, step, *rest)
-        if step == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(Progress, "train", crash)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        small_run.crash_after(patch, 2)
         loop.train_and_evaluate(config, tmp_path)
-    monkeypatch.setattr(Progress, "train", report)
     resumed = loop.train_and_evaluate(config, tmp_path)
     assert not resumed.first and small_run.metrics(tmp_path) == small_run.metrics(workdir)
     for a, b in zip(
