@@ -10,7 +10,7 @@ coverage (`model.residual`), pixel by pixel; docs/enhancement.md measures what e
 Without `--config.data.tiles` it trains on simulated maps. Variants:
 
   (none)  ViT-L/16, 224 x 224, bfloat16, one GPU; not trained to the end yet (docs/enhancement.md).
-  demo    3 M parameters, 224 x 224: about twenty minutes on two CPU cores.
+  demo    4 M parameters, 224 x 224: about twenty minutes on two CPU cores.
 """
 
 from hicfm_jax.config import from_variant

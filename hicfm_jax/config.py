@@ -288,15 +288,17 @@ def _validate_finetuning(config: ConfigDict) -> None:
     )
     if config.task == "pretrain":
         _require(thin == (), "data.thin", thin, "empty for task=pretrain")
+    _require(
+        config.model.transformer or config.model.residual != "none",
+        "model.transformer",
+        config.model.transformer,
+        "True without model.residual",
+    )
     if config.model.residual != "none":
         _require(
             config.task == "resolution", "model.residual", config.model.residual, "none but for resolution"
         )
         _require(thin != (), "data.thin", thin, "given for model.residual: shallow inputs are drawn")
-        alone = not config.model.transformer
-        _require(
-            not (alone and config.init_from), "init_from", config.init_from, "empty without a transformer"
-        )
         _require(config.model.pixel_width > 0, "model.pixel_width", config.model.pixel_width, "positive")
         for name in ("pixel_depth", "bin_heads"):
             _require(config.model[name] >= 0, f"model.{name}", config.model[name], "0 or more")

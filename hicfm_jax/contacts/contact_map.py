@@ -20,6 +20,11 @@ MAX_COUNT = 2**53
 """Up to here float64 holds every whole number; a larger count comes from a damaged file."""
 
 
+def bare_name(chrom: str) -> str:
+    """`4` for `4`, `chr4` and `Chr4`, which are one chromosome."""
+    return chrom.lower().removeprefix("chr")
+
+
 def check_counts(counts: np.ndarray, where: str) -> None:
     """Raises InputError if a count is NaN, negative or above 2^53; `where` names file and chromosome."""
     if counts.size == 0:
@@ -164,7 +169,7 @@ class ContactMap:
         """
         if name in self._order:
             return name
-        found = [chrom for chrom in self._order if _bare(chrom) == _bare(name)]
+        found = [chrom for chrom in self._order if bare_name(chrom) == bare_name(name)]
         if len(found) != 1:
             raise InputError(self._no_chromosome(name))
         return found[0]
@@ -212,7 +217,3 @@ class ContactMap:
             matrix = matrix.copy()
             matrix.eliminate_zeros()
         return matrix
-
-
-def _bare(chrom: str) -> str:
-    return chrom.lower().removeprefix("chr")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hicfm_jax.convert import checkpoint_folder
 from hicfm_jax.convert.report import Report
-from hicfm_jax.convert.weights import complete, is_told_apart, load_weights, map_scaling
+from hicfm_jax.convert.weights import PROVENANCE, complete, is_told_apart, load_weights, map_scaling
 from hicfm_jax.errors import InputError
 
 
@@ -39,13 +39,15 @@ def convert_to_folder(
             f"The parameters in {source} serve {', '.join(report.fits)}, and nothing in the file says which "
             "they were trained for: give --task."
         )
-    config = {"task": report.task, "model": {"name": report.model, "input_size": report.input_size}}
+    model_config = {"name": report.model, "input_size": report.input_size, **weights.head}
+    config = {"task": report.task, "model": model_config}
     if (scaling := map_scaling(weights)) is not None:
         config["targets"] = {"map_scaling": scaling}
     meta = {
         "config": config,
         # The stored command line may hold objects that JSON has no word for.
         "original": json.loads(json.dumps(weights.meta.get("original", {}), default=str)),
+        **{name: weights.meta[name] for name in PROVENANCE if name in weights.meta},
     }
     progress(f"writing {output}")
     checkpoint_folder.write(output, weights.step, complete(weights), weights.adam, meta)

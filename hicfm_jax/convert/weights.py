@@ -15,6 +15,9 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.types import PATCH
 
+PROVENANCE = ("seen", "unknown", "total_counts")
+"""What a checkpoint says of the data it is made of, see `train.provenance`."""
+
 
 @dataclasses.dataclass
 class Weights:
@@ -26,6 +29,7 @@ class Weights:
       step: optimizer steps that made them.
       adam: moments of AdamW; None if there are none, or none that fit.
       meta: what else the checkpoint says of itself.
+      head: what `models.create_model` has to be told of the head besides its task, see `head_options`.
     """
 
     params: dict[str, np.ndarray]
@@ -33,11 +37,7 @@ class Weights:
     step: int = 0
     adam: optimizer.Adam | None = None
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def head(self) -> dict[str, Any]:
-        """What `models.create_model` has to be told of the head besides its task, see `head_options`."""
-        return head_options(self.meta.get("config", {}).get("model", {}))
+    head: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def load_weights(
@@ -221,11 +221,11 @@ def _from_folder(path: str, task: str | None, model: str | None, with_adam: bool
     same = (other for other, needed in recognise.HEADS.items() if needed == layers)
     kind = recognise.Kind(tuple(same) or (made["task"],), made["model"]["name"])
     own_task = _check_purpose(path, kind, task or made["task"], model)
-    size = tuple(made["model"]["input_size"])
-    shapes = parameter_shapes(kind.model, size, own_task, **head_options(made["model"]))
+    size, head = tuple(made["model"]["input_size"]), head_options(made["model"])
+    shapes = parameter_shapes(kind.model, size, own_task, **head)
     strict.refuse(path, f"{own_task} of {kind.model}", strict.differences(stored.params, shapes))
     report = _report(path, kind, own_task, size, {name: name for name in shapes})
-    return Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta)
+    return Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta, head)
 
 
 def _as_head(weights: Weights, task: str, input_size: tuple[int, int], head: Mapping[str, Any]) -> Weights:
@@ -251,5 +251,5 @@ def _as_head(weights: Weights, task: str, input_size: tuple[int, int], head: Map
         new=moved.new,
         optimizer="left out: it belongs to pretraining",
     )
-    meta = {name: weights.meta[name] for name in ("seen", "total_counts") if name in weights.meta}
-    return Weights(moved.params, report, meta=meta)
+    meta = {name: weights.meta[name] for name in PROVENANCE if name in weights.meta}
+    return Weights(moved.params, report, meta=meta, head=dict(head))

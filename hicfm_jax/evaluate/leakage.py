@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from hicfm_jax.contacts.contact_map import ENHANCEMENT
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, bare_name
 
 _SEEN = {
     "trained_on": "was trained on",
@@ -16,7 +16,7 @@ def leakage_warnings(name: str, metadata: object, chromosomes: Sequence[str]) ->
     Args:
       name: of the map.
       metadata: of the map; `{"enhancement": {"trained_on": {assay: [chromosome, …]}, "validated_on":
-        {…}}}` if it was enhanced. `Chr1`, `chr1` and `1` are one chromosome.
+        {…}, "unknown": [file, …]}}` if it was enhanced. `Chr1`, `chr1` and `1` are one chromosome.
       chromosomes: the evaluated ones.
     """
     enhancement = metadata.get(ENHANCEMENT) if isinstance(metadata, Mapping) else None
@@ -27,15 +27,21 @@ def leakage_warnings(name: str, metadata: object, chromosomes: Sequence[str]) ->
             f"{name} was enhanced by a model, but its file does not say what the model was trained on: "
             "its scores may be those of a map it had seen."
         ]
-    evaluated = {_bare(chrom): chrom for chrom in chromosomes}
+    evaluated = {bare_name(chrom): chrom for chrom in chromosomes}
     found = []
+    unknown = enhancement.get("unknown")
+    if isinstance(unknown, Sequence) and unknown:
+        found.append(
+            f"{name} was enhanced by a model that started from {', '.join(map(str, unknown))}, which does "
+            "not say what it was trained on: its scores may be those of a map it had seen."
+        )
     for key, verb in _SEEN.items():
         seen = enhancement.get(key)
         for assay, names in seen.items() if isinstance(seen, Mapping) else ():
             names = [names] if isinstance(names, str) else names
             if not isinstance(names, Sequence):
                 continue
-            bare = {_bare(chrom) for chrom in names}
+            bare = {bare_name(str(chrom)) for chrom in names}
             hit = [evaluated[chrom] for chrom in evaluated if chrom in bare]
             if hit:
                 found.append(
@@ -44,7 +50,3 @@ def leakage_warnings(name: str, metadata: object, chromosomes: Sequence[str]) ->
                     "chromosomes it had not seen."
                 )
     return found
-
-
-def _bare(chrom: object) -> str:
-    return str(chrom).lower().removeprefix("chr")

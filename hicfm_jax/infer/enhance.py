@@ -143,6 +143,7 @@ def _describe(shallow: ContactMap, network: Network, plan: Plan) -> dict[str, An
         "task": network.model.task,
         "trained_on": seen.get("train"),
         "validated_on": seen.get("val"),
+        "unknown": list(network.unknown),
         "input": shallow.name,
         "input_contacts": shallow.total_count,
         "target_contacts": plan.target_contacts,

@@ -30,6 +30,7 @@ class Network:
       checkpoint: where it is from.
       step: optimizer steps that made it; 0 if not known.
       seen: "train" and "val" -> assay -> chromosomes; None if not known.
+      unknown: files that it started from and that do not say what they have seen.
       total_counts: contacts of the maps it was trained on, by assay.
       shares: least and most of those contacts that its inputs had in training; None if not known.
     """
@@ -42,6 +43,7 @@ class Network:
     checkpoint: str = ""
     step: int = 0
     seen: Mapping[str, Mapping[str, list[str]]] | None = None
+    unknown: tuple[str, ...] = ()
     total_counts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     shares: tuple[float, float] | None = None
 
@@ -83,6 +85,7 @@ def load_network(path: str | os.PathLike, input_size: tuple[int, int] | None = N
         checkpoint=path,
         step=weights.step,
         seen=weights.meta.get("seen"),
+        unknown=tuple(weights.meta.get("unknown", ())),
         total_counts=weights.meta.get("total_counts", {}),
         shares=shares or None,
     )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import preprocess
 from hicfm_jax.models.heads import HeadOutput, Shallow, TaskModel
-from hicfm_jax.models.smoothing import BASE, SIGMAS, expected_counts, pixels_pooled, smooth
+from hicfm_jax.models.smoothing import estimated_counts, expected_counts
 from hicfm_jax.types import Array
 
 
@@ -45,7 +45,7 @@ def apply_head(
     if not context or enlarge is None:
         raise InputError(
             "A model that adds to a smooth estimate needs the context of each window and by how much to "
-            "enlarge: make the tiles again with scripts/make_tiles.py, and set data.thin."
+            "enlarge: take tiles of scripts/make_tiles.py that carry it, and set data.thin."
         )
     counts, expected = counts.astype(jnp.float32), expected_counts(context)
     shallow = Shallow(counts, expected, enlarge)
@@ -61,10 +61,3 @@ def init_head(model: TaskModel, key: Array) -> Any:
         pixels = jnp.ones((1, height, width))
         shallow = Shallow(pixels, pixels, jnp.ones(1))
     return model.init(key, jnp.zeros((1, height, width, 3)), None, shallow)["params"]
-
-
-def estimated_counts(counts: Array, expected: Array) -> Array:
-    """Coverage-aware Gaussian estimate of the contacts behind `counts`, `[B, H, W]`, sigma 2 bins."""
-    sigma = SIGMAS[BASE]
-    half = 0.5 / pixels_pooled(sigma)
-    return expected * (smooth(counts, sigma) + half) / (smooth(expected, sigma) + half)

@@ -13,6 +13,8 @@ from hicfm_jax.models.vit import Block, Dense
 from hicfm_jax.types import Array
 
 HEAD_DIM = 16
+TOKEN_DIM = 64  # width of a bin's token
+TOKEN_HEADS = 4  # of the block among the bins before they are compared
 
 
 class BinAttention(nn.Module):
@@ -20,14 +22,10 @@ class BinAttention(nn.Module):
 
     Attributes:
       heads: averages that are made.
-      dim: width of a bin's token.
-      depth: transformer blocks among the bins before they are compared.
       dtype: of the products.
     """
 
     heads: int
-    dim: int = 64
-    depth: int = 1
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -39,11 +37,10 @@ class BinAttention(nn.Module):
           values: `[B, H, W]`, rows that are averaged.
           tokens: what else is known of each row, `[B, H, D]`.
         """
-        x = Dense(self.dim, dtype=self.dtype, name="profile")(profiles).astype(jnp.float32)
+        x = Dense(TOKEN_DIM, dtype=self.dtype, name="profile")(profiles).astype(jnp.float32)
         if tokens is not None:
-            x = x + Dense(self.dim, dtype=self.dtype, name="token")(tokens).astype(jnp.float32)
-        for i in range(self.depth):
-            x = Block(4, self.dtype, name=f"block_{i}")(x)
+            x = x + Dense(TOKEN_DIM, dtype=self.dtype, name="token")(tokens).astype(jnp.float32)
+        x = Block(TOKEN_HEADS, self.dtype, name="block_0")(x)
         x = nn.LayerNorm(epsilon=1e-6, name="norm")(x)
         shape = (*x.shape[:2], self.heads, HEAD_DIM)
         query, key = (

@@ -49,6 +49,7 @@ def head_flops(
     task: str,
     train_encoder: bool = False,
     train_decoder: bool = False,
+    map_channels: int = 1,
 ) -> int:
     """FLOPs of a head per window: forward, and backward through what is trained.
 
@@ -58,12 +59,18 @@ def head_flops(
       task: a key of `heads.OUTPUTS`.
       train_encoder: count a backward pass through everything.
       train_decoder: count a backward pass through decoder and head; neither: inference.
+      map_channels: numbers that the decoder gives for each pixel of a map; `pixel_path.PIXEL_FEATURES`
+        where they go into a pixel path.
     """
     size = PRESETS[name]
     height, width = input_size[0] // PATCH, input_size[1] // PATCH
     patches = height * width
     # Outputs a window of each field's last layer, a row of patches or a patch at a time.
-    outputs = {"map": patches * PATCH**2, "image": patches * 3 * PATCH**2, "track": height * PATCH}
+    outputs = {
+        "map": map_channels * patches * PATCH**2,
+        "image": patches * 3 * PATCH**2,
+        "track": height * PATCH,
+    }
     outputs["tracks"] = len(TRACKS) * outputs["track"]
     encoder, decoder = _encoder(size, patches), _decoder(size, patches, patches)
     decoder += sum(2 * outputs.get(field, 0) * size["decoder_dim"] for field in OUTPUTS[task])

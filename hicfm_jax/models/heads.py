@@ -129,7 +129,7 @@ class TaskModel(nn.Module):
           shallow: what a residual is added to; None for a residual of "none".
 
         Raises:
-          InputError: the images have another size.
+          InputError: the images have another size, or a residual has nothing to be added to.
         """
         batch, height, width, _ = images.shape
         if (height, width) != tuple(self.input_size):
@@ -137,6 +137,11 @@ class TaskModel(nn.Module):
                 f"The windows are {height} x {width} bins but the model was made for "
                 f"{self.input_size[0]} x {self.input_size[1]}: cut windows of that size, or make the "
                 "model with this input_size."
+            )
+        if self.residual != "none" and shallow is None:
+            raise InputError(
+                "This model adds to a smooth estimate of shallow windows: give shallow, or use "
+                "models.apply.apply_head, which makes it."
             )
         if not self.transformer:
             return HeadOutput(map=self._enhanced(shallow))

@@ -35,7 +35,11 @@ def create_model(
     dtype: str = "float32",
     scan: bool = False,
     remat: bool = False,
-    **residual,
+    residual: str = "none",
+    transformer: bool = True,
+    pixel_width: int = 32,
+    pixel_depth: int = 2,
+    bin_heads: int = 4,
 ) -> nn.Module:
     """The network for a task.
 
@@ -45,13 +49,15 @@ def create_model(
       task: "pretrain", or a key of `heads.OUTPUTS`.
       mask_ratio, mask_combine: of pretraining, see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `mae.MaskedAutoencoder`.
-      **residual: fields of a `heads.TaskModel` from `residual` on, as `head_options` gives them.
+      residual, transformer, pixel_width, pixel_depth, bin_heads: see `heads.TaskModel`; a config's are
+        what `head_options` gives.
 
     Returns:
       A Linen module. Pretraining: apply it as
       `model.apply({"params": p}, images, total_count, diag, noise=noise)`, which gives a
       `mae.PretrainOutput`; heads: `model.apply({"params": p}, images, total_count)`, which gives a
-      `heads.HeadOutput`. `apply.apply_head` does it from raw counts.
+      `heads.HeadOutput`; with a residual they want a `heads.Shallow` besides. `apply.apply_head` does
+      it from raw counts.
 
     Raises:
       InputError: the name, size, task or residual is none that there is.
@@ -63,18 +69,20 @@ def create_model(
             f"The input size {tuple(input_size)} must be two positive multiples of {PATCH} bins, "
             "such as (448, 448)."
         )
+    if task not in ("pretrain", *OUTPUTS):
+        raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
+    if residual not in RESIDUALS or (residual != "none" and task != "resolution"):
+        raise InputError(
+            f"There is no residual {residual!r} for task {task!r}: take one of {', '.join(RESIDUALS)}, and "
+            "other than none only for resolution."
+        )
+    if residual == "none" and not transformer:
+        raise InputError("Without a residual there is nothing but the transformer: leave transformer True.")
     size = dict(PRESETS[name], dtype=jnp.dtype(dtype), scan=scan, remat=remat)
     if task == "pretrain":
         return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
-    if task not in OUTPUTS:
-        raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
-    kind = residual.get("residual", "none")
-    if kind not in RESIDUALS or (kind != "none" and task != "resolution"):
-        raise InputError(
-            f"There is no residual {kind!r} for task {task!r}: take one of {', '.join(RESIDUALS)}, and other "
-            "than none only for resolution."
-        )
-    return TaskModel(task, tuple(input_size), **size, **residual)
+    path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
+    return TaskModel(task, tuple(input_size), **size, residual=residual, transformer=transformer, **path)
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,4 +90,4 @@ def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
     if model.get("residual", "none") == "none":
         return {}
     names = ("residual", "transformer", "pixel_width", "pixel_depth", "bin_heads")
-    return {name: model[name] for name in names if name in model}
+    return {name: model[name] for name in names}

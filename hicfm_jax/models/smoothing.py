@@ -67,10 +67,18 @@ def log_ratios(counts: Array, expected: Array) -> tuple[Array, Array]:
       `[B, H, W, S]` each: the logarithm of observed over expected, and the number of contacts expected
       among the pixels that were pooled.
     """
-    ratios, evidence = [], []
-    for sigma in SIGMAS:
-        pixels = pixels_pooled(sigma)
-        seen, awaited = smooth(counts, sigma), smooth(expected, sigma)
-        ratios.append(jnp.log((seen + 0.5 / pixels) / (awaited + 0.5 / pixels)))
-        evidence.append(awaited * pixels)
-    return jnp.stack(ratios, axis=-1), jnp.stack(evidence, axis=-1)
+    found = [_ratio(counts, expected, sigma) for sigma in SIGMAS]
+    ratios, awaited = (jnp.stack(each, axis=-1) for each in zip(*found, strict=True))
+    return jnp.log(ratios), awaited * jnp.array([pixels_pooled(sigma) for sigma in SIGMAS])
+
+
+def estimated_counts(counts: Array, expected: Array) -> Array:
+    """Coverage-aware Gaussian estimate of the contacts behind `counts`, `[B, H, W]`, of `SIGMAS[BASE]`."""
+    return expected * _ratio(counts, expected, SIGMAS[BASE])[0]
+
+
+def _ratio(counts: Array, expected: Array, sigma: float) -> tuple[Array, Array]:
+    """Smoothed observed over smoothed expected, and the latter."""
+    half = 0.5 / pixels_pooled(sigma)
+    awaited = smooth(expected, sigma)
+    return (smooth(counts, sigma) + half) / (awaited + half), awaited

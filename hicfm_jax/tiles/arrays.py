@@ -85,7 +85,7 @@ class ArrayTiles:
         return {assay: total for assay, total in totals.items() if total != DEFAULT_TOTAL_COUNT}
 
     def open(self) -> None:
-        """Memory needs no opening, see `stream.Tiles`."""
+        """Memory needs no opening, see `tile.Tiles`."""
 
     def read(self, indices: np.ndarray) -> list[Tile]:
         """Tiles at these positions."""

@@ -176,9 +176,8 @@ def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: Silence) -> J
 def _differing(state: dict, found: dict) -> str:
     names = [name for name in ("inputs", "piece_windows") if state[name] != found.get(name)]
     before = found.get("arguments", {})
-    return ", ".join(
-        [name for name, value in state["arguments"].items() if before.get(name) != value] + names
-    )
+    names = [name for name, value in state["arguments"].items() if before.get(name) != value] + names
+    return ", ".join(names) or "version of this program"
 
 
 def _summary(plan: Plan, tallies: Mapping[Piece, Tally]) -> dict:
@@ -206,6 +205,11 @@ def _existing(output: pathlib.Path, arguments: dict) -> dict:
     if differing:
         raise InputError(
             f"{output} is there already, made with another {', '.join(differing)}: "
+            "remove it or choose another --output."
+        )
+    if not manifest.get("context"):
+        raise InputError(
+            f"{output} is there already, made by an earlier version that kept no context of chromosomes: "
             "remove it or choose another --output."
         )
     return manifest

@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 
 
 class DiskSplit:
-    """Tiles of one split as `stream.Tiles`; nothing is read before `open`."""
+    """Tiles of one split as `tile.Tiles`; nothing is read before `open`."""
 
     def __init__(self, path: str, manifest: dict, split: str):
         self._path, self._split = path, split
@@ -39,6 +39,12 @@ class DiskSplit:
             assay: [name for name, tally in manifest["tiles"].get(assay, {}).items() if _is_in(tally, split)]
             for assay in self._tiles_of
         }
+        # Of trans tiles only the split's chromosomes are on record: all of them, to be on the safe side.
+        self._of_trans = {
+            assay: manifest["splits"][split]["chromosomes"]
+            for assay, tally in manifest.get("trans_tiles", {}).items()
+            if tally.get(split, {}).get("kept")
+        }
         self._sources = manifest.get("sources", {})
         self._files, self._expected = None, {}
 
@@ -53,7 +59,11 @@ class DiskSplit:
         return np.repeat(np.arange(len(self._tiles_of)), list(self._tiles_of.values()))
 
     def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        return {assay: names for assay, names in self._chromosomes.items() if names}
+        united = {
+            assay: list(dict.fromkeys([*names, *self._of_trans.get(assay, ())]))
+            for assay, names in self._chromosomes.items()
+        }
+        return {assay: names for assay, names in united.items() if names}
 
     def total_count_by_assay(self) -> dict[str, float]:
         totals = {assay: self._sources.get(assay, {}).get("total_count") for assay in self._tiles_of}

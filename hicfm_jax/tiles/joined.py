@@ -31,7 +31,7 @@ class JoinedTiles(BackgroundSource):
 
 
 class JoinedSplit:
-    """Tiles of one split, see `stream.Tiles`."""
+    """Tiles of one split, see `tile.Tiles`."""
 
     def __init__(self, name: str, parts: Sequence[Tiles]):
         self._parts = parts

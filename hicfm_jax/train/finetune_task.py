@@ -12,6 +12,7 @@ from hicfm_jax.models import create_model, preprocess
 from hicfm_jax.models.apply import apply_head, init_head
 from hicfm_jax.models.flops import head_flops, pixel_path_flops
 from hicfm_jax.models.heads import TRACKS
+from hicfm_jax.models.pixel_path import PIXEL_FEATURES
 from hicfm_jax.models.presets import PRESETS, head_options
 from hicfm_jax.train import finetune_metrics
 from hicfm_jax.train.derived_targets import coverage_track, distance_profile
@@ -140,13 +141,16 @@ def create_head(config: ConfigDict):
 def flops(config: ConfigDict) -> int:
     """FLOPs of one training sample; patterns that train a part of the encoder are not counted."""
     model, size = config.model, tuple(config.model.input_size)
-    path = 0
+    path, channels = 0, 1
     if model.residual != "none":
         path = pixel_path_flops(size, model.pixel_width, model.pixel_depth, model.bin_heads)
         if not model.transformer:
             return path
+        channels = PIXEL_FEATURES
     everything = config.optim.trainable == "all"
-    return path + head_flops(model.name, size, config.task, train_encoder=everything, train_decoder=True)
+    return path + head_flops(
+        model.name, size, config.task, train_encoder=everything, train_decoder=True, map_channels=channels
+    )
 
 
 def _available(config, targets, name) -> bool:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax.convert.checkpoint_folder import is_converted
 from hicfm_jax.convert.optimizer import Adam
-from hicfm_jax.convert.weights import load_weights, map_scaling
+from hicfm_jax.convert.weights import Weights, load_weights, map_scaling
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.train.state import TrainState
@@ -61,12 +61,7 @@ def start_from(
         head=head_options(config.model),
         with_adam=go_on,
     )
-    if weights.report.source != "pretrain" and weights.head != head_options(config.model):
-        raise InputError(
-            f"The head in {source} has {weights.head or 'no residual'}, but config.model asks for "
-            f"{head_options(config.model) or 'none'}: set residual, pixel_width, pixel_depth and bin_heads "
-            "to what it has."
-        )
+    _check_head(source, weights, config)
     scaling = map_scaling(weights)
     if scaling is not None and "map_head/bias" in weights.params and scaling != config.targets.map_scaling:
         raise InputError(
@@ -79,6 +74,23 @@ def start_from(
     return state.replace(
         step=_like(weights.step, state.step), opt_state=_with_moments(state.opt_state, weights.adam)
     )
+
+
+def _check_head(source: str | os.PathLike, weights: Weights, config: ConfigDict) -> None:
+    wanted = head_options(config.model)
+    if weights.report.source == "pretrain":
+        if not wanted.get("transformer", True):
+            raise InputError(
+                f"{source} is a pretrained transformer, and with model.transformer=False there is none to "
+                "start: leave init_from empty."
+            )
+        return
+    none = {"residual": "none"}
+    held, wanted = weights.head or none, wanted or none
+    differing = [name for name in held if name in wanted and held[name] != wanted[name]]
+    if differing:
+        fields = ", ".join(f"config.model.{name}={held[name]}" for name in differing)
+        raise InputError(f"The head in {source} is of another kind: set {fields} to start from it.")
 
 
 def _like(value: Any, leaf: jax.Array) -> jax.Array:

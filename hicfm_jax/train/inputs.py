@@ -13,8 +13,9 @@ from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.mixing import parse_mix
 from hicfm_jax.tiles.sampling import steps_per_epoch
 from hicfm_jax.tiles.source import open_source
-from hicfm_jax.tiles.stream import Source, Tiles
+from hicfm_jax.tiles.stream import Source
 from hicfm_jax.tiles.thinned import Thinning
+from hicfm_jax.tiles.tile import Tiles
 from hicfm_jax.types import Batch
 
 HELD_OUT = "Chr4"
@@ -54,6 +55,12 @@ class Inputs:
                 )
             if config.data.thin:
                 _check_symmetric(config, source.tiles(split))
+            if config.model.residual != "none" and not source.tiles(split).has_context:
+                raise InputError(
+                    f"{config.data.tiles} has tiles that do not carry the context of their chromosome, which "
+                    "model.residual needs: they show contacts between chromosomes, or were made by an "
+                    "earlier version; make them again, without --trans, under another --output."
+                )
         inputs = cls(config, source)
         # The streams check what they are asked for: now, before a workdir is made.
         inputs.train(0), inputs.validation()

@@ -69,8 +69,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     optimizer = create_optimizer(config)
     source, go_on = source_of(workdir, config)
     made_of = provenance(config, inputs.source, workdir, source)
-    if known := trained_before_on(made_of):
-        print(f"WARNING: trained on before, so scores there mean little: {', '.join(known)}.", flush=True)
+    if known := trained_before_on(config, inputs.source, source):
+        print(
+            f"WARNING: {source} was trained on chromosomes of the validation, whose scores mean little "
+            f"unless they are of another genome: {', '.join(known)}.",
+            flush=True,
+        )
     resumes = has_checkpoints(workdir) and not go_on
     state = None if resumes else create_state(config, task, optimizer, mesh, inputs, source, go_on)
     if state is not None and int(state.step) > total_steps:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 import numpy as np
 
-from hicfm_jax.models.apply import estimated_counts
-from hicfm_jax.models.smoothing import expected_counts
+from hicfm_jax.models.smoothing import estimated_counts, expected_counts
 from hicfm_jax.types import Array
 
 SIGMA = 1.0
@@ -30,7 +29,7 @@ def map_baselines(counts: Array, kept: Array, context: Mapping[str, Array] | Non
 
     Returns:
       "input", counts / kept; "smoothed", the same after a Gaussian filter of `SIGMA` bins, and with a
-      context "coverage_aware", see `apply.estimated_counts`.
+      context "coverage_aware", see `smoothing.estimated_counts`.
     """
     scaled = counts.astype(jnp.float32) / kept[:, None, None]
     rows, columns = _smoother(counts.shape[1]), _smoother(counts.shape[2])

@@ -1,12 +1,13 @@
 """What data a checkpoint is made of, written into it so that nobody judges it on what it has seen."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from hicfm_jax.convert.checkpoint_folder import FOLDER, read_meta
+from hicfm_jax.contacts.contact_map import bare_name
+from hicfm_jax.convert.checkpoint_folder import read_meta
 from hicfm_jax.convert.original_file import is_original_file
 from hicfm_jax.tiles.stream import Source
 
@@ -27,40 +28,57 @@ def provenance(
 
     Returns:
       `seen`: by split ("train", "val"), assay and chromosomes, of this run and of those before it;
-      simulated maps are left out, and what published files saw is not known. `total_counts`: contacts of
-      each map that this run trains on.
+      simulated maps are left out. `unknown`: files of the original that any of them started from, which
+      do not say what they have seen. `total_counts`: contacts of each map that this run trains on.
     """
-    simulated = not config.data.tiles
-    own = {} if simulated else {split: tiles.chromosomes(split) for split in _SPLITS if split in tiles.splits}
-    before = [_seen_by(workdir)]
-    if init_from and not is_original_file(init_from):
-        before.append(_seen_by(init_from))
-    totals = {} if simulated else tiles.total_counts("train")
-    return {"seen": _united([own, *before]), "total_counts": totals}
+    before = [_said_by(path) for path in (workdir, init_from) if os.fspath(path)]
+    own = {split: {} for split in _SPLITS}
+    totals = {}
+    if config.data.tiles:
+        own |= {split: tiles.chromosomes(split) for split in _SPLITS if split in tiles.splits}
+        totals = tiles.total_counts("train")
+    return {
+        "seen": _united([own, *(said.get("seen", {}) for said in before)]),
+        "unknown": sorted({file for said in before for file in said.get("unknown", ())}),
+        "total_counts": totals,
+    }
 
 
-def trained_before_on(provenance: Mapping[str, Any]) -> list[str]:
-    """Held-out chromosomes that something before this run was trained on, as `assay chromosome`."""
-    seen = provenance["seen"]
+def trained_before_on(config: ConfigDict, tiles: Source, init_from: str | os.PathLike) -> list[str]:
+    """Chromosomes to validate on that share their name with one that `init_from` was trained on.
+
+    Whatever the assay, because another assay of a genome has the same loci: `leaf Chr4 (as root chr4)`.
+    """
+    if not config.data.tiles or "val" not in tiles.splits or not os.fspath(init_from):
+        return []
+    trained = _said_by(init_from).get("seen", {}).get("train", {})
+    before = {bare_name(name): f"{assay} {name}" for assay, name in _pairs(trained)}
     return [
-        f"{assay} {chromosome}"
-        for assay, chromosomes in seen.get("val", {}).items()
-        for chromosome in chromosomes
-        if chromosome in seen.get("train", {}).get(assay, ())
+        f"{assay} {name} (as {before[bare_name(name)]})"
+        for assay, name in _pairs(tiles.chromosomes("val"))
+        if bare_name(name) in before
     ]
 
 
-def _seen_by(path: str | os.PathLike) -> Seen:
-    if not os.path.isdir(os.path.join(path, FOLDER)) and not os.path.isdir(os.path.join(path, "params")):
-        return {}
-    return read_meta(path).get("seen", {})
+def _pairs(by_assay: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
+    return [(assay, name) for assay, names in by_assay.items() for name in names]
+
+
+def _said_by(path: str | os.PathLike) -> Mapping[str, Any]:
+    if is_original_file(path):
+        return {"unknown": [os.path.basename(path)]}
+    said = read_meta(path)
+    # Converted from such a file.
+    return said if "seen" in said or not said.get("original") else {"unknown": [os.path.basename(path)]}
 
 
 def _united(parts: list[Seen]) -> Seen:
     seen: Seen = {}
     for part in parts:
         for split, assays in part.items():
-            for assay, chromosomes in assays.items():
-                known = seen.setdefault(split, {}).setdefault(assay, [])
-                known.extend(name for name in chromosomes if name not in known)
+            by_assay = seen.setdefault(split, {})
+            for assay, name in _pairs(assays):
+                known = by_assay.setdefault(assay, [])
+                if name not in known:
+                    known.append(name)
     return seen

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
+from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts, write_cool
 from hicfm_jax.errors import InputError
 
 
@@ -41,6 +41,25 @@ def test_zoom_levels_and_balancing(tmp_path, rng):
         off = np.abs(np.subtract.outer(np.arange(len(balanced)), np.arange(len(balanced)))) >= 2
         sums = np.nansum(np.where(off, balanced, 0), axis=0)
         assert sums[sums > 0].std() / sums[sums > 0].mean() < 0.01, "balanced marginals are flat"
+
+
+@pytest.mark.parametrize("pixels", [1, 7, 50, 10**6])
+def test_a_file_is_the_same_in_pieces_of_any_size(tmp_path, rng, monkeypatch, pixels):
+    """Of chromosomes with trans contacts, with none, and with a pair that is missing."""
+    monkeypatch.setattr(write_cool, "PIXELS_AT_ONCE", pixels)
+    sizes = {"A": 9, "B": 14, "C": 5}
+    matrices = {
+        (one, two): np.triu(rng.poisson(1, (sizes[one], sizes[two])), 0 if one == two else -99)
+        for one, two in [("A", "A"), ("A", "B"), ("A", "C"), ("B", "B"), ("C", "C")]
+    }
+    sparse = {pair: scipy.sparse.csr_array(counts) for pair, counts in matrices.items()}
+    write_contacts(
+        ContactMap({name: 1000 * n for name, n in sizes.items()}, 1000, sparse), tmp_path / "m.cool"
+    )
+    held = open_contacts(tmp_path / "m.cool")
+    for pair, counts in matrices.items():
+        np.testing.assert_array_equal(held.matrix(*pair).toarray(), counts, err_msg=str(pair))
+    assert held.matrix("B", "C").nnz == 0
 
 
 def test_replaces_a_file_and_leaves_no_other(cool):

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from hicfm_jax.convert import checkpoint_folder, convert_to_folder, load_torch_checkpoint, load_weights
+from hicfm_jax.convert.weights import complete
 from hicfm_jax.errors import InputError
 from tests.convert import made_up
+from tests.infer import toy_networks
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -137,3 +139,25 @@ def test_a_bad_file_leaves_nothing_behind(tmp_path, damage):
     with pytest.raises(InputError, match="norm.bias" if damage == "nan" else source.name):
         convert_to_folder(source, tmp_path / "out")
     assert [entry.name for entry in tmp_path.iterdir()] == [source.name]
+
+
+def test_a_folder_of_ours_keeps_its_head_and_what_it_has_seen(tmp_path):
+    source = toy_networks.write_checkpoint(tmp_path / "run", **toy_networks.SEEN)
+    convert_to_folder(source, tmp_path / "copy")
+    there, here = load_weights(source), load_weights(tmp_path / "copy")
+    assert here.head == there.head != {}
+    assert here.meta["seen"] == toy_networks.SEEN["seen"]
+    for name, values in there.params.items():
+        np.testing.assert_array_equal(here.params[name], values)
+
+
+def test_a_head_made_of_pretraining_is_completed_as_what_it_is(tmp_path):
+    source = made_up.save(made_up.trained(), tmp_path)
+    head = dict(residual="coverage", transformer=True, pixel_width=4, pixel_depth=1, bin_heads=1)
+    weights = load_weights(source, "resolution", (32, 32), head=head)
+    assert weights.head == head
+    assert {name.partition("/")[0] for name in complete(weights)} >= {
+        "encoder",
+        "pixel_path",
+        "pixel_features",
+    }

@@ -30,6 +30,14 @@ def test_validation_and_silence_are_told_too():
         assert "does not say" in warning
 
 
+def test_a_start_from_somewhere_unknown_is_told():
+    metadata = enhanced({"leaf": ["Chr1"]})
+    metadata["enhancement"]["unknown"] = ["mine.pth.tar"]
+    (warning,) = leakage_warnings("model", metadata, ["Chr4"])
+    assert "started from mine.pth.tar" in warning
+    assert leakage_warnings("model", enhanced({}), ["Chr4"]) == []  # simulated maps are nobody's chromosomes
+
+
 def test_a_comparison_warns(deep, shallow):
     maps = {"input": shallow, "model": shallow.coarsen(1)}
     maps["model"].metadata = enhanced({"leaf": ["chr4"]})

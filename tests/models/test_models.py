@@ -129,11 +129,20 @@ def test_flops_of_a_step(size, giga):
         (("vit_test", (64, 60)), "60"),
         (("vit_test", (0, 64)), "0"),
         (("vit_test", (64, 64), "segmentation"), "segmentation"),
+        (("vit_test", (64, 64), "pretrain", dict(residual="coverage")), "coverage"),
+        (("vit_test", (64, 64), "resolution", dict(transformer=False)), "transformer"),
     ],
 )
 def test_what_there_is_not(arguments, named):
+    *arguments, last = arguments
+    options = last if isinstance(last, dict) else {}
     with pytest.raises(InputError, match=named):
-        create_model(*arguments)
+        create_model(*arguments, *([] if options else [last]), **options)
+
+
+def test_a_misspelt_option_is_no_option():
+    with pytest.raises(TypeError, match="mask_ration"):
+        create_model("vit_test", (64, 64), mask_ration=0.5)
 
 
 def test_presets_have_sizes_that_heads_divide():

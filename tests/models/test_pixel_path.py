@@ -5,14 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import create_model
-from hicfm_jax.models.apply import apply_head, estimated_counts, init_head
+from hicfm_jax.models.apply import apply_head, init_head
 from hicfm_jax.models.bin_attention import BinAttention
-from hicfm_jax.models.flops import pixel_path_flops
+from hicfm_jax.models.flops import head_flops, pixel_path_flops
+from hicfm_jax.models.heads import RESIDUALS
 from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
 from hicfm_jax.models.presets import head_options
-from hicfm_jax.models.smoothing import expected_counts
+from hicfm_jax.models.smoothing import estimated_counts, expected_counts
 from tests.models.test_smoothing import chromosome, context_of
 
 SIZE = (96, 96)
@@ -79,9 +81,12 @@ def test_bins_lend_each_other_what_they_saw():
     kinds = rng.normal(size=(2, 64))
     true = kinds[np.arange(64) % 2]
     noisy = true + rng.normal(size=true.shape)
-    model = BinAttention(1, dim=64, depth=0)
+    model = BinAttention(1)
     params = model.init(jax.random.key(0), noisy[None], noisy[None])["params"]
     # By hand, what training is to find: profiles as they are, compared with themselves.
+    for layer in ("attn/proj", "mlp/fc2"):
+        outer, inner = layer.split("/")
+        params["block_0"][outer][inner] = jax.tree.map(jnp.zeros_like, params["block_0"][outer][inner])
     eye = jnp.eye(64)
     params["profile"] = {"kernel": eye, "bias": jnp.zeros(64)}
     projection = jnp.asarray(np.linalg.qr(kinds.T)[0])
@@ -102,7 +107,8 @@ def test_what_does_not_fit_is_said():
     with pytest.raises(InputError, match="make_tiles"):
         apply_head(model, params, jnp.zeros((1, *SIZE)), None)
     assert head_options({"name": "vit_test"}) == {} and head_options({"residual": "none"}) == {}
-    assert head_options({**OPTIONS, "name": "vit_test"}) == OPTIONS
+    options = {**OPTIONS, "transformer": True}
+    assert head_options({**options, "name": "vit_test"}) == options
 
 
 def test_its_arithmetic_is_counted():
@@ -114,6 +120,26 @@ def test_its_arithmetic_is_counted():
     compiled = jax.jit(lambda p: model.apply(p, counts, counts, pixels)).lower(params).compile()
     counted = pixel_path_flops(size, width, depth, heads) / 3
     assert 0.85 < counted / compiled.cost_analysis()["flops"] < 1.0
+
+
+def test_the_arithmetic_of_the_whole_model_is_counted():
+    model = create_model("vit_small_patch16", SIZE, "resolution", residual="coverage")
+    params = jax.eval_shape(lambda: init_head(model, jax.random.key(0)))
+    _, context = context_of(np.ones(SIZE))
+    predicted = jax.jit(lambda p: predict(model, p, np.ones(SIZE), context)).lower(params).compile()
+    counted = pixel_path_flops(SIZE, 32, 2, 4) / 3
+    counted += head_flops("vit_small_patch16", SIZE, "resolution", map_channels=PIXEL_FEATURES)
+    assert 0.9 < counted / predicted.cost_analysis()["flops"] < 1.02
+
+
+def test_without_what_it_adds_to_it_says_so():
+    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
+    with pytest.raises(InputError, match="apply_head"):
+        model.init(jax.random.key(0), jnp.zeros((1, *SIZE, 3)))
+
+
+def test_settings_know_every_residual():
+    assert config_lib.RESIDUALS == RESIDUALS
 
 
 def test_it_can_stand_alone(shallow):

@@ -7,7 +7,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.models import smoothing
-from hicfm_jax.models.apply import estimated_counts
+from hicfm_jax.models.smoothing import estimated_counts
 
 
 def chromosome(size=96, depth=200.0, seed=0):

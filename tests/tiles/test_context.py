@@ -16,9 +16,11 @@ from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.held_out import HeldOut
 from hicfm_jax.tiles.source import MemoryTiles, open_source
 from hicfm_jax.tiles.thinned import Thinning
+from hicfm_jax.tiles.thinned_context import thin_context
 from tests.tiles.toy_maps import random_matrix
 
 WINDOW = (32, 32)
+SETTINGS = dict(tile_size=64, stride=16, min_density=0.3, held_out=HeldOut(val_chromosomes=["B"]))
 
 
 def expected_of(of_window):
@@ -82,10 +84,11 @@ def test_datasets_with_trans_tiles_have_none(tmp_path):
     builder.build_tiles(maps, tmp_path / "t", tile_size=32, stride=16, min_density=0.0, trans=True)
     source = open_source(tmp_path / "t")
     assert not source.tiles("train").has_context
+    assert source.chromosomes("train") == {"leaf": ["A", "B"]}
     assert next(source.train_stream("train", batch_size=2, window=WINDOW, seed=0)).context == {}
 
 
-def test_tiles_made_before_there_was_a_context_still_open(toy_dataset, tmp_path):
+def test_tiles_made_before_there_was_a_context_still_open(toy_maps, toy_dataset, tmp_path):
     old = tmp_path / "old"
     shutil.copytree(toy_dataset[0], old)
     (old / context.FILE).unlink()
@@ -95,6 +98,9 @@ def test_tiles_made_before_there_was_a_context_still_open(toy_dataset, tmp_path)
     del manifest["context"]
     (old / "manifest.json").write_text(json.dumps(manifest))
     assert next(open_source(old).train_stream("train", batch_size=2, window=WINDOW, seed=0)).context == {}
+    # "Make the tiles again" has to mean something: the same command does not find them made already.
+    with pytest.raises(InputError, match="earlier version .* remove it"):
+        builder.build_tiles(toy_maps, old, **SETTINGS)
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK nothing", None])
@@ -149,6 +155,24 @@ def test_a_thinned_context_is_like_that_of_the_thinned_map(chromosome):
     np.testing.assert_allclose(batch.context["decay"], before.context["decay"] * share, rtol=1e-5)
 
 
+@pytest.mark.parametrize("diag", range(-6, 7))
+@pytest.mark.parametrize("shape", [(64, 64), (32, 64), (64, 48)])
+def test_nothing_changes_where_all_contacts_are_kept(diag, shape):
+    """Wherever the diagonal enters, and over the ends of the chromosome."""
+    matrix = random_matrix(100, 3)
+    fit = find_expected(scipy.sparse.csr_array(np.triu(matrix)))
+    padded = np.zeros((400, 400), np.int64)
+    padded[150:250, 150:250] = matrix
+    for row in (-20, 0, 30, 70):
+        start = row, row - 16 * diag
+        window = padded[150 + start[0] :, 150 + start[1] :][: shape[0], : shape[1]]
+        known = fit.window(*start, shape)
+        words = np.random.Philox(1)
+        found = thin_context(known, window, window, diag, 1.0, words)
+        for name, values in known.items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=f"{name} at {start}")
+
+
 def test_a_bin_in_rows_and_columns_has_one_visibility(chromosome):
     batch = thinned_batch(chromosome[1], 1 / 16)
     on_diagonal = np.flatnonzero(batch.diag == 0)
@@ -178,8 +202,7 @@ def test_an_interrupted_build_ends_with_the_same_context(toy_maps, toy_dataset, 
     def stop(job, pieces, progress):
         raise Stopped
 
-    settings = dict(tile_size=64, stride=16, min_density=0.3, held_out=HeldOut(val_chromosomes=["B"]))
     with pytest.raises(Stopped):
-        builder.build_tiles(toy_maps, tmp_path / "t", runner=stop, **settings)
-    builder.build_tiles(toy_maps, tmp_path / "t", **settings)
+        builder.build_tiles(toy_maps, tmp_path / "t", runner=stop, **SETTINGS)
+    builder.build_tiles(toy_maps, tmp_path / "t", **SETTINGS)
     assert (tmp_path / "t" / context.FILE).read_bytes() == (toy_dataset[0] / context.FILE).read_bytes()

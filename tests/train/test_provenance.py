@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from hicfm_jax import config as config_lib
 from hicfm_jax.tiles.source import open_source
 from hicfm_jax.train.provenance import provenance, trained_before_on
@@ -18,11 +20,13 @@ def tiles_of(**chromosomes):
     return open_source(tiles)
 
 
-def checkpoint(folder, seen):
+def checkpoint(folder, seen, **said):
     meta = folder / "checkpoints" / "7" / "meta"
     meta.mkdir(parents=True)
     (folder / "checkpoints" / "7" / "params").mkdir()
-    (meta / "metadata").write_text(json.dumps({"step": 7, "seen": seen}))
+    (meta / "metadata").write_text(
+        json.dumps({"step": 7, **({} if seen is None else {"seen": seen}), **said})
+    )
     return folder
 
 
@@ -36,14 +40,35 @@ def test_a_run_says_what_it_trains_and_validates_on(tmp_path):
     found = provenance(a_config(), tiles_of(train="Chr1", val="Chr4"), tmp_path, "")
     assert found["seen"] == {"train": {"made_up": ["Chr1"]}, "val": {"made_up": ["Chr4"]}}
     assert found["total_counts"] == {"made_up": 1e6}
-    assert trained_before_on(found) == []
+    assert trained_before_on(a_config(), tiles_of(train="Chr1", val="Chr4"), "") == []
 
 
-def test_what_it_starts_from_counts_and_a_leak_is_named(tmp_path):
-    before = checkpoint(tmp_path / "pretrain", {"train": {"made_up": ["Chr4", "Chr5"], "other": ["Chr1"]}})
-    found = provenance(a_config(), tiles_of(train="Chr1", val="Chr4"), tmp_path / "new", before)
-    assert found["seen"]["train"] == {"made_up": ["Chr1", "Chr4", "Chr5"], "other": ["Chr1"]}
-    assert trained_before_on(found) == ["made_up Chr4"]
+@pytest.mark.parametrize("named", ["", "checkpoints", "checkpoints/7"])
+def test_what_it_starts_from_counts_and_a_leak_is_named(tmp_path, named):
+    seen = {"train": {"root": ["chr4", "Chr5"], "other": ["Chr1"]}, "val": {"root": ["Chr2"]}}
+    before = checkpoint(tmp_path / "pretrain", seen) / named
+    tiles = tiles_of(train="Chr1", val="Chr4")
+    found = provenance(a_config(), tiles, tmp_path / "new", before)
+    assert found["seen"]["train"] == {"made_up": ["Chr1"], "root": ["chr4", "Chr5"], "other": ["Chr1"]}
+    assert found["unknown"] == []
+    assert trained_before_on(a_config(), tiles, before) == ["made_up Chr4 (as root chr4)"]
+
+
+def test_what_was_validated_on_before_may_be_trained_on_now(tmp_path):
+    before = checkpoint(tmp_path / "pretrain", {"train": {"root": ["Chr1"]}, "val": {"root": ["Chr5"]}})
+    assert trained_before_on(a_config(), tiles_of(train="Chr5", val="Chr4"), before) == []
+
+
+def test_files_that_do_not_say_what_they_have_seen_are_named(tmp_path):
+    """And remembered by what is started from that."""
+    tiles = tiles_of(train="Chr1", val="Chr4")
+    (tmp_path / "mine.pth.tar").touch()
+    found = provenance(a_config(), tiles, tmp_path / "new", tmp_path / "mine.pth.tar")
+    assert found["unknown"] == ["mine.pth.tar"]
+    first = checkpoint(tmp_path / "first", found["seen"], unknown=found["unknown"])
+    assert provenance(a_config(), tiles, tmp_path / "next", first)["unknown"] == ["mine.pth.tar"]
+    converted = checkpoint(tmp_path / "converted", None, original={"epoch": 3})
+    assert provenance(a_config(), tiles, converted, "")["unknown"] == ["converted"]
 
 
 def test_a_run_that_is_taken_up_keeps_its_past_when_its_source_is_gone(tmp_path):
@@ -54,4 +79,4 @@ def test_a_run_that_is_taken_up_keeps_its_past_when_its_source_is_gone(tmp_path)
 
 def test_simulated_maps_are_no_chromosomes_of_anybody(tmp_path):
     found = provenance(config_lib.base_config(), tiles_of(train="Chr1", val="Chr4"), tmp_path, "")
-    assert found == {"seen": {}, "total_counts": {}}
+    assert found == {"seen": {"train": {}, "val": {}}, "unknown": [], "total_counts": {}}
