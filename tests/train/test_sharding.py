@@ -1,6 +1,8 @@
 """The same numbers however the work is spread over devices."""
 
 import json
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -67,11 +69,32 @@ def test_layouts_of_eight_devices_give_the_same_losses(monkeypatch):
         assert shard == [32 // layout[1], 128 // layout[2]], layout
 
 
-def test_rules_split_every_large_matrix_of_vit_large():
+def vit_large():
     model = create_model("vit_large_patch16", (448, 448))
     rngs = {"params": jax.random.key(0), "mask": jax.random.key(0)}
     shapes = jax.eval_shape(lambda: model.init(rngs, jnp.zeros((1, 448, 448, 3))))["params"]
-    mesh = jax.sharding.AbstractMesh((2, 2, 2), sharding.AXES)
+    return shapes, jax.sharding.AbstractMesh((2, 2, 2), sharding.AXES)
+
+
+def listing():
+    """Every parameter of ViT-L, blocks as one: name, shape, axes that split it."""
+    shapes, mesh = vit_large()
+    places = jax.tree.leaves(sharding.state_shardings(shapes, mesh))
+    lines = []
+    for (path, leaf), place in zip(jax.tree_util.tree_leaves_with_path(shapes), places, strict=True):
+        name = re.sub(r"block_\d+", "block_*", sharding.parameter_name(path))
+        axes = ",".join(axis or "-" for axis in place.spec) if any(place.spec) else "whole"
+        lines.append(f"{name} {'x'.join(map(str, leaf.shape))} {axes}")
+    return list(dict.fromkeys(lines))
+
+
+def test_the_listing_of_vit_large_is_the_known_one():
+    """A new parameter, or a changed rule, shows up as a line; look at it, then update the file."""
+    assert listing() == (pathlib.Path(__file__).parent / "vit_large_shardings.txt").read_text().splitlines()
+
+
+def test_rules_split_every_large_matrix_of_vit_large():
+    shapes, mesh = vit_large()
     whole = [
         sharding.parameter_name(path)
         for path, place in jax.tree_util.tree_leaves_with_path(sharding.state_shardings(shapes, mesh))

@@ -1,0 +1,95 @@
+"""What a training step would take, found by compiling it for devices that need not be there."""
+
+import time
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from ml_collections import ConfigDict
+
+from hicfm_jax import config as config_lib
+from hicfm_jax.train import sharding
+from hicfm_jax.train.inputs import Inputs
+from hicfm_jax.train.loop import compile_train_step, state_shapes
+from hicfm_jax.train.optim import create_optimizer, create_schedule
+from hicfm_jax.train.tasks import create_task
+from hicfm_jax.types import Batch
+
+
+def stand_in(devices: int) -> None:
+    """Makes this process see so many devices, CPUs all of them; call it before JAX looks for devices."""
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_num_cpu_devices", devices)
+
+
+def compile_step(config: ConfigDict) -> dict[str, Any]:
+    """Compiles the training step of a config for all devices of this process, without training.
+
+    Nothing of the model's size is allocated. The figures are of the compiler at hand: another kind of
+    device may lay out temporary arrays differently.
+
+    Args:
+      config: validated here; without `data.tiles` the smallest simulated map gives the batch's fields.
+
+    Returns:
+      `devices`, `mesh` (data, fsdp, tensor), `seconds` of compiling, and bytes on each device:
+      `state` (parameters, optimizer, counters), `batch`, `temporaries` (activations, gradients, what is
+      gathered), `total`.
+
+    Raises:
+      InputError: a config, mesh or tiles that do not fit.
+    """
+    config_lib.validate(config)
+    mesh = sharding.create_mesh(config)
+    inputs = _few_inputs(config)
+    task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)
+    state = state_shapes(config, task, optimizer, mesh)
+    batch = _batch_shapes(inputs.first_batch(), config.train.global_batch_size, mesh)
+    schedule = create_schedule(config, max(config.train.total_steps or 0, 1000))
+    step = compile_train_step(config, task, optimizer, schedule, state, mesh)
+    started = time.perf_counter()
+    memory = step.lower(state, batch).compile().memory_analysis()
+    # The new state takes the place of the old one.
+    beyond = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return {
+        "devices": mesh.size,
+        "mesh": list(mesh.shape.values()),
+        "seconds": time.perf_counter() - started,
+        "state": _bytes(state),
+        "batch": _bytes(batch),
+        "temporaries": memory.temp_size_in_bytes + beyond,
+        "total": memory.argument_size_in_bytes + memory.temp_size_in_bytes + beyond,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures of `compile_step` for people."""
+    mesh = " x ".join(map(str, result["mesh"]))
+    lines = [f"{result['devices']} devices, {mesh} (data x fsdp x tensor); GB on each:"]
+    lines += [f"{name:12} {result[name] / 1e9:8.3f}" for name in ("state", "batch", "temporaries", "total")]
+    return "\n".join([*lines, f"compiled in {result['seconds']:.0f} s"])
+
+
+def _few_inputs(config: ConfigDict) -> Inputs:
+    """Inputs whose first batch has the fields of the config's, and two examples."""
+    few = config.copy_and_resolve_references()
+    few.train.global_batch_size, few.train.accum_steps = 2, 1
+    few.data.simulate.train_assays = few.data.simulate.val_assays = 1
+    return Inputs.create(few)
+
+
+def _batch_shapes(few: Batch, size: int, mesh: jax.sharding.Mesh) -> Batch:
+    place = NamedSharding(mesh, sharding.BATCH_SPEC)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((size, *leaf.shape[1:]), leaf.dtype, sharding=place), few
+    )
+
+
+def _bytes(shapes: Any) -> int:
+    """Of the part of arrays that one device holds."""
+    return sum(
+        int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
+        for leaf in jax.tree.leaves(shapes)
+        if jax.numpy.issubdtype(leaf.dtype, np.number)
+    )
