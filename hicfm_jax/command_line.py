@@ -35,6 +35,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
     return rest
 
 
+def config_loads(config: object) -> bool:
+    """A validator of the flag `config`: its file is read lazily; a wrong path is to be a flag error."""
+    return config is None or bool(config.to_dict())
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs `main()` under absl; a user's mistake becomes one sentence and exit status 2.
 

@@ -28,6 +28,7 @@ _CONFIG = config_flags.DEFINE_config_file(
 _DEVICES = flags.DEFINE_integer(
     "devices", 1, "With --compile_only: how many; CPUs stand in for them.", lower_bound=1
 )
+flags.register_validator("config", command_line.config_loads)
 
 
 def _tiles(window: tuple[int, int]) -> contextlib.AbstractContextManager:

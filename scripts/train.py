@@ -15,12 +15,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment: configs/NAME.py[:variant].", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and pictures.")
-
-
-@flags.validator("config")
-def _loads(config):
-    """Config files are read lazily; ask now, so that a wrong path is a flag error."""
-    return config is None or bool(config.to_dict())
+flags.register_validator("config", command_line.config_loads)
 
 
 def main():

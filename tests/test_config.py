@@ -27,6 +27,7 @@ from tests.train import small_run
         ("model.mask_ratio", 1.0),
         ("model.mask_ratio", 0.9999),
         ("model.dtype", "float16"),
+        ("model.transformer", False),
         ("model.mask_combine", "product"),
         ("optim.learning_rate", float("nan")),
         ("optim.blr", 0.0),

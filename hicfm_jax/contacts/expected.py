@@ -6,7 +6,7 @@ import numpy as np
 import scipy.fft
 import scipy.sparse
 
-ROUNDS = 10  # of fitting decay and bias in turn; a bias of a real map at 30 kb then changes by less than .001
+ROUNDS = 10  # of fitting decay and bias in turn; little changes after that
 SMOOTHING = 0.05  # a distance shares its mean with those up to this fraction nearer or farther
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from hicfm_jax.convert import checkpoint_folder
 from hicfm_jax.convert.report import Report
-from hicfm_jax.convert.weights import PROVENANCE, complete, is_told_apart, load_weights, map_scaling
+from hicfm_jax.convert.weights import complete, is_told_apart, load_weights, map_scaling
 from hicfm_jax.errors import InputError
 
 
@@ -47,7 +47,7 @@ def convert_to_folder(
         "config": config,
         # The stored command line may hold objects that JSON has no word for.
         "original": json.loads(json.dumps(weights.meta.get("original", {}), default=str)),
-        **{name: weights.meta[name] for name in PROVENANCE if name in weights.meta},
+        **weights.provenance,
     }
     progress(f"writing {output}")
     checkpoint_folder.write(output, weights.step, complete(weights), weights.adam, meta)

@@ -15,8 +15,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.types import PATCH
 
-PROVENANCE = ("seen", "unknown", "total_counts")
-"""What a checkpoint says of the data it is made of, see `train.provenance`."""
+_PROVENANCE = ("seen", "unknown", "total_counts")
 
 
 @dataclasses.dataclass
@@ -38,6 +37,11 @@ class Weights:
     adam: optimizer.Adam | None = None
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
     head: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What `meta` says of the data they are made of, see `train.provenance`."""
+        return {name: self.meta[name] for name in _PROVENANCE if name in self.meta}
 
 
 def load_weights(
@@ -231,6 +235,11 @@ def _from_folder(path: str, task: str | None, model: str | None, with_adam: bool
 def _as_head(weights: Weights, task: str, input_size: tuple[int, int], head: Mapping[str, Any]) -> Weights:
     """Pretraining's parameters for a head."""
     old = weights.report
+    if not head.get("transformer", True):
+        raise InputError(
+            f"{old.path} is a pretrained transformer, and with model.transformer=False there is none "
+            "to start: leave init_from empty."
+        )
     shapes = parameter_shapes(old.model, input_size, task, **head)
     grid, new_grid = (tuple(side // PATCH for side in size) for size in (old.input_size, input_size))
     moved = transfer.to_head(weights.params, grid, task, shapes, new_grid)
@@ -251,5 +260,4 @@ def _as_head(weights: Weights, task: str, input_size: tuple[int, int], head: Map
         new=moved.new,
         optimizer="left out: it belongs to pretraining",
     )
-    meta = {name: weights.meta[name] for name in PROVENANCE if name in weights.meta}
-    return Weights(moved.params, report, meta=meta, head=dict(head))
+    return Weights(moved.params, report, meta=weights.provenance, head=dict(head))

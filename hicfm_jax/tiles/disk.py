@@ -34,16 +34,14 @@ class DiskSplit:
         # Tiles that were imported do not say how they were cut: taken for aligned.
         apart = width // 2 - height // 2 if manifest["mode"] == "locus" else manifest["stride"] or 0
         self.patch_aligned = apart % PATCH == 0
-        self.has_context = bool(manifest.get("context")) and not _shows_trans(manifest, split)
-        self._chromosomes = {
-            assay: [name for name, tally in manifest["tiles"].get(assay, {}).items() if _is_in(tally, split)]
-            for assay in self._tiles_of
-        }
+        trans = _with_trans(manifest, split)
+        self.has_context = bool(manifest.get("context")) and not trans
         # Of trans tiles only the split's chromosomes are on record: all of them, to be on the safe side.
-        self._of_trans = {
-            assay: manifest["splits"][split]["chromosomes"]
-            for assay, tally in manifest.get("trans_tiles", {}).items()
-            if tally.get(split, {}).get("kept")
+        self._chromosomes = {
+            assay: list(manifest["splits"][split]["chromosomes"])
+            if assay in trans
+            else [name for name, tally in manifest["tiles"].get(assay, {}).items() if _is_in(tally, split)]
+            for assay in self._tiles_of
         }
         self._sources = manifest.get("sources", {})
         self._files, self._expected = None, {}
@@ -59,11 +57,7 @@ class DiskSplit:
         return np.repeat(np.arange(len(self._tiles_of)), list(self._tiles_of.values()))
 
     def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        united = {
-            assay: list(dict.fromkeys([*names, *self._of_trans.get(assay, ())]))
-            for assay, names in self._chromosomes.items()
-        }
-        return {assay: names for assay, names in united.items() if names}
+        return {assay: names for assay, names in self._chromosomes.items() if names}
 
     def total_count_by_assay(self) -> dict[str, float]:
         totals = {assay: self._sources.get(assay, {}).get("total_count") for assay in self._tiles_of}
@@ -144,6 +138,7 @@ def _is_in(tally: dict, split: str) -> bool:
     return isinstance(tally, dict) and tally.get("split") == split and bool(tally.get("kept"))
 
 
-def _shows_trans(manifest: dict, split: str) -> bool:
-    by_split = manifest.get("trans_tiles", {}).values()
-    return any(tally.get(split, {}).get("kept") for tally in by_split)
+def _with_trans(manifest: dict, split: str) -> list[str]:
+    """Assays of which the split has trans tiles."""
+    tallies = manifest.get("trans_tiles", {})
+    return [assay for assay, tally in tallies.items() if tally.get(split, {}).get("kept")]

@@ -3,9 +3,8 @@
 Of a bin's contacts, those that the window shows are known to be kept or not; the others are drawn,
 each kept with the same probability. Its visibility follows its coverage, as it does in
 `contacts.expected` to first order. What has become of the other bins is left out, which makes it a
-little noisier than a fit to a thinned map would find it (1.3 times at 100 kb and 1/64, 1.1 to 1.2 at
-30 kb). The decay is that of the deep map, scaled: one fitted to Chr5 at 30 kb would be off by 1 to 3 %
-at 1/64, by 2 to 5 % at 1/256.
+little noisier than a fit to a thinned map would find it. The decay is that of the deep map, scaled: it
+lacks the noise that such a fit would have.
 """
 
 from collections.abc import Mapping

@@ -77,16 +77,9 @@ def start_from(
 
 
 def _check_head(source: str | os.PathLike, weights: Weights, config: ConfigDict) -> None:
-    wanted = head_options(config.model)
-    if weights.report.source == "pretrain":
-        if not wanted.get("transformer", True):
-            raise InputError(
-                f"{source} is a pretrained transformer, and with model.transformer=False there is none to "
-                "start: leave init_from empty."
-            )
-        return
+    """Refuses a trained head of another kind than the config's; one made of pretraining is of its kind."""
     none = {"residual": "none"}
-    held, wanted = weights.head or none, wanted or none
+    held, wanted = weights.head or none, head_options(config.model) or none
     differing = [name for name in held if name in wanted and held[name] != wanted[name]]
     if differing:
         fields = ", ".join(f"config.model.{name}={held[name]}" for name in differing)

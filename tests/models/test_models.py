@@ -123,21 +123,19 @@ def test_flops_of_a_step(size, giga):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "options", "named"),
     [
-        (("vit_giant", (64, 64)), "vit_giant"),
-        (("vit_test", (64, 60)), "60"),
-        (("vit_test", (0, 64)), "0"),
-        (("vit_test", (64, 64), "segmentation"), "segmentation"),
-        (("vit_test", (64, 64), "pretrain", dict(residual="coverage")), "coverage"),
-        (("vit_test", (64, 64), "resolution", dict(transformer=False)), "transformer"),
+        (("vit_giant", (64, 64)), {}, "vit_giant"),
+        (("vit_test", (64, 60)), {}, "60"),
+        (("vit_test", (0, 64)), {}, "0"),
+        (("vit_test", (64, 64), "segmentation"), {}, "segmentation"),
+        (("vit_test", (64, 64), "pretrain"), dict(residual="coverage"), "coverage"),
+        (("vit_test", (64, 64), "resolution"), dict(transformer=False), "transformer"),
     ],
 )
-def test_what_there_is_not(arguments, named):
-    *arguments, last = arguments
-    options = last if isinstance(last, dict) else {}
+def test_what_there_is_not(arguments, options, named):
     with pytest.raises(InputError, match=named):
-        create_model(*arguments, *([] if options else [last]), **options)
+        create_model(*arguments, **options)
 
 
 def test_a_misspelt_option_is_no_option():

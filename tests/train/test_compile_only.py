@@ -42,6 +42,7 @@ def test_what_is_split_takes_less_of_each_device():
     ("flags", "message"),
     [
         (["--compile_only"], "--config is missing"),
+        (["--compile_only", "--config=configs/nothing.py"], "error: [Errno 2]"),
         (
             ["--compile_only", *SMALL, "--devices=8", "--config.mesh.data=3"],
             "choose sizes whose product is 8",

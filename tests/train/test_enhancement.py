@@ -44,7 +44,7 @@ def small(module, tiles, **model):
 
 
 def enhancement(tiles, **model):
-    return small(enhance_arabidopsis, tiles, pixel_width=8, **model)
+    return small(enhance_arabidopsis, tiles, **{"pixel_width": 8, **model})
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +124,23 @@ def test_tiles_that_do_not_know_their_chromosome_are_refused(tmp_path):
     with pytest.raises(InputError, match="tiles.npz has tiles that do not carry the context"):
         loop.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_does_not_fit_is_refused_and_nothing_is_left(tiles, pretrained, run, tmp_path):
+    """A transformer for a network without one; a head of another kind, by the fields that differ."""
+    for source, fields, named in (
+        (pretrained[0], dict(transformer=False), "is a pretrained transformer.*leave init_from empty"),
+        (
+            run[1],
+            dict(pixel_width=4, transformer=False),
+            "model.transformer=True, config.model.pixel_width=8 to",
+        ),
+    ):
+        config = enhancement(tiles, **fields)
+        config.init_from = str(source)
+        with pytest.raises(InputError, match=named):
+            loop.train_and_evaluate(config, tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
