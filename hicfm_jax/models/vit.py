@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from hicfm_jax.models import positions
+from hicfm_jax.models.attention import attend
 from hicfm_jax.models.preprocess import patchify
 from hicfm_jax.types import PATCH, Array
 
@@ -29,11 +30,8 @@ class Attention(nn.Module):
         batch, length, dim = x.shape
         size = dim // self.heads
         qkv = Dense(3 * dim, dtype=self.dtype, name="qkv")(x)
-        query, key, value = qkv.reshape(batch, length, 3, self.heads, size).transpose(2, 0, 3, 1, 4)
-        logits = jnp.einsum("bhqd,bhkd->bhqk", query * size**-0.5, key)
-        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(self.dtype)
-        mixed = jnp.einsum("bhqk,bhkd->bhqd", weights, value)
-        mixed = mixed.transpose(0, 2, 1, 3).reshape(batch, length, dim)
+        query, key, value = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, size), 2, 0)
+        mixed = attend(query, key, value).reshape(batch, length, dim)
         return Dense(dim, dtype=self.dtype, name="proj")(mixed)
 
 
