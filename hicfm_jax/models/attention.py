@@ -1,5 +1,7 @@
 """Softmax attention, computed in the way that suits the machine."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 
@@ -9,25 +11,53 @@ from hicfm_jax.types import Array
 def attend(query: Array, key: Array, value: Array) -> Array:
     """`softmax(q k^T / sqrt(S)) v` of each head.
 
-    On CPUs heads are taken one after another and their weights computed again in the backward pass:
-    one head's weights stay in the cache, where those of all heads have to be fetched from memory.
-
     Args:
       query, key, value: `[B, N, heads, S]` of one dtype; the softmax runs in float32.
 
     Returns:
       `[B, N, heads, S]` in the dtype of the value.
     """
-    heads_first = [x.transpose(2, 0, 1, 3) for x in (query * query.shape[-1] ** -0.5, key, value)]
     if jax.default_backend() == "cpu":
-        mixed = jax.lax.map(jax.checkpoint(lambda head: one_pass(*head)), heads_first)
-    else:
-        mixed = one_pass(*heads_first)
-    return mixed.transpose(1, 2, 0, 3)
+        return _by_head(query, key, value)
+    if query.dtype == jnp.bfloat16 and query.shape[-1] % 8 == 0 and _has_flash():
+        return _flash(query, key, value)
+    return jax.nn.dot_product_attention(query, key, value, implementation="xla")
 
 
-def one_pass(query: Array, key: Array, value: Array) -> Array:
-    """All at once, of scaled queries, `[..., N, S]` three times -> `[..., N, S]`."""
-    logits = jnp.einsum("...qd,...kd->...qk", query, key)
-    weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
-    return jnp.einsum("...qk,...kd->...qd", weights, value)
+def _by_head(query: Array, key: Array, value: Array) -> Array:
+    """One head after another, whose weights are computed again in the backward pass.
+
+    One head's weights stay in a CPU's cache, where those of all heads have to be fetched from memory.
+    """
+
+    @jax.checkpoint
+    def one_head(head):
+        query, key, value = head
+        logits = jnp.einsum("bqd,bkd->bqk", query, key)
+        weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(value.dtype)
+        return jnp.einsum("bqk,bkd->bqd", weights, value)
+
+    heads_first = [x.transpose(2, 0, 1, 3) for x in (query * query.shape[-1] ** -0.5, key, value)]
+    return jax.lax.map(one_head, heads_first).transpose(1, 2, 0, 3)
+
+
+def _flash(query: Array, key: Array, value: Array) -> Array:
+    """cuDNN's fused attention, which never holds the N x N weights; odd N get a token that nobody sees."""
+    batch, length = query.shape[:2]
+    if length % 2 == 0:
+        return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
+    padded = [jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0))) for x in (query, key, value)]
+    seen = jnp.full(batch, length, jnp.int32)
+    mixed = jax.nn.dot_product_attention(
+        *padded, query_seq_lengths=seen, key_value_seq_lengths=seen, implementation="cudnn"
+    )
+    return mixed[:, :length]
+
+
+@cache
+def _has_flash() -> bool:
+    """Whether the devices are NVIDIA's of the Ampere generation or younger, which cuDNN's needs."""
+    try:
+        return all(float(device.compute_capability) >= 8.0 for device in jax.local_devices())
+    except (AttributeError, ValueError):  # a TPU, or AMD's "gfx90a"
+        return False
