@@ -17,14 +17,19 @@ def gaussian_taps() -> np.ndarray:
     return taps.astype(np.float32) / np.float32(taps.sum())
 
 
-def _smoother(size: int) -> np.ndarray | None:
-    """Banded matrix `[size - 10, size]` that smooths one axis without padding; None: axis too short."""
-    if size < WINDOW:
-        return None
-    matrix = np.zeros((size - WINDOW + 1, size), np.float32)
-    for row in range(matrix.shape[0]):
+def _by_matrix(x: Array, axis: int) -> Array:
+    taken = x.shape[axis] - WINDOW + 1
+    matrix = np.zeros((taken, x.shape[axis]), np.float32)
+    for row in range(taken):
         matrix[row, row : row + WINDOW] = gaussian_taps()
-    return matrix
+    spec = {1: "ph,bhwc->bpwc", 2: "qw,bhwc->bhqc"}[axis]
+    return jnp.einsum(spec, matrix, x, precision=jax.lax.Precision.HIGHEST)
+
+
+def _by_slices(x: Array, axis: int) -> Array:
+    taken = x.shape[axis] - WINDOW + 1
+    shifted = (jax.lax.slice_in_dim(x, at, at + taken, axis=axis) for at in range(WINDOW))
+    return sum(tap * part for tap, part in zip(gaussian_taps(), shifted, strict=True))
 
 
 def _weight_sum(size: int) -> float:
@@ -32,18 +37,20 @@ def _weight_sum(size: int) -> float:
 
 
 def _smooth(x: Array) -> Array:
-    # A banded matrix product per axis is faster than a depthwise convolution on every backend, and
-    # its transpose (the backward pass) is one too. An axis shorter than the window stays as it is.
-    highest = jax.lax.Precision.HIGHEST
-    for axis, spec in ((1, "ph,bhwc->bpwc"), (2, "qw,bhwc->bhqc")):
-        matrix = _smoother(x.shape[axis])
-        if matrix is not None:
-            x = jnp.einsum(spec, matrix, x, precision=highest)
+    """Weighted means along H and W, without padding; an axis shorter than the window stays as it is."""
+    # A GPU's compiler fuses the eleven terms; elsewhere the product with a banded matrix is faster, and
+    # everywhere a depthwise convolution is slower.
+    along = _by_slices if jax.default_backend() == "gpu" else _by_matrix
+    for axis in (1, 2):
+        if x.shape[axis] >= WINDOW:
+            x = along(x, axis)
     return x
 
 
 def ssim_per_channel(x: Array, y: Array) -> Array:
-    """SSIM of two images in [0, 1], `[B, H, W, C]` each -> `[B, C]`.
+    """SSIM of two images in [0, 1], `[B, H, W, C]` -> `[B, C]`.
+
+    What `y` has once, a channel for all of `x` or a pixel for the whole image, is computed once.
 
     Gaussian window of 11 pixels, sigma 1.5, no padding, K = (0.01, 0.03), data range 1 (original:
     `ops/ssim.py` of the PyTorch code; Wang et al. 2004, IEEE TIP 13:600).

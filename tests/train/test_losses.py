@@ -7,7 +7,7 @@ import pytest
 
 from hicfm_jax.models import create_model, preprocess
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.train import losses
+from hicfm_jax.train import losses, ssim
 from hicfm_jax.train.pretrain_metrics import predicted_intensity
 from hicfm_jax.train.ssim import gaussian_taps, ssim_per_channel
 from tests.train.golden_model import load_params, named_leaves, spreads
@@ -68,7 +68,10 @@ def test_parts_of_the_losses(tiny):
     np.testing.assert_array_equal(keep, arrays["contrastive_keep"])
 
 
-def test_ssim_of_the_original(golden):
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_ssim_of_the_original(backend, golden, monkeypatch):
+    """Also in the way that a GPU computes it."""
+    monkeypatch.setattr(ssim.jax, "default_backend", lambda: backend)
     arrays, _ = golden("upstream_data")
     x, y = (jnp.asarray(arrays[f"ssim/{name}"].transpose(0, 2, 3, 1)) for name in "xy")
     np.testing.assert_allclose(gaussian_taps(), arrays["ssim/window"].ravel(), rtol=1e-6)
@@ -91,6 +94,23 @@ def _random_case(examples=3):
         jnp.zeros((examples, 6)),
     )
     return counts, output
+
+
+def test_what_images_of_counts_spare_changes_nothing():
+    counts, output = _random_case()
+    images = preprocess.normalize(counts)
+
+    def value_and_gradient(from_counts):
+        def weighted(patch_pred):  # each channel with a weight of its own
+            found = losses.ssim_losses(output.replace(patch_pred=patch_pred), images, from_counts)
+            return (found * jnp.array([1.0, 2.0, 3.0])).sum(), found
+
+        (_, found), gradient = jax.value_and_grad(weighted, has_aux=True)(output.patch_pred * 0.1)
+        return found, gradient
+
+    (plain, plain_gradient), (spared, gradient) = value_and_gradient(False), value_and_gradient(True)
+    np.testing.assert_allclose(spared, plain, rtol=1e-6)
+    np.testing.assert_allclose(gradient, plain_gradient, rtol=0, atol=1e-5 * np.abs(plain_gradient).max())
 
 
 def test_padding_examples_do_not_count():
