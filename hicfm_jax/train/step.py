@@ -37,17 +37,16 @@ def accumulate(
       (gradients, metrics, number of micro-batches that counted). With none, gradients are 0.
     """
 
-    def micro(carry, item):
-        index, part = item
+    def micro(index, part):
         (loss, metrics), gradients = jax.value_and_grad(loss_function, has_aux=True)(
             params, part, jax.random.fold_in(key, index)
         )
         good = _all_finite(loss, gradients)
+        counted = (gradients, metrics, jnp.ones(()))
+        return jax.tree.map(lambda x: jnp.where(good, x, 0), counted)  # not a product: NaN * 0 is NaN
 
-        def add(total, value):
-            return total + jnp.where(good, value, 0)  # not a product: NaN * 0 is NaN
-
-        return jax.tree.map(add, carry, (gradients, metrics, jnp.ones(()))), None
+    if accum_steps == 1:
+        return micro(0, batch)
 
     def split(x):
         x = x.reshape(accum_steps, -1, *x.shape[1:])
@@ -56,16 +55,14 @@ def accumulate(
         spec = PartitionSpec(None, *sharding.BATCH_SPEC)
         return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, spec))
 
+    def add(sums, item):
+        return jax.tree.map(jnp.add, sums, micro(*item)), None
+
     parts = jax.tree.map(split, batch)
     first = jax.tree.map(lambda x: x[0], parts)
-    shapes = jax.eval_shape(loss_function, params, first, key)[1]
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (params, shapes))
-    start = (*zeros, jnp.zeros(()))
-    if accum_steps == 1:
-        sums, _ = micro(start, (0, first))
-    else:
-        sums, _ = jax.lax.scan(micro, start, (jnp.arange(accum_steps), parts))
-    gradients, metrics, good = sums
+    shapes = jax.eval_shape(micro, 0, first)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    (gradients, metrics, good), _ = jax.lax.scan(add, zeros, (jnp.arange(accum_steps), parts))
     gradients, metrics = jax.tree.map(lambda x: x / jnp.maximum(good, 1), (gradients, metrics))
     return gradients, metrics, good
 
