@@ -4,6 +4,8 @@ python scripts/benchmark.py --input=TILES            how fast tiles come from di
 python scripts/benchmark.py --input=synthetic:0.12   the same for random tiles of 12 % density
 python scripts/benchmark.py --compile_only --config=configs/NAME.py --devices=8 --config.mesh.fsdp=8
                                                      memory of a training step on each of 8 devices
+python scripts/benchmark.py --model=vit_large_patch16 --task=pretrain --input_size=448,448 --batch=1
+python scripts/benchmark.py --config=configs/NAME.py  how fast training is, beside matrix products
 """
 
 import contextlib
@@ -14,38 +16,41 @@ from ml_collections import config_flags
 
 from hicfm_jax import command_line
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import stream_benchmark
 from hicfm_jax.tiles.windows import parse_shape
 
 _INPUT = flags.DEFINE_string("input", None, "Folder of tiles, or synthetic:DENSITY for random ones.")
-_BATCH = flags.DEFINE_integer("batch", 32, "Samples of a batch.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", None, "Samples of a batch; 32 of tiles, 1 in training.", lower_bound=1)
+_MODEL = flags.DEFINE_string("model", None, "Preset of a network whose training step is timed.")
+_TASK = flags.DEFINE_string("task", "pretrain", "With --model: pretrain, resolution, loop, ...")
+_SIZE = flags.DEFINE_string("input_size", "448,448", "With --model: bins of a window, HEIGHT,WIDTH.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "With --model: of the products.")
+_TRAINABLE = flags.DEFINE_enum("trainable", "all", ["all", "decoder"], "With --model: what is trained.")
+_STEPS = flags.DEFINE_integer("steps", 4, "Training steps to time.", lower_bound=1)
 _WINDOW = flags.DEFINE_string("window", "448", "Bins of a window's side, or HEIGHT,WIDTH.")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "Length of each measurement.")
 _COMPILE_ONLY = flags.DEFINE_bool("compile_only", False, "Compile a training step and tell its memory.")
 _CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "With --compile_only: configs/NAME.py[:variant].", lock_config=True
+    "config", None, "Experiment whose step is timed or compiled: configs/NAME.py[:variant].", lock_config=True
 )
-_DEVICES = flags.DEFINE_integer(
-    "devices", 1, "With --compile_only: how many; CPUs stand in for them.", lower_bound=1
-)
+_DEVICES = flags.DEFINE_integer("devices", 1, "With --compile_only; CPUs stand in for them.", lower_bound=1)
 flags.register_validator("config", command_line.config_loads)
 
 
-def _tiles(window: tuple[int, int]) -> contextlib.AbstractContextManager:
-    if not _INPUT.value.startswith("synthetic:"):
-        return contextlib.nullcontext(_INPUT.value)
-    try:
-        density = float(_INPUT.value.removeprefix("synthetic:"))
-    except ValueError:
-        raise InputError(f"--input={_INPUT.value} has no density: write synthetic:0.12 for 12 %.") from None
-    return stream_benchmark.synthetic_tiles(density, window)
-
-
 def _stream() -> None:
-    window = parse_shape(_WINDOW.value, "window")
-    with _tiles(window) as tiles:
+    from hicfm_jax.tiles import stream_benchmark
+
+    window, source = parse_shape(_WINDOW.value, "window"), contextlib.nullcontext(_INPUT.value)
+    if _INPUT.value.startswith("synthetic:"):
+        try:
+            density = float(_INPUT.value.removeprefix("synthetic:"))
+        except ValueError:
+            raise InputError(
+                f"--input={_INPUT.value} has no density: write synthetic:0.12 for 12 %."
+            ) from None
+        source = stream_benchmark.synthetic_tiles(density, window)
+    with source as tiles:
         result = stream_benchmark.measure_stream(
-            tiles, batch_size=_BATCH.value, window=window, seconds=_SECONDS.value
+            tiles, batch_size=_BATCH.value or 32, window=window, seconds=_SECONDS.value
         )
     print(stream_benchmark.table(result))
     print(json.dumps({"input": _INPUT.value} | result))
@@ -55,17 +60,39 @@ def _compile() -> None:
     from hicfm_jax.train import compile_only
 
     compile_only.stand_in(_DEVICES.value)
-    result = compile_only.compile_step(_CONFIG.value)
+    result = compile_only.compile_step(_config())
     print(compile_only.table(result))
     print(json.dumps(result))
 
 
+def _step() -> None:
+    from hicfm_jax.train import step_benchmark
+
+    result = step_benchmark.measure_step(_config(), _STEPS.value)
+    print(step_benchmark.table(result))
+    print(json.dumps(result))
+
+
+def _config():
+    if _CONFIG.value is not None:
+        return _CONFIG.value
+    from hicfm_jax.train import step_benchmark
+
+    size = parse_shape(_SIZE.value, "input_size")
+    return step_benchmark.step_config(
+        _MODEL.value, _TASK.value, size, _BATCH.value or 1, _DTYPE.value, _TRAINABLE.value
+    )
+
+
 def main() -> None:
-    if _COMPILE_ONLY.value and _CONFIG.value is None:
-        raise InputError("--config is missing: name the experiment whose step is to be compiled.")
-    if not _COMPILE_ONLY.value and not _INPUT.value:
-        raise InputError("--input is missing: give a folder of tiles or synthetic:0.12, see --help.")
-    (_compile if _COMPILE_ONLY.value else _stream)()
+    given = [flag.name for flag in (_INPUT, _MODEL, _CONFIG) if flag.value is not None]
+    if len(given) != 1:
+        raise InputError(
+            f"Give one of --input, --model and --config, not {' and '.join(given) or 'none'}: see --help."
+        )
+    if _COMPILE_ONLY.value and _INPUT.value is not None:
+        raise InputError("--compile_only takes --config or --model: tiles are not compiled.")
+    (_compile if _COMPILE_ONLY.value else _stream if _INPUT.value is not None else _step)()
 
 
 if __name__ == "__main__":

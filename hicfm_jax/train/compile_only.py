@@ -42,7 +42,7 @@ def compile_step(config: ConfigDict) -> dict[str, Any]:
     """
     config_lib.validate(config)
     mesh = sharding.create_mesh(config)
-    inputs = _few_inputs(config)
+    inputs = few_inputs(config)
     task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)
     state = state_shapes(config, task, optimizer, mesh)
     batch = _batch_shapes(inputs.first_batch(), config.train.global_batch_size, mesh)
@@ -71,7 +71,7 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"compiled in {result['seconds']:.0f} s"])
 
 
-def _few_inputs(config: ConfigDict) -> Inputs:
+def few_inputs(config: ConfigDict) -> Inputs:
     """Inputs whose first batch has the fields of the config's, and two examples."""
     few = config.copy_and_resolve_references()
     few.train.global_batch_size, few.train.accum_steps = 2, 1

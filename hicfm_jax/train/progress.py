@@ -6,13 +6,13 @@ import math
 import time
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
 from hicfm_jax.train.atomic import write_atomically
+from hicfm_jax.train.matmul_rate import matmul_rate
 from hicfm_jax.train.pictures import panel_picture
 
 TIMING = ("samples_per_second", "mfu")
@@ -35,21 +35,6 @@ JUDGED = (
     "told_apart",
 )
 """Beginnings of the scores that a validation's line shows; metrics.jsonl has all."""
-
-
-def matmul_rate(dtype: str, rounds: int = 4) -> float:
-    """FLOP/s that one device reaches in square matrix products, the best of a few chains of four."""
-    # An accelerator needs large ones: small ones measure how fast it is told what to do.
-    size = 1024 if jax.default_backend() == "cpu" else 8192
-    x = jnp.zeros((size, size), dtype)
-    product = jax.jit(lambda a: a @ a @ a @ a @ a)
-    product(x).block_until_ready()
-    best = math.inf
-    for _ in range(rounds):
-        start = time.perf_counter()
-        product(x).block_until_ready()
-        best = min(best, time.perf_counter() - start)
-    return 4 * 2 * size**3 / best
 
 
 def duration(seconds: float) -> str:

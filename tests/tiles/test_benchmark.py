@@ -47,7 +47,6 @@ def test_the_script_ends_in_one_json_object(toy_dataset):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "--input is missing"),
         (["--input=synthetic:much"], "has no density"),
         (["--input=synthetic:0.1", "--window=a"], "window is 'a'"),
     ],

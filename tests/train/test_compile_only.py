@@ -41,7 +41,7 @@ def test_what_is_split_takes_less_of_each_device():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--compile_only"], "--config is missing"),
+        (["--compile_only"], "Give one of --input, --model and --config"),
         (["--compile_only", "--config=configs/nothing.py"], "error: [Errno 2]"),
         (
             ["--compile_only", *SMALL, "--devices=8", "--config.mesh.data=3"],

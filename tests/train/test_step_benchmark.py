@@ -1,0 +1,68 @@
+"""What the benchmark of a training step reports, of a network too small to say anything about speed."""
+
+import json
+
+import pytest
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.train import step_benchmark
+from tests.train.test_compile_only import benchmark
+
+FIGURES = (
+    "step_seconds",
+    "samples_per_second",
+    "tflops",
+    "matmul_tflops",
+    "peak_memory_bytes",
+    "compile_seconds",
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "trainable", "dtype"),
+    [("pretrain", "all", "bfloat16"), ("resolution", "decoder", "float32")],
+)
+def test_a_step_is_timed_beside_matrix_products(task, trainable, dtype):
+    config = step_benchmark.step_config("vit_test", task, (32, 48), 2, dtype, trainable)
+    result = step_benchmark.measure_step(config, steps=2)
+    assert all(result[figure] > 0 for figure in FIGURES)
+    assert (result["device"], result["dtype"], result["batch"]) == ("cpu", dtype, 2)
+    assert result["samples_per_second"] == pytest.approx(2 / result["step_seconds"])
+    assert result["mfu"] == pytest.approx(result["tflops"] / result["matmul_tflops"])
+
+
+def test_the_script_ends_in_one_json_object():
+    done = benchmark("--model=vit_test", "--input_size=32,48", "--batch=2", "--steps=1")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert {*FIGURES, "device"} <= result.keys()
+    assert f"{result['samples_per_second']:.1f} samples/s" in done.stdout
+
+
+def test_a_frozen_encoder_has_no_gradient_to_compute():
+    sizes = [
+        step_benchmark.measure_step(
+            step_benchmark.step_config("vit_tiny_patch16", "resolution", (64, 64), 1, "float32", trainable), 1
+        )["peak_memory_bytes"]
+        for trainable in ("all", "decoder")
+    ]
+    assert sizes[1] < 0.7 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ([], "Give one of --input, --model and --config, not none"),
+        (["--model=vit_tset"], "vit_tset"),
+        (["--input=tiles", "--compile_only"], "tiles are not compiled"),
+    ],
+)
+def test_mistakes_are_one_sentence(flags, message):
+    done = benchmark(*flags)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_step_to_time():
+    config = step_benchmark.step_config("vit_test", "pretrain", (32, 48), 1, "float32", "all")
+    with pytest.raises(InputError, match="at least one step"):
+        step_benchmark.measure_step(config, steps=0)
