@@ -91,18 +91,22 @@ def create_train_step(
             return loss_function(merge(state.params, trained), part, part_key)
 
         gradients, metrics, good = accumulate(loss_of_trained, before, batch, key, accum_steps, mesh)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, before)
         rate = schedule(state.step)
-        after = jax.tree.map(lambda p, u: p - rate * u, before, updates)
 
-        def keep(new, old):
-            return jnp.where(good > 0, new, old)
+        def update(before, old):
+            updates, opt_state = optimizer.update(gradients, old, before)
+            return jax.tree.map(lambda p, u: p - rate * u, before, updates), opt_state
 
+        def leave(before, old):
+            return before, old
+
+        # A choice of branches and not of numbers, for which XLA would keep a copy of the old moments.
+        after, opt_state = jax.lax.cond(good > 0, update, leave, before, state.opt_state)
         window = {name: state.window[name] + value * (good > 0) for name, value in metrics.items()}
         return state.replace(
             step=state.step + 1,
-            params=merge(state.params, jax.tree.map(keep, after, before)),
-            opt_state=jax.tree.map(keep, opt_state, state.opt_state),
+            params=merge(state.params, after),
+            opt_state=opt_state,
             skipped=state.skipped + accum_steps - good.astype(jnp.int32),
             window={**window, "count": state.window["count"] + (good > 0)},
         )

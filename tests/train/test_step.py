@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from hicfm_jax.config import base_config
+from hicfm_jax.train.compile_only import compile_step
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.state import TrainState
 from hicfm_jax.train.step import accumulate, create_train_step
+from hicfm_jax.train.step_benchmark import step_config
 from hicfm_jax.types import Batch
 
 
@@ -73,3 +75,13 @@ def test_reading_the_window_starts_a_new_one(step):
     state, means = train_step(state, _batch([1, 2, 3, 4])).read_window()
     assert means["loss"] == pytest.approx((0 + 1 + 4 + 9) / 4)
     assert np.isnan(state.read_window()[1]["loss"])
+
+
+@pytest.mark.parametrize("accum_steps", [1, 2])
+def test_an_update_takes_the_place_of_what_it_replaces(accum_steps):
+    """Beside the state there are gradients, with accumulation their sums too, and no copy of anything."""
+    config = step_config("vit_tiny_patch16", "pretrain", (32, 32), accum_steps, "float32", "all")
+    config.train.accum_steps = accum_steps
+    memory = compile_step(config)
+    gradients = memory["state"] / 3  # parameters and two moments
+    assert memory["temporaries"] < (accum_steps + 0.5) * gradients
