@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from hicfm_jax.models import positions
 from hicfm_jax.models.attention import attend
 from hicfm_jax.models.preprocess import patchify
+from hicfm_jax.models.products import dense_product
 from hicfm_jax.types import PATCH, Array
 
-Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform())
+Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform(), dot_general=dense_product)
 
 
 class Attention(nn.Module):
