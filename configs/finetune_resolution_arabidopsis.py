@@ -12,6 +12,7 @@ anew in every step. Without `--config.data.tiles` it trains on simulated maps. V
               squared error. Output * log10(1001) is log10(deep count + 1), as in the published weights.
   revised     a stated learning rate, layer decay through encoder and decoder, inputs of many depths, and
               images on one scale for all windows (a cutoff of 100 counts, as the original's inference).
+  small_gpu   revised in bfloat16 within 12 GB: eight windows at a time, activations computed twice.
   all_layers  revised, with the encoder trained too.
   demo        3 M parameters, 112 x 112, every layer: a quarter of an hour on two CPU cores, from nothing or
               from the workdir of pretrain_arabidopsis.py:demo. On held-out Chr4 of a real map, after an hour
@@ -54,6 +55,13 @@ def revised(config):
     config.train.accum_steps = 16
 
 
+def small_gpu(config):
+    revised(config)
+    config.model.dtype = "bfloat16"
+    config.model.remat = "blocks"
+    config.train.accum_steps = 2
+
+
 def all_layers(config):
     revised(config)
     config.optim.trainable = "all"
@@ -75,4 +83,10 @@ def demo(config):
     config.log.eval_every_epochs = 4
 
 
-VARIANTS = {"": report, "revised": revised, "all_layers": all_layers, "demo": demo}
+VARIANTS = {
+    "": report,
+    "revised": revised,
+    "small_gpu": small_gpu,
+    "all_layers": all_layers,
+    "demo": demo,
+}

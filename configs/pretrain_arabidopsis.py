@@ -12,6 +12,7 @@ chromosome that no training map shows, to validate. Variants:
   revised      the same, cut down to one epoch.
   small_batch  the same network for batches of 4 to 64: a stated learning rate, and the error of log10
                counts beside the original's losses (docs/pretraining.md compares them).
+  small_gpu    small_batch in bfloat16 within 12 GB: four windows at a time, activations computed twice.
   one_gpu      small_batch at 224 x 224 in bfloat16, 2000 steps of 32 windows, as the start of
                enhance_arabidopsis.py; not trained to the end yet.
   demo         3 M parameters, 112 x 112, 600 steps: five minutes on two CPU cores.
@@ -47,6 +48,13 @@ def small_batch(config):
     config.train.accum_steps = 16
 
 
+def small_gpu(config):
+    small_batch(config)
+    config.model.dtype = "bfloat16"
+    config.model.remat = "blocks"
+    config.train.accum_steps = 4
+
+
 def one_gpu(config):
     small_batch(config)
     config.data.simulate.tile_size = 448
@@ -75,4 +83,11 @@ def demo(config):
     config.log.eval_every_epochs = 4
 
 
-VARIANTS = {"": full, "revised": revised, "small_batch": small_batch, "one_gpu": one_gpu, "demo": demo}
+VARIANTS = {
+    "": full,
+    "revised": revised,
+    "small_batch": small_batch,
+    "small_gpu": small_gpu,
+    "one_gpu": one_gpu,
+    "demo": demo,
+}

@@ -19,6 +19,7 @@ TARGETS = ("map", "track", "embedding")
 """What fine-tuning can regress on; each has its fields in `config.targets`."""
 
 RESIDUALS = ("none", "coverage")  # models/heads.py
+REMATS = ("none", "products", "blocks")  # models/vit.py
 
 TARGET_LOSSES = ("mse", "cosine", "poisson", "log_mse")
 TARGET_SCALINGS = ("none", "log10", "log1000", "single_cell")  # models/target_scaling.py
@@ -74,7 +75,7 @@ def base_config() -> ConfigDict:
     model.bin_heads = 4  # of that path: averages over bins with alike contacts; 0: none
     model.dtype = "float32"  # of the products: float32 | bfloat16; parameters stay float32
     model.scan = False  # run the blocks as one loop: compiles faster, needs more memory
-    model.remat = False  # compute activations again in the backward pass: slower, needs less memory
+    model.remat = "none"  # none | products | blocks: what is computed again to save memory (models/vit.py)
 
     config.loss = loss = ConfigDict()
     loss.alpha = 1.0  # weight of SSIM and count loss
@@ -237,6 +238,7 @@ def validate(config: ConfigDict) -> None:
     for name, choices in (
         ("mask_combine", ("sum", "mean")),
         ("dtype", ("float32", "bfloat16")),
+        ("remat", REMATS),
         ("residual", RESIDUALS),
     ):
         _require(config.model[name] in choices, f"model.{name}", config.model[name], " or ".join(choices))

@@ -28,7 +28,7 @@ class Decoder(nn.Module):
     table_grid: tuple[int, int] | None = None
     dtype: jnp.dtype = jnp.float32
     scan: bool = False
-    remat: bool = False
+    remat: str = "none"
 
     def setup(self):
         self.embed = Dense(self.dim, dtype=self.dtype)

@@ -110,7 +110,7 @@ class TaskModel(nn.Module):
     decoder_heads: int
     dtype: jnp.dtype = jnp.float32
     scan: bool = False
-    remat: bool = False
+    remat: str = "none"
     residual: str = "none"
     transformer: bool = True
     pixel_width: int = 32

@@ -46,7 +46,7 @@ class MaskedAutoencoder(nn.Module):
     mask_combine: str = "sum"
     dtype: jnp.dtype = jnp.float32
     scan: bool = False
-    remat: bool = False
+    remat: str = "none"
 
     def setup(self):
         run = dict(dtype=self.dtype, scan=self.scan, remat=self.remat)

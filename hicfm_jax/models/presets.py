@@ -34,7 +34,7 @@ def create_model(
     mask_combine: str = "sum",
     dtype: str = "float32",
     scan: bool = False,
-    remat: bool = False,
+    remat: str = "none",
     residual: str = "none",
     transformer: bool = True,
     pixel_width: int = 32,

@@ -2,15 +2,21 @@
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from hicfm_jax.types import Array
+
+PRODUCT = "product"
+"""What the results are called where it is decided which of them the backward pass computes again."""
 
 
 def dense_product(x: Array, kernel: Array, dimension_numbers, precision=None, **_) -> Array:
     """What `flax.linen.Dense` takes as its `dot_general`: `[..., D]` by `[D, F]` -> `[..., F]`."""
     if jax.default_backend() == "cpu":
-        return _product(x, kernel)
-    return jax.lax.dot_general(x, kernel, dimension_numbers, precision=precision)
+        product = _product(x, kernel)
+    else:
+        product = jax.lax.dot_general(x, kernel, dimension_numbers, precision=precision)
+    return checkpoint_name(product, PRODUCT)
 
 
 @jax.custom_vjp

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from hicfm_jax.models import positions
 from hicfm_jax.models.attention import attend
 from hicfm_jax.models.preprocess import patchify
-from hicfm_jax.models.products import dense_product
+from hicfm_jax.models.products import PRODUCT, dense_product
 from hicfm_jax.types import PATCH, Array
 
 Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform(), dot_general=dense_product)
@@ -73,7 +73,8 @@ class Blocks(nn.Module):
       depth, heads, dtype, norm_eps: of the blocks.
       scan: run as one `lax.scan` over parameters stacked inside the step: compiles faster, the
         checkpoint layout stays the same. Otherwise the blocks are unrolled.
-      remat: keep only each block's input for the backward pass and compute the rest again.
+      remat: what the backward pass computes again. "none"; "products": all but what the dense layers
+        give, attention above all; "blocks": all but each block's input.
     """
 
     depth: int
@@ -81,17 +82,19 @@ class Blocks(nn.Module):
     dtype: jnp.dtype = jnp.float32
     norm_eps: float = 1e-6
     scan: bool = False
-    remat: bool = False
+    remat: str = "none"
 
     def setup(self):
-        block = nn.remat(Block) if self.remat else Block
+        block = Block if self.remat == "none" else nn.remat(Block, policy=self._kept())
         self.blocks = [
             block(self.heads, self.dtype, self.norm_eps, name=f"block_{i}") for i in range(self.depth)
         ]
 
     def __call__(self, x: Array, every: bool = False) -> Array | list[Array]:
         """The last block's output `[B, N, D]`, or with `every` a list of each block's."""
-        if not self.scan or self.is_initializing():
+        # XLA for CPUs finds what is computed twice outside a loop, and keeps it instead.
+        scan = self.scan or (self.remat != "none" and jax.default_backend() == "cpu")
+        if not scan or self.is_initializing():
             outputs = []
             for block in self.blocks:
                 x = block(x)
@@ -107,8 +110,13 @@ class Blocks(nn.Module):
             carry = block.apply({"params": params}, carry)
             return carry, carry if every else None
 
-        last, outputs = jax.lax.scan(jax.checkpoint(step) if self.remat else step, x, stacked)
+        if self.remat != "none":
+            step = jax.checkpoint(step, policy=self._kept(), prevent_cse=False)
+        last, outputs = jax.lax.scan(step, x, stacked)
         return list(outputs) if every else last
+
+    def _kept(self):
+        return jax.checkpoint_policies.save_only_these_names(PRODUCT) if self.remat == "products" else None
 
 
 class Encoder(nn.Module):
@@ -127,7 +135,7 @@ class Encoder(nn.Module):
     table_grid: tuple[int, int] | None = None
     dtype: jnp.dtype = jnp.float32
     scan: bool = False
-    remat: bool = False
+    remat: str = "none"
 
     def setup(self):
         self.cls_token = self.param("cls_token", nn.initializers.normal(0.02), (1, 1, self.dim))

@@ -48,7 +48,7 @@ def test_what_a_task_predicts(task, size):
 
 
 @pytest.mark.parametrize(
-    ("task", "options"), [("embedding", dict(scan=True)), ("finetune", dict(scan=True, remat=True))]
+    ("task", "options"), [("embedding", dict(scan=True)), ("finetune", dict(scan=True, remat="blocks"))]
 )
 def test_scan_and_remat_change_nothing_but_speed(task, options, images):
     plain, other = (

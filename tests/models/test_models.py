@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hicfm_jax.config import REMATS
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import PRESETS, create_model, masking, preprocess
 from hicfm_jax.models.flops import pretrain_flops
+from hicfm_jax.models.vit import Blocks
 from hicfm_jax.types import NO_DIAGONAL
 from tests.models.drawn import draw_params
 
@@ -30,9 +32,30 @@ def predict():
     return run
 
 
-@pytest.mark.parametrize("options", [dict(scan=True), dict(remat=True), dict(scan=True, remat=True)], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [dict(scan=True), dict(remat="blocks"), dict(remat="products"), dict(scan=True, remat="products")],
+    ids=str,
+)
 def test_scan_and_remat_change_nothing_but_speed(predict, options):
     np.testing.assert_allclose(predict(**options).patch_pred, predict().patch_pred, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_what_is_computed_again_takes_no_memory(scan):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 128, 64)), jnp.float32)
+    params = jax.jit(Blocks(4, 2).init)(jax.random.key(0), x)
+    memory, gradients = {}, {}
+    for remat in REMATS:
+        blocks = Blocks(4, 2, scan=scan, remat=remat)
+        step = jax.jit(jax.grad(lambda p, blocks=blocks: (blocks.apply(p, x) ** 2).mean())).lower(params)
+        step = step.compile()
+        memory[remat] = step.memory_analysis().temp_size_in_bytes
+        gradients[remat] = jax.tree.leaves(step(params))
+    assert memory["blocks"] < 0.8 * memory["products"] and memory["products"] < 0.8 * memory["none"]
+    for remat in REMATS:
+        for found, expected in zip(gradients[remat], gradients["none"], strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
 
 
 def test_bfloat16_computes_close_to_float32_and_returns_float32(predict):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from configs import finetune_resolution_arabidopsis, pretrain_arabidopsis
+from hicfm_jax.train.compile_only import compile_step
 from tests.train.small_run import ROOT
 
 SMALL = (
@@ -36,6 +38,16 @@ def test_what_is_split_takes_less_of_each_device():
         assert result["total"] == pytest.approx(
             sum(result[name] for name in ("state", "batch", "temporaries")), rel=0.01
         )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "state"), [(pretrain_arabidopsis, 3.95e9), (finetune_resolution_arabidopsis, 1.52e9)]
+)
+def test_small_gpu_trains_vit_large_within_12_gb(recipe, state):
+    found = compile_step(recipe.get_config("small_gpu"))
+    assert found["total"] < 12e9
+    # The frozen encoder's parameters are there once, those that are trained with both moments of Adam.
+    assert found["state"] == pytest.approx(state, rel=0.01)
 
 
 @pytest.mark.parametrize(
