@@ -40,6 +40,15 @@ def config_loads(config: object) -> bool:
     return config is None or bool(config.to_dict())
 
 
+def mistake(error: BaseException) -> str:
+    """The sentence for a mistake that the user can mend; "" for a defect of ours."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _PLACE_ERRORS:
+        return f"{error.filename or 'The output'} cannot be used: {error.strerror}."
+    return ""
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs `main()` under absl; a user's mistake becomes one sentence and exit status 2.
 
@@ -55,11 +64,9 @@ def run(main: Callable[[], None]) -> None:
         except KeyboardInterrupt:
             print("Stopped.", file=sys.stderr)
             sys.exit(130)  # as a shell reports it
-        except InputError as error:
-            _fail(str(error))
-        except OSError as error:
-            if error.errno not in _PLACE_ERRORS:
+        except (InputError, OSError) as error:
+            if not (sentence := mistake(error)):
                 raise
-            _fail(f"{error.filename or 'The output'} cannot be used: {error.strerror}.")
+            _fail(sentence)
 
     app.run(guarded, flags_parser=_parse)

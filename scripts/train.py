@@ -1,7 +1,7 @@
 """Trains a model: python scripts/train.py --config=configs/pretrain_arabidopsis.py --workdir=DIR
 
 Every field of the config can be changed: --config.train.total_steps=600. The same command takes up
-a run that was stopped.
+a run that was stopped. Several machines: docs/distributed.md.
 """
 
 from absl import flags
@@ -9,18 +9,23 @@ from ml_collections import config_flags
 
 from hicfm_jax import command_line
 from hicfm_jax.train.loop import train_and_evaluate
+from hicfm_jax.train.processes import joined
 from hicfm_jax.train.summary import summary
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment: configs/NAME.py[:variant].", lock_config=True
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and pictures.")
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT on the machine of process 0.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
 flags.register_validator("config", command_line.config_loads)
 
 
 def main():
-    result = train_and_evaluate(_CONFIG.value, _WORKDIR.value)
-    print(summary(_CONFIG.value, _WORKDIR.value, result.finished, int(result.state.step)))
+    with joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
+        result = train_and_evaluate(_CONFIG.value, _WORKDIR.value)
+        print(summary(_CONFIG.value, _WORKDIR.value, result.finished, int(result.state.step)))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import jax
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import micro_batch_size
@@ -31,8 +30,9 @@ class Inputs:
       source: of the tiles.
     """
 
-    def __init__(self, config: ConfigDict, source: Source):
-        self._config, self.source = config, source
+    def __init__(self, config: ConfigDict, source: Source, part: tuple[int, int] = (0, 1)):
+        """`part`: which part of each batch this process feeds, of how many (`sharding.batch_part`)."""
+        self._config, self.source, self._part = config, source, part
         self.steps_per_epoch = steps_per_epoch(source.num_tiles("train"), config.train.global_batch_size)
         self.num_validation = source.num_tiles("val")
         self._thinning = None
@@ -40,8 +40,10 @@ class Inputs:
             self._thinning = Thinning(*thin, config.train.seed, replicate=config.task == "reproducibility")
 
     @classmethod
-    def create(cls, config: ConfigDict) -> "Inputs":
+    def create(cls, config: ConfigDict, part: tuple[int, int] = (0, 1)) -> "Inputs":
         """Opens `config.data.tiles`; when that is empty, simulates maps of *Arabidopsis thaliana*.
+
+        Arguments as for the constructor.
 
         Raises:
           InputError: nothing to train on or nothing held out to validate on.
@@ -61,17 +63,17 @@ class Inputs:
                     "model.residual needs: they show contacts between chromosomes, or were made by an "
                     "earlier version; make them again, without --trans, under another --output."
                 )
-        inputs = cls(config, source)
+        inputs = cls(config, source, part)
         # The streams check what they are asked for: now, before a workdir is made.
         inputs.train(0), inputs.validation()
         return inputs
 
     def train(self, start_step: int) -> Iterator[Batch]:
-        """This host's part of the global batches from `start_step` on, without end."""
-        return self._train(start_step, jax.process_index(), jax.process_count())
+        """This process's part of the global batches from `start_step` on, without end."""
+        return self._train(start_step, *self._part)
 
     def first_batch(self) -> Batch:
-        """The whole first global batch, the same on every host."""
+        """The whole first global batch, the same on every process."""
         return next(self._train(0, 0, 1))
 
     def target_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -81,18 +83,18 @@ class Inputs:
         return {name: value.shape[1:] for name, value in self.first_batch().targets.items()}
 
     def validation(self) -> Iterator[Batch]:
-        """Every held-out tile once, in micro-batches; this host's part of each."""
-        batch_size, hosts = micro_batch_size(self._config), jax.process_count()
+        """Every held-out tile once, in micro-batches; this process's part of each."""
+        batch_size, (index, count) = micro_batch_size(self._config), self._part
         batches = self.source.evaluation_stream(
             "val",
             batch_size=batch_size,
-            host_index=jax.process_index(),
-            host_count=hosts,
+            host_index=index,
+            host_count=count,
             **self._cut(),
         )
         if not self._thinning:
             return batches
-        return self._thinning.evaluation(batches, batch_size, jax.process_index() * batch_size // hosts)
+        return self._thinning.evaluation(batches, batch_size, index * batch_size // count)
 
     def _train(self, start_step: int, host_index: int, host_count: int) -> Iterator[Batch]:
         batch_size = self._config.train.global_batch_size

@@ -62,7 +62,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     config_lib.validate(config)
     check_workdir(workdir, config)
     mesh = sharding.create_mesh(config)
-    inputs = Inputs.create(config)
+    inputs = Inputs.create(config, sharding.batch_part(mesh))
     task = create_task(config, inputs.target_shapes())
     total_steps = config.train.total_steps or config.train.epochs * inputs.steps_per_epoch
     schedule = create_schedule(config, total_steps)
@@ -110,7 +110,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
                 progress.train(
                     step, {**means, "learning_rate": float(schedule(step - 1))}, int(state.skipped)
                 )
-            stopping = stop.requested  # once, so that a late signal cannot skip the save
+            stopping = stop.agreed()  # once, so that a late signal cannot skip the save
             if end or _every(step, evaluation):
                 last = validation.run(state, progress)
                 checkpoints.save(state, last)

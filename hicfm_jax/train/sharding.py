@@ -48,7 +48,33 @@ def create_mesh(config: ConfigDict, devices: list[Any] | None = None) -> Mesh:
             f"split over {share} devices: make it a multiple of {share}, or lower mesh.data."
         )
     # Axis types are Auto because masking gathers along sharded axes, which Explicit refuses.
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+    types = (AxisType.Auto,) * 3
+    if len({device.process_index for device in devices}) == 1:
+        return jax.make_mesh(tuple(sizes), AXES, axis_types=types, devices=devices)
+    # A process's devices side by side: so it feeds consecutive samples, and "tensor" stays inside a machine.
+    in_order = sorted(devices, key=lambda device: (device.process_index, device.id))
+    mesh = Mesh(np.array(in_order).reshape(sizes), AXES, axis_types=types)
+    batch_part(mesh)
+    return mesh
+
+
+def batch_part(mesh: Mesh) -> tuple[int, int]:
+    """Which part of a batch this process feeds, of how many equal ones; processes may feed the same.
+
+    Raises:
+      InputError: `tensor` cuts processes in two, so that parts differ in size.
+    """
+    rows = mesh.devices.reshape(-1, mesh.shape["tensor"])
+    owners = np.vectorize(lambda device: device.process_index)(rows)
+    parts = {int(owner): np.flatnonzero((owners == owner).any(axis=1)) for owner in np.unique(owners)}
+    sizes = {len(part) for part in parts.values()}
+    size = sizes.pop()
+    if sizes or any(part[0] % size for part in parts.values()):
+        raise InputError(
+            f"config.mesh.tensor={mesh.shape['tensor']} does not fit {len(parts)} processes of "
+            f"{mesh.size // len(parts)} devices: let one of the two numbers divide the other."
+        )
+    return int(parts[jax.process_index()][0]) // size, len(rows) // size
 
 
 def parameter_name(path: tuple[Any, ...]) -> str:
