@@ -35,13 +35,19 @@ class Stored(NamedTuple):
     adam: Adam | None
 
 
+def absolute(path: str | os.PathLike) -> epath.Path:
+    """The path from the root on; one in a bucket (gs://...) is so already, and epath would make it local."""
+    path = epath.Path(path)
+    return path if "://" in os.fspath(path) else path.absolute()
+
+
 def step_folder(path: str | os.PathLike) -> epath.Path:
     """The checkpoint meant by a workdir (the newest), its `checkpoints` folder, or one step's folder.
 
     Raises:
       InputError: there is none.
     """
-    path = epath.Path(path).absolute()
+    path = absolute(path)
     if (path / "params").is_dir():
         return path
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
@@ -145,7 +151,7 @@ def write(
       InputError: the folder holds something already.
     """
     check_free(path)
-    folder = epath.Path(path).absolute()
+    folder = absolute(path)
     partial = folder.with_name(f".{folder.name}.partial")
     items = {"params": ocp.args.PyTreeSave(unflatten_dict(params, sep="/"))}
     if adam:

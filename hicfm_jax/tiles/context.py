@@ -5,12 +5,12 @@ disk that sparse counts do.
 """
 
 import os
-import pathlib
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from etils import epath
 
 from hicfm_jax.contacts.expected import Expected
 from hicfm_jax.errors import InputError
@@ -115,9 +115,9 @@ def read_context(
     Raises:
       InputError: no such file, or a damaged one.
     """
-    path = pathlib.Path(folder, FILE)
+    path = epath.Path(folder) / FILE
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             expected = unpack({name: file[name] for name in file.files})
         missing = [key for key in needed if key not in expected]
         if missing:

@@ -5,11 +5,11 @@ import contextlib
 import itertools
 import json
 import os
-import pathlib
 import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from etils import epath
 
 from hicfm_jax.errors import InputError
 
@@ -88,7 +88,7 @@ def features(
 
 def read_manifest(path: str | os.PathLike) -> dict:
     """The manifest of a tile dataset; raises InputError if `path` holds none that we can read."""
-    path = pathlib.Path(path)
+    path = epath.Path(path)
     make = "make it with scripts/make_tiles.py"
     if not path.is_dir():
         raise InputError(f"{path} is not a folder of tiles: {make}.")

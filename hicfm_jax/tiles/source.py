@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Mapping
 
 import numpy as np
+from etils import epath
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.arrays import ArrayTiles
@@ -31,7 +32,7 @@ class MemoryTiles(Source):
         """Reads what `save` wrote; raises InputError for anything else."""
         splits = {}
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with epath.Path(path).open("rb") as content, np.load(content, allow_pickle=False) as file:
                 version = int(file["format_version"])
                 for name in file.files:
                     split, *field = name.split("/")
@@ -90,7 +91,7 @@ def open_source(source: str | os.PathLike | ArrayTiles | Mapping[str, ArrayTiles
     if isinstance(source, Mapping):
         return MemoryTiles(source)
     path = os.fspath(source)
-    if "," in path and not os.path.exists(path):
+    if "," in path and not epath.Path(path).exists():
         from hicfm_jax.tiles.joined import JoinedTiles
 
         return JoinedTiles([open_source(part) for part in path.split(",")])

@@ -14,7 +14,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import to_json
-from hicfm_jax.convert.checkpoint_folder import FOLDER
+from hicfm_jax.convert.checkpoint_folder import FOLDER, absolute
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.state import TrainState
 
@@ -54,7 +54,7 @@ def _full_disk_named(folder: epath.Path) -> Iterator[None]:
 
 def has_checkpoints(workdir: str | os.PathLike) -> bool:
     """Whether a run in this workdir has ever saved."""
-    folder = epath.Path(workdir).absolute() / FOLDER
+    folder = absolute(workdir) / FOLDER
     return folder.is_dir() and any(
         entry.name.isdigit() or entry.name.startswith("damaged-") for entry in folder.iterdir()
     )
@@ -68,7 +68,7 @@ class Checkpoints:
     ):
         """Opens or creates the folder; `config` and `provenance` are stored with each checkpoint."""
         self._provenance = dict(provenance or {})
-        self.folder = epath.Path(workdir).absolute() / FOLDER
+        self.folder = absolute(workdir) / FOLDER
         self.config = config
         self.manager = _manager(self.folder)
 

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 
+from etils import epath
 from ml_collections import ConfigDict
 
 _PANELS = {
@@ -36,8 +37,8 @@ MEANINGS = {
 
 
 def _validations(workdir: str) -> list[dict]:
-    with open(f"{workdir}/metrics.jsonl") as file:
-        records = [json.loads(line) for line in file]
+    text = (epath.Path(workdir) / "metrics.jsonl").read_text()
+    records = [json.loads(line) for line in text.splitlines()]
     return [record for record in records if record["split"] == "val"]
 
 

@@ -10,6 +10,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import check_resumable, to_json
+from hicfm_jax.convert.checkpoint_folder import absolute
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.atomic import write_atomically
 
@@ -22,7 +23,7 @@ def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:
     """
     if not os.fspath(workdir):
         raise InputError("--workdir is empty: give a folder.")
-    folder = epath.Path(workdir).absolute()
+    folder = absolute(workdir)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--workdir={workdir} is a file: give a folder.")
     stored = folder / "config.json"
@@ -37,7 +38,7 @@ def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epa
     Raises:
       InputError: it is in use.
     """
-    folder = epath.Path(workdir).absolute()
+    folder = absolute(workdir)
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder):
         if jax.process_index() == 0:

@@ -1,0 +1,291 @@
+"""Several processes train as one, and end as one; real ones, on this machine."""
+
+import fcntl
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from hicfm_jax.convert import checkpoint_folder
+from hicfm_jax.errors import InputError
+from hicfm_jax.train import processes
+from hicfm_jax.train.roll_call import parse_address, roll_call
+from tests.train import small_run
+
+SIZES = (
+    "--config.train.global_batch_size=8",
+    "--config.train.total_steps=6",
+    "--config.log.every_steps=1",
+    "--config.log.eval_every_epochs=3",
+)
+
+
+@pytest.fixture(autouse=True)
+def quick_compilation(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+def _free_port():
+    with socket.create_server(("", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Group:
+    """A run in `count` processes."""
+
+    def __init__(self, count, tiles, workdir, *more, tiles_of=None):
+        self.workdir = workdir
+        port = _free_port()
+        self.processes = []
+        for i in range(count):
+            own = [f"--coordinator=localhost:{port}", f"--processes={count}", f"--process={i}"]
+            flags = small_run.flags((tiles_of or {}).get(i, tiles), workdir, *SIZES, *more)
+            self.processes.append(small_run.start(flags + (own if count > 1 else [])))
+
+    def end(self):
+        """Exit status, standard output and standard error of each."""
+        printed = [process.communicate(timeout=200) for process in self.processes]
+        return [(p.returncode, *texts) for p, texts in zip(self.processes, printed, strict=True)]
+
+    def wait_for_step(self, step):
+        while not any(line["step"] >= step for line in small_run.metrics(self.workdir)):
+            assert all(process.poll() is None for process in self.processes), self.end()
+            time.sleep(0.05)
+
+
+def _finish(*arguments, **options):
+    results = Group(*arguments, **options).end()
+    assert [status for status, *_ in results] == [0] * len(results), results
+    return results
+
+
+def _errors(results):
+    return [line for _, _, err in results for line in err.splitlines() if line.startswith("error: ")]
+
+
+def _assert_same_metrics(workdir, other):
+    lines, others = small_run.metrics(workdir), small_run.metrics(other)
+    assert len(lines) == len(others) > 6
+    for line, expected in zip(lines, others, strict=True):
+        assert line.keys() == expected.keys() and line["split"] == expected["split"]
+        for name, value in line.items():
+            if name not in ("split", "mfu"):
+                # Correlations near 0 are small differences of large sums.
+                assert value == pytest.approx(expected[name], rel=1e-5, abs=1e-5), (line["step"], name)
+        assert line["loss"] == pytest.approx(expected["loss"], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    return small_run.save_tiles(tmp_path_factory.mktemp("tiles"))
+
+
+@pytest.fixture(scope="module")
+def straight(tiles, tmp_path_factory):
+    """A run of one process from beginning to end."""
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    _finish(1, tiles, workdir)
+    return workdir
+
+
+def test_four_processes_learn_what_one_does(tiles, straight, tmp_path):
+    """`fsdp` pairs processes; 8 samples a step in 2 micro-batches, 10 tiles, 5 to validate."""
+    first, *others = _finish(4, tiles, tmp_path / "run", "--config.mesh.fsdp=2")
+    _assert_same_metrics(tmp_path / "run", straight)
+    assert "Finished at step 6" in first[1]
+    for _, out, err in others:
+        assert not [line for line in out.splitlines() if "[Gloo]" not in line] and "step" not in err
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+def test_sigterm_to_one_stops_all_and_one_process_goes_on(tiles, straight, tmp_path):
+    workdir = tmp_path / "run"
+    group = Group(2, tiles, workdir, "--config.mesh.fsdp=2", "--config.log.checkpoint_every_steps=0")
+    group.wait_for_step(0)
+    group.processes[1].send_signal(signal.SIGTERM)
+    results = group.end()
+    assert [status for status, *_ in results] == [0, 0], results
+    assert "Stopped and saved at step" in results[0][1]
+    _finish(1, tiles, workdir, "--config.log.checkpoint_every_steps=0")
+    _assert_same_metrics(workdir, straight)
+
+
+def test_a_kill_ends_all_and_the_same_command_goes_on(tiles, straight, tmp_path):
+    group = Group(2, tiles, tmp_path / "run")
+    group.wait_for_step(2)
+    group.processes[1].kill()
+    killed = time.monotonic()
+    results = group.end()
+    assert time.monotonic() - killed < 60
+    assert results[0][0] == 1, results
+    (message,) = _errors(results)
+    assert "these died or cannot be reached: 1; " in message and "same command" in message
+    _finish(2, tiles, tmp_path / "run")
+    _assert_same_metrics(tmp_path / "run", straight)
+
+
+def test_a_mistake_of_one_process_ends_all(tiles, tmp_path):
+    missing = tmp_path / "missing.npz"
+    results = Group(2, tiles, tmp_path / "run", tiles_of={1: missing}).end()
+    assert [status for status, *_ in results] == [2, 2], results
+    (message,) = _errors(results)
+    assert str(missing) in message and message.endswith("(process 1)")
+    assert "Traceback" not in results[0][2] + results[1][2]
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_workdir_in_use_is_refused_by_all(tiles, tmp_path):
+    (tmp_path / "run").mkdir()
+    with open(tmp_path / "run" / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        results = Group(2, tiles, tmp_path / "run").end()
+    assert [status for status, *_ in results] == [2, 2], results
+    (message,) = _errors(results)
+    assert "in use by another run" in message
+
+
+MOVE = """
+import sys
+import jax
+from configs import pretrain_arabidopsis
+from hicfm_jax.train import loop, optim, sharding
+from hicfm_jax.train.checkpoint import Checkpoints
+from hicfm_jax.train.processes import joined
+from hicfm_jax.train.tasks import create_task
+
+coordinator, count, process, fsdp, source, target = sys.argv[1:]
+with joined(coordinator, int(count), int(process)):
+    config = pretrain_arabidopsis.get_config("demo")
+    config.model.name, config.model.input_size = "vit_test", (48, 48)
+    config.train.global_batch_size, config.train.accum_steps, config.mesh.fsdp = 8, 2, int(fsdp)
+    mesh = sharding.create_mesh(config)
+    shapes = loop.state_shapes(config, create_task(config), optim.create_optimizer(config), mesh)
+    with Checkpoints(source, config) as checkpoints:
+        state = checkpoints.restore_latest(shapes)
+    with Checkpoints(target, config) as checkpoints:
+        checkpoints.save(state)
+"""
+
+
+def _move(count, fsdp, source, target):
+    """Restores the newest checkpoint in `count` processes and saves it elsewhere."""
+    port = _free_port()
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", MOVE, f"localhost:{port}", str(count), str(i), str(fsdp), source, target],
+            cwd=small_run.ROOT,
+            env={**os.environ, "PYTHONPATH": str(small_run.ROOT)},
+        )
+        for i in range(count)
+    ]
+    assert [process.wait(timeout=200) for process in running] == [0] * count
+    return target
+
+
+def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, tmp_path):
+    """1 process -> 2 with fsdp 2 -> 1 -> 2 with fsdp 1."""
+    split = _move(2, 2, straight, tmp_path / "split")
+    whole = _move(1, 1, split, tmp_path / "whole")
+    copied = _move(2, 1, whole, tmp_path / "copied")
+    expected = checkpoint_folder.read(straight, with_adam=True)
+    for workdir in (split, whole, copied):
+        found = checkpoint_folder.read(workdir, with_adam=True)
+        jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
+        jax.tree.map(np.testing.assert_array_equal, found.adam, expected.adam)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (("node:1", None, None), "--coordinator given without --processes and --process"),
+        ((None, 2, 0), "without --coordinator"),
+        (("node:1", 2, 2), "--process=2 with --processes=2"),
+        (("node:1", 0, 0), "--processes=0"),
+        (("node", 2, 0), "--coordinator=node is not HOST:PORT"),
+        (("node:http", 2, 0), "is not HOST:PORT"),
+        (("node:70000", 2, 0), "is not HOST:PORT"),
+    ],
+)
+def test_flags_that_do_not_go_together(given, named):
+    with pytest.raises(InputError, match=named), processes.joined(*given):
+        pass
+
+
+def test_a_single_process_needs_nothing(monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
+    with processes.joined(None, None, None), processes.joined("node:1", 1, 0):
+        assert jax.process_count() == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SLURM_STEP_NUM_TASKS", "4"), ("TPU_WORKER_HOSTNAMES", "host-0,host-1")]
+)
+def test_a_cluster_is_asked(monkeypatch, name, value):
+    asked = []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: asked.append(options))
+    monkeypatch.setenv(name, value)
+    with processes.joined(None, None, None):
+        pass
+    assert len(asked) == 1 and asked[0].keys() == {"initialization_timeout"}
+
+
+def _together(*calls):
+    """What each of several roll calls at once raised, or None."""
+    raised = [None] * len(calls)
+
+    def run(number, arguments):
+        try:
+            roll_call(*arguments)
+        except InputError as error:
+            raised[number] = str(error)
+
+    threads = [threading.Thread(target=run, args=each) for each in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return raised
+
+
+def test_roll_call():
+    place = f"localhost:{_free_port()}"
+    assert _together(*((place, 3, i, 20) for i in range(3))) == [None] * 3
+
+
+def test_nobody_answers():
+    began = time.monotonic()
+    (first,) = _together((f"localhost:{_free_port()}", 2, 1, 1))
+    assert "Process 0 did not answer" in first and time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        (((3, 0), (3, 2)), "had not come to .*: 1;"),
+        (((3, 0), (3, 1), (3, 1)), "Two processes have --process=1"),
+        (((2, 0), (3, 1)), "--processes=3 and process 0 has --processes=2"),
+    ],
+)
+def test_a_roll_call_that_fails_says_why_to_all(calls, said):
+    place = f"localhost:{_free_port()}"
+    raised = _together(*((place, *call, 2) for call in calls))
+    assert len(set(raised)) == 1 and re.search(said, raised[0])
+
+
+def test_a_port_that_is_taken():
+    with socket.create_server(("", 0)) as server:
+        with pytest.raises(InputError, match="choose a free one"):
+            roll_call(f"localhost:{server.getsockname()[1]}", 2, 0, 1)
+
+
+def test_addresses():
+    assert parse_address("[::1]:80") == ("::1", 80)

@@ -1,0 +1,77 @@
+"""Tiles and workdirs may lie in a bucket: everything that this project opens itself goes through epath."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from etils.epath import backend, gpath
+
+from hicfm_jax.config import base_config, to_json
+from hicfm_jax.contacts import simulate
+from hicfm_jax.tiles import context, records
+from hicfm_jax.tiles.builder import HeldOut, build_tiles
+from hicfm_jax.tiles.pipeline import DiskTiles
+from hicfm_jax.tiles.source import open_source
+from hicfm_jax.train.checkpoint import has_checkpoints
+from hicfm_jax.train.progress import MetricsFile
+from hicfm_jax.train.summary import summary
+from hicfm_jax.train.workdir import check_workdir, open_workdir
+from tests.train import small_run
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """A folder that epath takes for gs://bucket."""
+
+    class Bucket:
+        """epath's backend for local files, at other places."""
+
+        def __getattr__(self, name):
+            function = getattr(backend.os_backend, name)
+
+            def at_its_place(*paths, **options):
+                paths = [self._place(path) for path in paths]
+                return function(*paths, **options)
+
+            return at_its_place
+
+        def _place(self, path):
+            text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+            return text.replace("gs://bucket", str(tmp_path)) if isinstance(text, str) else text
+
+    monkeypatch.setattr(gpath._GPath, "_backend", property(lambda self: Bucket()))
+    return tmp_path
+
+
+def test_a_workdir(bucket):
+    config, workdir = base_config(), "gs://bucket/run"
+    check_workdir(workdir, config)
+    with open_workdir(workdir, config) as folder:
+        lines = MetricsFile(folder, 0)
+        for step in (0, 1):
+            lines.write({"step": step, "split": "val", "count_loss": 1.0 + step})
+    assert (bucket / "run" / "config.json").read_text() == to_json(config) + "\n"
+    assert [json.loads(line)["step"] for line in (bucket / "run" / "metrics.jsonl").open()] == [0, 1]
+    check_workdir(workdir, config)
+    assert not has_checkpoints(workdir)
+    (bucket / "run" / "checkpoints" / "2").mkdir(parents=True)
+    assert has_checkpoints(workdir)
+    assert "count_loss               1.000 ->    2.000" in summary(config, workdir, True, 1)
+
+
+def test_a_file_of_tiles(bucket):
+    small_run.save_tiles(bucket)
+    assert len(open_source("gs://bucket/tiles.npz").tiles("train")) == 10
+
+
+def test_what_a_folder_of_tiles_says(bucket):
+    maps = {"assay": simulate(contacts=1e6, resolution=200_000, seed=0)}
+    held_out = HeldOut(val_chromosomes=["Chr4"])
+    build_tiles(maps, bucket / "tiles", tile_size=64, stride=48, held_out=held_out)
+    tiles = DiskTiles("gs://bucket/tiles")
+    assert tiles.manifest == records.read_manifest(bucket / "tiles")
+    found, local = (context.read_context(place, []) for place in ("gs://bucket/tiles", bucket / "tiles"))
+    assert found.keys() == local.keys()
+    for key, expected in local.items():
+        np.testing.assert_array_equal(found[key].decay, expected.decay)
