@@ -92,7 +92,7 @@ def _check(coordinator: str | None, processes: int | None, process: int | None) 
         raise InputError(f"--processes={processes} is not a number of processes: give 1 or more.")
     if not 0 <= process < processes:
         raise InputError(
-            f"--process={process} with --processes={processes}: number the processes from 0 to {processes - 1}."
+            f"--process={process} with --processes={processes}: number them from 0 to {processes - 1}."
         )
 
 

@@ -89,9 +89,9 @@ class Watch:
             self._report(
                 _FAILURE,
                 {
-                    "message": f"Of {self._count} processes these died or cannot be reached: {names}; see what "
-                    "they printed, then start all again with the same command, which goes on from the last "
-                    "checkpoint.",
+                    "message": f"Of {self._count} processes these died or cannot be reached: {names}; see "
+                    "what they printed, then start all again with the same command, which goes on from the "
+                    "last checkpoint.",
                     "status": 1,
                     "dead": len(dead),
                 },
