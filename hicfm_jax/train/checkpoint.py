@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 from absl import logging
 from etils import epath
@@ -16,6 +17,7 @@ from ml_collections import ConfigDict
 from hicfm_jax.config import to_json
 from hicfm_jax.convert.checkpoint_folder import FOLDER, absolute
 from hicfm_jax.errors import InputError
+from hicfm_jax.train.processes import any_process
 from hicfm_jax.train.state import TrainState
 
 KEPT = 2  # newest checkpoints; two, so that a damaged one is not the only one
@@ -114,6 +116,7 @@ class Checkpoints:
         """
         damaged = []
         for step in sorted(self.manager.all_steps(), reverse=True):
+            unreadable = False
             try:
                 items = self.manager.restore(
                     step,
@@ -124,11 +127,15 @@ class Checkpoints:
                 )
             except Exception as error:  # whatever a damaged file makes Orbax raise
                 logging.error("Checkpoint %s cannot be read: %s", self.folder / str(step), error)
+                unreadable = True
+            if any_process(unreadable):  # a damage in one process's part
                 damaged.append(step)
                 continue
             for bad in damaged:
                 logging.error("Going on from step %d; checkpoint %d is kept as damaged-%d.", step, bad, bad)
-                (self.folder / str(bad)).rename(self.folder / f"damaged-{bad}")
+                if jax.process_index() == 0:
+                    (self.folder / str(bad)).rename(self.folder / f"damaged-{bad}")
+            any_process(False).block_until_ready()  # all see the folders renamed
             self.manager.reload()
             return target.replace(params=items["params"], **items["training"])
         raise InputError(

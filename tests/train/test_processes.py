@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -199,6 +200,15 @@ def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, tmp_path):
         found = checkpoint_folder.read(workdir, with_adam=True)
         jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
         jax.tree.map(np.testing.assert_array_equal, found.adam, expected.adam)
+
+
+def test_processes_pass_over_a_damaged_checkpoint_together(straight, tmp_path):
+    damaged = shutil.copytree(straight, tmp_path / "damaged")
+    for file in (damaged / "checkpoints" / "12").rglob("d/*"):
+        file.write_bytes(b"")
+    restored = _move(2, 2, damaged, tmp_path / "restored")
+    assert checkpoint_folder.step_folder(restored).name == "11"
+    assert (damaged / "checkpoints" / "damaged-12").is_dir()
 
 
 @pytest.mark.parametrize(
