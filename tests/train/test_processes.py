@@ -23,7 +23,7 @@ from tests.train import small_run
 
 SIZES = (
     "--config.train.global_batch_size=8",
-    "--config.train.total_steps=12",
+    "--config.train.total_steps=24",
     "--config.log.every_steps=1",
     "--config.log.eval_every_epochs=6",
 )
@@ -74,7 +74,7 @@ def _errors(results):
 
 def _assert_same_metrics(workdir, other):
     lines, others = small_run.metrics(workdir), small_run.metrics(other)
-    assert len(lines) == len(others) > 12
+    assert len(lines) == len(others) > 24
     for line, expected in zip(lines, others, strict=True):
         assert line.keys() == expected.keys() and line["split"] == expected["split"]
         for name, value in line.items():
@@ -97,36 +97,27 @@ def straight(tiles, tmp_path_factory):
     return workdir
 
 
-def test_four_processes_learn_what_one_does(tiles, straight, tmp_path):
-    """`fsdp` pairs processes; 8 samples a step in 2 micro-batches, 10 tiles, 5 to validate."""
-    first, *others = _finish(4, tiles, tmp_path / "run", "--config.mesh.fsdp=2")
-    _assert_same_metrics(tmp_path / "run", straight)
-    assert "Finished at step 12" in first[1]
-    for _, out, err in others:
-        assert not [line for line in out.splitlines() if "[Gloo]" not in line] and "step" not in err
-    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
-
-
-def test_sigterm_and_a_kill_of_one_end_all_and_the_run_goes_on(tiles, straight, tmp_path):
-    """Two processes stop, go on and lose one; a single one, in another layout, takes over."""
+def test_four_lose_one_two_go_on_and_stop_and_one_finishes(tiles, straight, tmp_path):
+    """8 samples a step in 2 micro-batches, 10 tiles, 5 to validate; `fsdp` pairs processes."""
     workdir = tmp_path / "run"
-    group = Group(2, tiles, workdir, "--config.mesh.fsdp=2", "--config.log.checkpoint_every_steps=0")
-    group.wait_for_step(1)
-    group.processes[1].send_signal(signal.SIGTERM)
-    results = group.end()
-    assert [status for status, *_ in results] == [0, 0], results
-    assert "Stopped and saved at step" in results[0][1]
-
-    stopped = small_run.metrics(workdir)[-1]["step"]
-    group = Group(2, tiles, workdir, "--config.mesh.fsdp=2")
-    group.wait_for_step(stopped + 2)
-    group.processes[1].kill()
+    group = Group(4, tiles, workdir, "--config.mesh.fsdp=2")
+    group.wait_for_step(7)
+    group.processes[3].kill()
     killed = time.monotonic()
     results = group.end()
     assert time.monotonic() - killed < 60
-    assert results[0][0] == 1, results
+    assert [status for status, *_ in results] == [1, 1, 1, -signal.SIGKILL], results
     (message,) = _errors(results)
-    assert "these died or cannot be reached: 1; " in message and "same command" in message
+    assert "these died or cannot be reached: 3; " in message and "same command" in message
+    for _, out, _ in results[1:]:
+        assert not [line for line in out.splitlines() if "[Gloo]" not in line]
+
+    group = Group(2, tiles, workdir, "--config.mesh.fsdp=2")
+    group.wait_for_step(small_run.metrics(workdir)[-1]["step"] + 1)
+    group.processes[1].send_signal(signal.SIGTERM)
+    results = group.end()
+    assert [status for status, *_ in results] == [0, 0], results
+    assert "Stopped and saved at step" in results[0][1] and "Stopped" not in results[1][1]
 
     _finish(1, tiles, workdir)
     _assert_same_metrics(workdir, straight)
@@ -204,11 +195,11 @@ def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, tmp_path):
 
 def test_processes_pass_over_a_damaged_checkpoint_together(straight, tmp_path):
     damaged = shutil.copytree(straight, tmp_path / "damaged")
-    for file in (damaged / "checkpoints" / "12").rglob("d/*"):
+    for file in (damaged / "checkpoints" / "24").rglob("d/*"):
         file.write_bytes(b"")
     restored = _move(2, 2, damaged, tmp_path / "restored")
-    assert checkpoint_folder.step_folder(restored).name == "11"
-    assert (damaged / "checkpoints" / "damaged-12").is_dir()
+    assert checkpoint_folder.step_folder(restored).name == "23"
+    assert (damaged / "checkpoints" / "damaged-24").is_dir()
 
 
 @pytest.mark.parametrize(
