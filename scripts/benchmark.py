@@ -8,7 +8,6 @@ python scripts/benchmark.py --model=vit_large_patch16 --task=pretrain --input_si
 python scripts/benchmark.py --config=configs/NAME.py  how fast training is, beside matrix products
 """
 
-import contextlib
 import json
 
 from absl import flags
@@ -37,18 +36,10 @@ flags.register_validator("config", command_line.config_loads)
 
 
 def _stream() -> None:
-    from hicfm_jax.tiles import stream_benchmark
+    from hicfm_jax.tiles import stream_benchmark, synthetic
 
-    window, source = parse_shape(_WINDOW.value, "window"), contextlib.nullcontext(_INPUT.value)
-    if _INPUT.value.startswith("synthetic:"):
-        try:
-            density = float(_INPUT.value.removeprefix("synthetic:"))
-        except ValueError:
-            raise InputError(
-                f"--input={_INPUT.value} has no density: write synthetic:0.12 for 12 %."
-            ) from None
-        source = stream_benchmark.synthetic_tiles(density, window)
-    with source as tiles:
+    window = parse_shape(_WINDOW.value, "window")
+    with synthetic.tiles_folder(_INPUT.value, window) as tiles:
         result = stream_benchmark.measure_stream(
             tiles, batch_size=_BATCH.value or 32, window=window, seconds=_SECONDS.value
         )

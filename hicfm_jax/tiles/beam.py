@@ -35,8 +35,9 @@ def beam_runner(options: Sequence[str] = ()):
         if not pieces:
             return
         logging.getLogger("apache_beam").setLevel(logging.WARNING)  # it tells of every worker
+        quiet = "--default_sdk_harness_log_level=WARNING"  # and so do they
         try:
-            pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+            pipeline = beam.Pipeline(options=PipelineOptions([quiet, *options]))
         except (ValueError, ImportError) as error:
             raise InputError(f"--beam_options={' '.join(options)} make no pipeline: {error}") from error
         try:

@@ -1,19 +1,14 @@
 """How fast tiles come from disk, and where the time goes: read, decode, crop, batch, whole stream."""
 
-import contextlib
 import itertools
 import os
-import pathlib
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
-import scipy.sparse
 
-from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import assemble, builder, sampling
+from hicfm_jax.tiles import assemble, sampling
 from hicfm_jax.tiles.pipeline import DiskTiles
 
 STAGES = {
@@ -24,7 +19,6 @@ STAGES = {
     "stream": "all of it, ahead of the consumer",
 }
 
-_DEEP = 200.0  # contacts in a pixel of a synthetic map of density 1
 _SAMPLE = 128  # tiles that decode, crop and batch are measured on
 
 
@@ -114,43 +108,6 @@ def _rate(work: Callable[[], int], seconds: float, warm_up: int = 1) -> dict[str
         "wall_seconds": wall,
         "cpu_ms_per_tile": 1e3 * cpu / tiles,
     }
-
-
-@contextlib.contextmanager
-def synthetic_tiles(density: float, tile_shape: tuple[int, int]) -> Iterator[pathlib.Path]:
-    """A temporary dataset of random tiles, written as every other.
-
-    Args:
-      density: fraction of non-zero pixels, above 0; at 1, there are 200 contacts in a pixel.
-      tile_shape: (H, W) in bins.
-
-    Raises:
-      InputError: a density out of its range.
-    """
-    if not 0 < density <= 1:
-        raise InputError(f"density is {density} but is a fraction of pixels: set it above 0, up to 1.")
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / "tiles"
-        stride = max(1, min(tile_shape) // 4)
-        contact_map = _synthetic_map(density, 5 * max(tile_shape))
-        builder.build_tiles(
-            {"synthetic": contact_map}, path, tile_size=tile_shape, stride=stride, min_density=0.0
-        )
-        yield path
-
-
-def _synthetic_map(density: float, n_bins: int) -> ContactMap:
-    distance = np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins)))
-    decay = (1.0 + distance) ** -0.9
-    low, high = 0.0, _DEEP / decay.mean()
-    if density < 1:
-        while high - low > 1e-3 * high:  # the density grows with the depth
-            middle = (low + high) / 2
-            low, high = (middle, high) if (-np.expm1(-middle * decay)).mean() < density else (low, middle)
-    counts = np.random.default_rng(0).poisson(np.triu(high * decay))
-    return ContactMap(
-        {"1": 1000 * n_bins}, 1000, {("1", "1"): scipy.sparse.csr_array(counts)}, name="synthetic"
-    )
 
 
 def table(result: dict) -> str:

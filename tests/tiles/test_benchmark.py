@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import stream_benchmark
+from hicfm_jax.tiles import stream_benchmark, synthetic
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -20,7 +20,7 @@ def benchmark(*flags: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("density", [0.12, 0.9])
 def test_every_stage_of_the_stream_is_measured(density):
-    with stream_benchmark.synthetic_tiles(density, (64, 96)) as tiles:
+    with synthetic.tiles_folder(f"synthetic:{density}", (64, 96)) as tiles:
         result = stream_benchmark.measure_stream(tiles, batch_size=4, window=(64, 64), seconds=0.05)
     assert not tiles.exists()
     for stage in stream_benchmark.STAGES:
@@ -63,5 +63,4 @@ def test_what_cannot_be_measured(toy_dataset, tmp_path):
     with pytest.raises(InputError, match="not a folder of tiles"):
         stream_benchmark.measure_stream(tmp_path / "nowhere")
     with pytest.raises(InputError, match="density is 2"):
-        with stream_benchmark.synthetic_tiles(2, (64, 64)):
-            pass
+        synthetic.parse_density("synthetic:2")

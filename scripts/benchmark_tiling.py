@@ -1,0 +1,35 @@
+"""Measures how fast a map becomes tiles; prints a table and, as its last line, one JSON object.
+
+    python scripts/benchmark_tiling.py --map=map.cool --resolution=2000
+    python scripts/benchmark_tiling.py --map=synthetic:0.12      a random map of 12 % density
+
+Without Beam and with one and two workers of its DirectRunner, unless --workers says otherwise.
+"""
+
+import json
+
+from absl import flags
+
+from hicfm_jax import command_line
+from hicfm_jax.tiles import tiling_benchmark
+from hicfm_jax.tiles.windows import parse_shape
+
+_MAP = flags.DEFINE_string("map", None, "Contact map, or synthetic:DENSITY for a random one.", required=True)
+_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width of the map in bp.", lower_bound=1)
+_TILE_SIZE = flags.DEFINE_string("tile_size", "448", "Bins of a tile's side, or HEIGHT,WIDTH.")
+_STRIDE = flags.DEFINE_integer("stride", 224, "Bins from one tile to the next.")
+_MIN_DENSITY = flags.DEFINE_float("min_density", 0.01, "Fraction of non-zero pixels that a tile needs.")
+_WORKERS = flags.DEFINE_multi_integer("workers", [0, 1, 2], "Beam workers, 0 = no Beam; may be given again.")
+
+
+def main() -> None:
+    shape = parse_shape(_TILE_SIZE.value)
+    settings = dict(tile_size=shape, stride=_STRIDE.value, min_density=_MIN_DENSITY.value)
+    with tiling_benchmark.map_sources(_MAP.value, _RESOLUTION.value, shape) as sources:
+        result = tiling_benchmark.measure_tiling(sources, _WORKERS.value, **settings)
+    print(tiling_benchmark.table(result))
+    print(json.dumps({"map": _MAP.value} | result | settings))
+
+
+if __name__ == "__main__":
+    command_line.run(main)
