@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 _SHARE_BITS = 16  # shares are whole multiples of 2**-16
+_LOWEST_BITS = np.array([2**bits - 1 for bits in range(65)], np.uint64)
 _LARGE = 256  # counts above it are drawn by numpy's binomial: slower for small, faster for large ones
 
 
@@ -25,19 +26,19 @@ def binomial(counts: np.ndarray, share: float, words: np.random.BitGenerator) ->
     A read is a bit: combining random words by the binary digits of `share` sets each bit with that
     probability, and counting bits is several times faster than drawing one number at a time.
     """
-    counts = counts.astype(np.int64)
     digits = round(share * 2**_SHARE_BITS)
     if digits == 1 << _SHARE_BITS:
-        return counts
+        return counts.astype(np.int64)
     kept = np.zeros(len(counts), np.int64)
     large = np.flatnonzero(counts > _LARGE)
     if len(large):
-        kept[large] = np.random.Generator(words).binomial(counts[large], share)
+        kept[large] = np.random.Generator(words).binomial(counts[large].astype(np.int64), share)
     pixels = np.flatnonzero((counts > 0) & (counts <= _LARGE))
-    left = counts[pixels]
+    left = counts[pixels].astype(np.int64)
     while len(pixels):
-        reads = np.uint64(2**64 - 1) >> (64 - np.minimum(left, 64)).astype(np.uint64)
-        kept[pixels] += np.bitwise_count(_biased_words(len(pixels), digits, words) & reads)
+        reads = _biased_words(len(pixels), digits, words)
+        reads &= _LOWEST_BITS[np.minimum(left, 64)]
+        kept[pixels] += np.bitwise_count(reads)
         more = left > 64
         pixels, left = pixels[more], left[more] - 64
     return kept
@@ -49,5 +50,5 @@ def _biased_words(count: int, digits: int, words: np.random.BitGenerator) -> np.
     biased = words.random_raw(count)
     for place in range(lowest + 1, _SHARE_BITS):
         word = words.random_raw(count)
-        biased = biased | word if digits >> place & 1 else biased & word
+        (np.bitwise_or if digits >> place & 1 else np.bitwise_and)(biased, word, out=biased)
     return biased

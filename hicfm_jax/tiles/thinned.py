@@ -135,19 +135,20 @@ def thin_window(counts: np.ndarray, diag: int, share: float, words: np.random.Bi
     """
     drawn, below, above = _mirror(*counts.shape, diag)
     flat = counts.ravel()
+    filled = np.flatnonzero((flat > 0) & drawn)
     thinned = np.zeros_like(flat)
-    thinned[drawn] = binomial(flat[drawn], share, words)
+    thinned[filled] = binomial(flat[filled], share, words)
     thinned[below] = thinned[above]
     return thinned.reshape(counts.shape)
 
 
 @functools.lru_cache(maxsize=256)
 def _mirror(height: int, width: int, diag: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flat indices of the pixels to draw, and of the others beside those they are copied from."""
+    """Which pixels are drawn, as a flat mask; flat indices of the others and of what they are copied from."""
     rows, columns = np.divmod(np.arange(height * width), width)
     offset = diag * PATCH
     mirror_rows, mirror_columns = columns - offset, rows + offset
     inside = (0 <= mirror_rows) & (mirror_rows < height) & (0 <= mirror_columns) & (mirror_columns < width)
     copied = inside & (columns - rows < offset)
     below = np.flatnonzero(copied)
-    return np.flatnonzero(~copied), below, mirror_rows[below] * width + mirror_columns[below]
+    return ~copied, below, mirror_rows[below] * width + mirror_columns[below]
