@@ -26,6 +26,7 @@ _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "With --
 _TRAINABLE = flags.DEFINE_enum("trainable", "all", ["all", "decoder"], "With --model: what is trained.")
 _STEPS = flags.DEFINE_integer("steps", 4, "Training steps to time.", lower_bound=1)
 _WINDOW = flags.DEFINE_string("window", "448", "Bins of a window's side, or HEIGHT,WIDTH.")
+_THIN = flags.DEFINE_multi_float("thin", [], "Least and largest share kept: also time dropping contacts.")
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "Length of each measurement.")
 _COMPILE_ONLY = flags.DEFINE_bool("compile_only", False, "Compile a training step and tell its memory.")
 _CONFIG = config_flags.DEFINE_config_file(
@@ -41,7 +42,11 @@ def _stream() -> None:
     window = parse_shape(_WINDOW.value, "window")
     with synthetic.tiles_folder(_INPUT.value, window) as tiles:
         result = stream_benchmark.measure_stream(
-            tiles, batch_size=_BATCH.value or 32, window=window, seconds=_SECONDS.value
+            tiles,
+            batch_size=_BATCH.value or 32,
+            window=window,
+            thin=tuple(_THIN.value),
+            seconds=_SECONDS.value,
         )
     print(stream_benchmark.table(result))
     print(json.dumps({"input": _INPUT.value} | result))

@@ -1,4 +1,4 @@
-"""How fast tiles come from disk, and where the time goes: read, decode, crop, batch, whole stream."""
+"""How fast tiles come from disk, and where the time goes: stage by stage, and the whole stream."""
 
 import itertools
 import os
@@ -9,43 +9,58 @@ import numpy as np
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import assemble, sampling
+from hicfm_jax.tiles.context import no_context, place_context
 from hicfm_jax.tiles.pipeline import DiskTiles
+from hicfm_jax.tiles.thinned import Thinning
 
 STAGES = {
     "read": "records from disk",
     "decode": "parsed and inflated",
     "crop": "windows chosen",
     "batch": "windows copied to batches",
+    "context": "what distance and visibility let expect of each",
     "stream": "all of it, ahead of the consumer",
+    "thinned": "the stream with contacts dropped",
+    "pairs": "the stream with contacts dropped twice",
 }
 
 _SAMPLE = 128  # tiles that decode, crop and batch are measured on
 
 
 def measure_stream(
-    path: str | os.PathLike, *, batch_size: int = 32, window: tuple[int, int] = (448, 448), seconds: float = 3
+    path: str | os.PathLike,
+    *,
+    batch_size: int = 32,
+    window: tuple[int, int] = (448, 448),
+    thin: tuple[float, ...] = (),
+    seconds: float = 3,
 ) -> dict:
     """Measures the training stream of a dataset on disk, and its stages one by one.
 
-    All but the stream run in one thread. Processor time is that of the whole process, so that what
+    All but the streams run in one thread. Processor time is that of the whole process, so that what
     else the machine does matters less to it than to wall time.
 
     Args:
       path: folder made by `scripts/make_tiles.py`.
       batch_size: tiles of a batch.
       window: (H, W) in bins.
+      thin: least and largest share of the contacts that is kept, as `thinned.Thinning`; () leaves out
+        the two streams with dropped contacts.
       seconds: of each measurement.
 
     Returns:
-      For each of `STAGES` `{tiles_per_second, tiles, cpu_seconds, wall_seconds, cpu_ms_per_tile}`, for
-      the stream also `free_cores_tiles_per_second`, what `cores` without other work would give; and
-      `bytes_per_tile` as stored, `density`, `num_tiles`, `tile_shape`, `window`, `batch_size`, `cores`.
+      For each of `STAGES` (the context only of tiles that have one)
+      `{tiles_per_second, tiles, cpu_seconds, wall_seconds, cpu_ms_per_tile, tiles_per_core_second}`, the
+      last by processor time; and `bytes_per_tile` as stored, `density`, `num_tiles`, `tile_shape`,
+      `window`, `batch_size`, and `cores`, those that this process may use.
 
     Raises:
-      InputError: no dataset there, or not one for such windows.
+      InputError: no dataset there, or not one for such windows or shares.
     """
     if not seconds > 0:
         raise InputError(f"seconds is {seconds} but a measurement takes some: give more than 0.")
+    if thin and not (len(thin) == 2 and 0 < thin[0] <= thin[1] <= 1):
+        raise InputError(f"thin is {thin} but is two shares: give 0 < least <= largest <= 1, or none.")
     source = DiskTiles(path)
     batches = source.train_stream(batch_size=batch_size, window=window, seed=0)
     tiles, draw = source.tiles("train"), sampling.Draw(window, seed=0)
@@ -78,11 +93,24 @@ def measure_stream(
                 assemble.place(target, tile, corner, flips)
         return len(counts)
 
+    def cut_context() -> int:
+        for i, tile in enumerate(parsed):
+            place_context(context, i, tile.expected, tuple(tile.starts), window, flips)
+        return len(parsed)
+
     work = {"read": read, "decode": decode, "crop": crop, "batch": batch}
+    if tiles.has_context:
+        context, work["context"] = no_context(len(parsed), window), cut_context
     rates = {stage: _rate(each, seconds) for stage, each in work.items()}
-    rates["stream"] = _rate(lambda: len(next(batches).counts), seconds, warm_up=4)
-    cores = os.cpu_count()
-    rates["stream"]["free_cores_tiles_per_second"] = cores * 1e3 / rates["stream"]["cpu_ms_per_tile"]
+    streams = {"stream": batches}
+    if thin:
+        for stage, twice in (("thinned", False), ("pairs", True)):
+            whole = source.train_stream(batch_size=batch_size, window=window, seed=0)
+            streams[stage] = Thinning(*thin, seed=0, replicate=twice).train(whole)
+    for stage in list(streams):
+        stream = streams.pop(stage)  # it ends with the measurement, and no longer runs ahead
+        rates[stage] = _rate(lambda stream=stream: len(next(stream).counts), seconds, warm_up=4)
+        stream.close()
     return rates | {
         "bytes_per_tile": float(np.mean([len(record) for record in records])),
         "density": float(np.mean([np.count_nonzero(each) / each.size for each in counts])),
@@ -90,7 +118,7 @@ def measure_stream(
         "tile_shape": list(tiles.tile_shape),
         "window": list(window),
         "batch_size": batch_size,
-        "cores": cores,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
 
 
@@ -107,18 +135,23 @@ def _rate(work: Callable[[], int], seconds: float, warm_up: int = 1) -> dict[str
         "cpu_seconds": cpu,
         "wall_seconds": wall,
         "cpu_ms_per_tile": 1e3 * cpu / tiles,
+        "tiles_per_core_second": tiles / cpu,
     }
 
 
 def table(result: dict) -> str:
     """The result of `measure_stream` for reading."""
-    lines = [f"{'stage':8}{'tiles/s':>10}{'CPU ms/tile':>13}  what"]
+    lines = [f"{'stage':8}{'tiles/s':>10}{'a core':>10}{'CPU ms/tile':>13}  what"]
     for stage, what in STAGES.items():
-        rate = result[stage]
-        lines.append(f"{stage:8}{rate['tiles_per_second']:10,.0f}{rate['cpu_ms_per_tile']:13.3f}  {what}")
+        if stage in result:
+            rate = result[stage]
+            lines.append(
+                f"{stage:8}{rate['tiles_per_second']:10,.0f}{rate['tiles_per_core_second']:10,.0f}"
+                f"{rate['cpu_ms_per_tile']:13.3f}  {what}"
+            )
     lines.append(
         f"{result['num_tiles']} tiles of {result['tile_shape'][0]} x {result['tile_shape'][1]}, "
-        f"{result['bytes_per_tile'] / 1e3:.0f} kB each, {result['density']:.1%} non-zero; "
-        f"{result['cores']} free cores would stream {result['stream']['free_cores_tiles_per_second']:,.0f}/s."
+        f"{result['bytes_per_tile'] / 1e3:.0f} kB each, {result['density']:.1%} non-zero; on "
+        f"{result['cores']} cores."
     )
     return "\n".join(lines)

@@ -37,8 +37,9 @@ def measure_tiling(sources: Mapping[str, MapFile], workers: Sequence[int] = (0, 
       `seconds` from the call to the finished dataset, in which are `survey_seconds` (every map is read,
       for the dtype and the context), `start_seconds` (until the first tile) and `cut_seconds` (from then
       to the last); `tiles_per_second` and `map_mb_per_second`, in `cut_seconds`; `cpu_seconds` of all
-      processes from the first tile on, and `cpu_ms_per_tile`; `worker_peak_mb` of a process that cuts, `total_peak_mb` of all.
-      See `process_tree` for what counts; memory and processor time are 0 where there is no /proc.
+      processes from the first tile on, and `cpu_ms_per_tile`; `worker_peak_mb` of a process that cuts and
+      `total_peak_mb` of all. See `process_tree` for what counts; memory and processor time are 0 where
+      there is no /proc.
 
     Raises:
       InputError: arguments that do not fit the maps, numbers below 0, or Beam is not installed.

@@ -21,12 +21,15 @@ def benchmark(*flags: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("density", [0.12, 0.9])
 def test_every_stage_of_the_stream_is_measured(density):
     with synthetic.tiles_folder(f"synthetic:{density}", (64, 96)) as tiles:
-        result = stream_benchmark.measure_stream(tiles, batch_size=4, window=(64, 64), seconds=0.05)
+        result = stream_benchmark.measure_stream(
+            tiles, batch_size=4, window=(64, 64), thin=(0.1, 0.5), seconds=0.05
+        )
     assert not tiles.exists()
     for stage in stream_benchmark.STAGES:
         rate = result[stage]
         assert rate["tiles"] > 0 and rate["wall_seconds"] >= 0.05
         assert rate["tiles_per_second"] == pytest.approx(rate["tiles"] / rate["wall_seconds"])
+        assert rate["tiles_per_core_second"] == pytest.approx(1e3 / rate["cpu_ms_per_tile"])
     assert result["density"] == pytest.approx(density, rel=0.2)
     assert (result["tile_shape"], result["window"], result["batch_size"]) == ([64, 96], [64, 64], 4)
     # Random counts leave little to compress: at least their positions, at most two bytes a pixel.
@@ -38,8 +41,9 @@ def test_the_script_ends_in_one_json_object(toy_dataset):
     assert done.returncode == 0, done.stderr
     *table, last = done.stdout.splitlines()
     result = json.loads(last)
+    assert not {"thinned", "pairs"} & set(result)  # nobody asked for them
     assert result["num_tiles"] == toy_dataset[1]["splits"]["train"]["tiles"]
-    for stage in stream_benchmark.STAGES:
+    for stage in ("read", "decode", "crop", "batch", "stream"):
         assert any(line.startswith(stage) for line in table)
         assert result[stage]["tiles_per_second"] > 0
 
@@ -60,6 +64,8 @@ def test_mistakes_are_one_sentence(flags, message):
 def test_what_cannot_be_measured(toy_dataset, tmp_path):
     with pytest.raises(InputError, match="seconds is 0"):
         stream_benchmark.measure_stream(toy_dataset[0], seconds=0)
+    with pytest.raises(InputError, match="thin is .* but is two shares"):
+        stream_benchmark.measure_stream(toy_dataset[0], thin=(0.5, 0.1))
     with pytest.raises(InputError, match="not a folder of tiles"):
         stream_benchmark.measure_stream(tmp_path / "nowhere")
     with pytest.raises(InputError, match="density is 2"):
