@@ -5,7 +5,9 @@ import contextlib
 import itertools
 import json
 import os
+import resource
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -150,6 +152,10 @@ _FIELDS = {
 """What is used of a manifest, and the check of each."""
 
 
+_ALL_FILES = weakref.WeakSet()  # every `RecordFiles` there is
+_ENOUGH_OPEN = 1 << 16  # files that are kept open; each takes about 25 kB of memory
+
+
 class RecordFiles:
     """Serialized tiles of one split, read by position."""
 
@@ -157,8 +163,9 @@ class RecordFiles:
         """Takes the split's files and how many tiles each should hold; opens none yet."""
         self._paths = [os.fspath(path) for path in paths]
         self._ends = list(itertools.accumulate(lengths))
-        self._readers = {}
+        self._readers = {}  # the one used last comes last
         self._lock = threading.Lock()
+        _ALL_FILES.add(self)
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
@@ -190,7 +197,8 @@ class RecordFiles:
         from array_record.python import array_record_module
 
         with self._lock:
-            if file not in self._readers:
+            reader = self._readers.pop(file, None)
+            if reader is None:
                 reader = array_record_module.ArrayRecordReader(
                     self._paths[file],
                     options="readahead_buffer_size:0,index_storage_option:in_memory",
@@ -199,5 +207,15 @@ class RecordFiles:
                 expected = self._ends[file] - (self._ends[file - 1] if file else 0)
                 if reader.num_records() != expected:
                     raise ValueError(f"{reader.num_records()} tiles found, {expected} expected")
-                self._readers[file] = reader
-            return self._readers[file]
+                while len(self._readers) >= _most_open():
+                    del self._readers[next(iter(self._readers))]  # a thread may still read it to the end
+            self._readers[file] = reader
+            return reader
+
+
+def _most_open() -> int:
+    """How many files one `RecordFiles` keeps open: half of what a process may have, shared among all."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        allowed = 2 * _ENOUGH_OPEN
+    return max(1, min(allowed // 2, _ENOUGH_OPEN) // len(_ALL_FILES))
