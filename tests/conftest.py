@@ -1,10 +1,13 @@
-"""Where the optional real maps and golden numbers are found, and what happens when they are not."""
+"""What tests share: compiled programs, the optional real maps and golden numbers, the words of setup.py."""
 
 import json
 import os
 import pathlib
+import runpy
 import shutil
+import sys
 import tempfile
+import types
 
 import numpy as np
 import pytest
@@ -53,3 +56,16 @@ def golden(fixtures_dir):
         return np.load(fixtures_dir / f"{name}.npz"), manifest
 
     return load
+
+
+@pytest.fixture(scope="session")
+def setup_arguments():
+    """What setup.py hands to setuptools, which a Python 3.12 environment need not have."""
+    called = {}
+    stand_in = types.ModuleType("setuptools")
+    stand_in.find_packages = lambda **_: []
+    stand_in.setup = called.update
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "setuptools", stand_in)
+        runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "setup.py"))
+    return called

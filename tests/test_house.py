@@ -1,22 +1,19 @@
 """What the papers promise is there: commands of the README, extras of BUILD.md, declared dependencies."""
 
 import ast
-import importlib
-import pathlib
 import re
-import runpy
-import shlex
 import sys
-import types
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from hicfm_jax.config import base_config
+from tests.commands import ROOT, check_command, check_config_fields, commands_of
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-PAGES = ["README.md", "BUILD.md", "CONTRIBUTING.md"]
+PAGES = [
+    *("README.md", "BUILD.md", "CONTRIBUTING.md"),
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+]
 
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {
@@ -29,36 +26,8 @@ DISTRIBUTIONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def setup_arguments():
-    """What setup.py hands to setuptools, which a Python 3.12 environment need not have."""
-    called = {}
-    stand_in = types.ModuleType("setuptools")
-    stand_in.find_packages = lambda **_: []
-    stand_in.setup = called.update
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "setuptools", stand_in)
-        runpy.run_path(str(ROOT / "setup.py"))
-    return called
-
-
 def _names(requirements) -> set[str]:
     return {canonicalize_name(Requirement(requirement).name) for requirement in requirements}
-
-
-def _commands(page: str) -> list[list[str]]:
-    """The shell lines of a page's code blocks, continuation lines joined, comments dropped."""
-    blocks = re.findall(
-        r"^```(?:bash|sh)\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE
-    )
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
-
-
-def _flags(script: pathlib.Path) -> set[str]:
-    calls = [node for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.Call)]
-    defined = [call for call in calls if "DEFINE_" in ast.unparse(call.func)]
-    return {call.args[0].value for call in defined}
 
 
 def test_every_import_is_declared(setup_arguments):
@@ -98,34 +67,14 @@ def test_a_release_has_its_section_in_the_changelog(setup_arguments):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_on_the_pages_exist(page):
-    makefile = (ROOT / "Makefile").read_text()
-    for words in _commands(page):
-        if words[0] == "make":
-            for target in (word for word in words[1:] if "=" not in word):
-                assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"make {target}"
-        scripts = [word for word in words if word.startswith("scripts/")]
-        if not scripts:
-            continue
-        known = _flags(ROOT / scripts[0])
-        for word in words:
-            flag, _, value = word.removeprefix("--").partition("=")
-            if not word.startswith("--"):
-                continue
-            assert flag.split(".")[0] in known, f"{scripts[0]} has no flag {word}"
-            if flag == "config":
-                name, _, variant = value.partition(":")
-                module = importlib.import_module(name.removesuffix(".py").replace("/", "."))
-                module.get_config(*[variant] if variant else [])
+def test_commands_on_the_pages_exist(page, setup_arguments):
+    for words in commands_of(page):
+        check_command(words, set(setup_arguments["extras_require"]))
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_config_fields_on_the_pages_exist(page):
-    for name in re.findall(r"--config\.([\w.]+\w)", (ROOT / page).read_text()):
-        field = base_config()
-        for part in name.split("."):
-            assert part in field, f"{page} names --config.{name}"
-            field = field[part]
+    check_config_fields(page)
 
 
 def test_pages_link_to_files_that_exist():
