@@ -1,6 +1,8 @@
 """How a script starts and how it ends: status 0, or one sentence and status 2."""
 
 import errno
+import logging as standard_logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -11,7 +13,7 @@ from hicfm_jax.errors import InputError
 # A place on the disk that is full, forbidden or not what its name says.
 _PLACE_ERRORS = {
     getattr(errno, name)
-    for name in "ENOSPC EDQUOT EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
+    for name in "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
 }
 
 
@@ -49,6 +51,12 @@ def mistake(error: BaseException) -> str:
     return ""
 
 
+def _is_news(record: standard_logging.LogRecord) -> bool:
+    """False for the traces that Orbax logs from its threads: the exception reaches us as well."""
+    of_orbax = f"{os.sep}orbax{os.sep}" in record.pathname or record.name == "asyncio"
+    return not (of_orbax and record.exc_info)
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs `main()` under absl; a user's mistake becomes one sentence and exit status 2.
 
@@ -59,6 +67,8 @@ def run(main: Callable[[], None]) -> None:
     def guarded(_: Sequence[str]) -> None:
         if not flags.FLAGS["verbosity"].present:
             logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save otherwise
+            for name in ("absl", "asyncio"):
+                standard_logging.getLogger(name).addFilter(_is_news)
         try:
             main()
         except KeyboardInterrupt:

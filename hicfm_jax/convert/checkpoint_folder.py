@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from hicfm_jax.convert.digest import check_digest, sealed
 from hicfm_jax.convert.optimizer import Adam
 from hicfm_jax.errors import InputError
 
@@ -85,8 +86,8 @@ def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
     folder = step_folder(path)
     try:
         meta = json.loads((folder / "meta" / "metadata").read_text())
-        params = flatten_dict(_arrays(folder / "params"), sep="/")
-        adam = _adam(folder) if with_adam else None
+        items = {name: _arrays(folder / name) for name in _items(folder, with_adam)}
+        check_digest(meta, **items)
     except Exception as error:  # whatever a damaged file makes Orbax raise
         raise InputError(
             f"The checkpoint {folder} cannot be read ({error}): give another workdir or checkpoint."
@@ -96,7 +97,12 @@ def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
             f"The checkpoint {folder} does not say what was trained: it is of an earlier version of this "
             "program; train again, or give another."
         )
-    return Stored(folder, params, meta, adam)
+    return Stored(folder, flatten_dict(items["params"], sep="/"), meta, _adam(items))
+
+
+def _items(folder: epath.Path, with_adam: bool) -> list[str]:
+    moments = [name for name in ("adam", "training") if with_adam and (folder / name).is_dir()]
+    return ["params", *moments]
 
 
 def _arrays(item: epath.Path) -> Any:
@@ -107,13 +113,8 @@ def _arrays(item: epath.Path) -> Any:
     return handler.restore(item, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
 
 
-def _adam(folder: epath.Path) -> Adam | None:
-    if (folder / "adam").is_dir():
-        states = [_arrays(folder / "adam")]
-    elif (folder / "training").is_dir():
-        states = _arrays(folder / "training")["opt_state"]
-    else:
-        states = []
+def _adam(items: Mapping[str, Any]) -> Adam | None:
+    states = [items["adam"]] if "adam" in items else items.get("training", {}).get("opt_state", [])
     for state in states:
         if isinstance(state, dict) and {"mu", "nu", "count"} <= state.keys():
             moments = (flatten_dict(state[name], sep="/") for name in ("mu", "nu"))
@@ -153,16 +154,15 @@ def write(
     check_free(path)
     folder = absolute(path)
     partial = folder.with_name(f".{folder.name}.partial")
-    items = {"params": ocp.args.PyTreeSave(unflatten_dict(params, sep="/"))}
+    arrays = {"params": unflatten_dict(params, sep="/")}
     if adam:
         moments = {name: unflatten_dict(getattr(adam, name), sep="/") for name in ("mu", "nu")}
-        items["adam"] = ocp.args.PyTreeSave({**moments, "count": np.int32(adam.count)})
-    items["meta"] = ocp.args.JsonSave({"step": step, **meta})
+        arrays["adam"] = {**moments, "count": np.int32(adam.count)}
+    items = {name: ocp.args.PyTreeSave(tree) for name, tree in arrays.items()}
+    items["meta"] = ocp.args.JsonSave(sealed({"step": step, **meta}, **arrays))
     try:
         # Weights hardly compress; trying takes longer and twice the memory.
-        handlers = {
-            name: ocp.PyTreeCheckpointHandler(use_compression=False) for name in items if name != "meta"
-        }
+        handlers = {name: ocp.PyTreeCheckpointHandler(use_compression=False) for name in arrays}
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler("meta", **handlers)) as checkpointer:
             checkpointer.save(partial / FOLDER / str(step), args=ocp.args.Composite(**items), force=True)
         if folder.exists():

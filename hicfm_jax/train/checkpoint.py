@@ -5,7 +5,7 @@ import errno
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,8 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import to_json
-from hicfm_jax.convert.checkpoint_folder import FOLDER, absolute
+from hicfm_jax.convert.checkpoint_folder import FOLDER, absolute, is_converted, read_meta
+from hicfm_jax.convert.digest import check_digest, sealed
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.processes import any_process
 from hicfm_jax.train.state import TrainState
@@ -24,17 +25,33 @@ KEPT = 2  # newest checkpoints; two, so that a damaged one is not the only one
 BEST_METRIC = "loss"  # of the validation; lower is better
 
 
-def _score(metrics: Mapping[str, float]) -> float:
-    loss = metrics[BEST_METRIC]
-    return -loss if math.isfinite(loss) else -math.inf
+class _NewestAndBest:
+    """Orbax's question which checkpoints are to stay.
+
+    Orbax knows the metrics only of what was saved since it was opened, and would delete the best one of
+    before the last resume: the checkpoints say themselves.
+    """
+
+    def __init__(self, folder: epath.Path):
+        self._folder = folder
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        losses = [self._loss(each) for each in checkpoints]
+        best = max(range(len(losses)), key=lambda i: (-losses[i], i))
+        return [i == best or i >= len(losses) - KEPT for i in range(len(losses))]
+
+    def _loss(self, checkpoint: Any) -> float:
+        """Of the validation at that step; infinite if there was none, or it gave no number."""
+        metrics = checkpoint.metrics or read_meta(self._folder / str(checkpoint.step)).get("validation", {})
+        loss = metrics.get(BEST_METRIC, math.inf)
+        return loss if math.isfinite(loss) else math.inf
 
 
 def _manager(folder: epath.Path) -> ocp.CheckpointManager:
-    policies = ocp.checkpoint_managers
-    best = policies.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(KEPT), best]),
+        preservation_policy=_NewestAndBest(folder),
         enable_async_checkpointing=True,
+        cleanup_tmp_directories=True,  # of a run that was killed while it saved
     )
     return ocp.CheckpointManager(folder, options=options, item_names=("params", "training", "meta"))
 
@@ -45,21 +62,22 @@ def _training_part(state: TrainState) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _full_disk_named(folder: epath.Path) -> Iterator[None]:
-    """Turns what Orbax makes of a full disk back into the OSError it was."""
+    """Turns what Orbax makes of a full disk, a full quota or a file size limit back into an OSError."""
     try:
         yield
     except Exception as error:
-        if "RESOURCE_EXHAUSTED" in str(error) or "No space left" in str(error):
+        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if any(os.strerror(code) in str(error) for code in full) or "RESOURCE_EXHAUSTED" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         raise
 
 
 def has_checkpoints(workdir: str | os.PathLike) -> bool:
-    """Whether a run in this workdir has ever saved."""
+    """Whether a run in this workdir has ever saved: what was converted and not trained since is none."""
     folder = absolute(workdir) / FOLDER
-    return folder.is_dir() and any(
-        entry.name.isdigit() or entry.name.startswith("damaged-") for entry in folder.iterdir()
-    )
+    if not folder.is_dir() or is_converted(workdir):
+        return False
+    return any(entry.name.isdigit() or entry.name.startswith("damaged-") for entry in folder.iterdir())
 
 
 class Checkpoints:
@@ -97,6 +115,7 @@ class Checkpoints:
             "config": json.loads(to_json(self.config)),
             **self._provenance,
         }
+        meta = sealed(meta, params=state.params, training=_training_part(state))
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             training=ocp.args.StandardSave(_training_part(state)),
@@ -114,34 +133,57 @@ class Checkpoints:
         Raises:
           InputError: no checkpoint can be read.
         """
-        damaged = []
+        damaged = {}
         for step in sorted(self.manager.all_steps(), reverse=True):
-            unreadable = False
             try:
-                items = self.manager.restore(
-                    step,
-                    args=ocp.args.Composite(
-                        params=ocp.args.StandardRestore(target.params),
-                        training=ocp.args.StandardRestore(_training_part(target)),
-                    ),
-                )
-            except Exception as error:  # whatever a damaged file makes Orbax raise
-                logging.error("Checkpoint %s cannot be read: %s", self.folder / str(step), error)
-                unreadable = True
-            if any_process(unreadable):  # a damage in one process's part
-                damaged.append(step)
+                items = self._restore(step, target)
+            except ValueError as error:
+                damaged[step] = error
                 continue
-            for bad in damaged:
-                logging.error("Going on from step %d; checkpoint %d is kept as damaged-%d.", step, bad, bad)
-                if jax.process_index() == 0:
-                    (self.folder / str(bad)).rename(self.folder / f"damaged-{bad}")
-            any_process(False).block_until_ready()  # all see the folders renamed
+            for bad, reason in damaged.items():
+                logging.error(
+                    "%s is damaged (%s): going on from step %d; what is left of it is kept as damaged-%d.",
+                    *(self.folder / str(bad), reason, step, bad),
+                )
+                self._set_aside(bad)
             self.manager.reload()
             return target.replace(params=items["params"], **items["training"])
         raise InputError(
             f"No checkpoint in {self.folder} can be read: copy a sound one back, or start again in another "
             "--workdir."
         )
+
+    def _restore(self, step: int, target: TrainState) -> Any:
+        """The items of a checkpoint.
+
+        Raises:
+          ValueError: it is damaged; on all processes, though it were damaged in the part of one alone.
+        """
+        reason = ""
+        try:
+            items = self.manager.restore(
+                step,
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardRestore(target.params),
+                    training=ocp.args.StandardRestore(_training_part(target)),
+                    meta=ocp.args.JsonRestore(),
+                ),
+            )
+        except Exception as error:  # whatever a damaged file makes Orbax raise
+            reason = " ".join(str(error).split())[:200]
+        # Before the sums over bits, in which all take part.
+        if any_process(bool(reason)):
+            raise ValueError(reason or "in the part of another process")
+        check_digest(items["meta"], params=items["params"], training=items["training"])
+        return items
+
+    def _set_aside(self, step: int) -> None:
+        if jax.process_index() == 0:
+            aside = self.folder / f"damaged-{step}"
+            if aside.exists():
+                aside.rmtree()
+            (self.folder / str(step)).rename(aside)
+        any_process(False).block_until_ready()  # all see it renamed
 
     def wait(self) -> None:
         """Returns when everything saved so far is on disk."""

@@ -11,6 +11,7 @@ from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
+from hicfm_jax.train.divergence import Divergence
 from hicfm_jax.train.initialize import source_of, start_from
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer, create_schedule
@@ -75,7 +76,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
             f"unless they are of another genome: {', '.join(known)}.",
             flush=True,
         )
-    resumes = has_checkpoints(workdir) and not go_on
+    resumes = has_checkpoints(workdir)
     state = None if resumes else create_state(config, task, optimizer, mesh, inputs, source, go_on)
     if state is not None and int(state.step) > total_steps:
         raise InputError(
@@ -88,13 +89,17 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
         Stop() as stop,
         Checkpoints(folder, config, made_of) as checkpoints,
     ):
+        resumes = resumes or has_checkpoints(workdir)  # of a run that held the workdir until now
         if resumes:
             state = checkpoints.restore_latest(state_shapes(config, task, optimizer, mesh))
         start = int(state.step)
+        divergence = Divergence(start)
         batches = inputs.train(start)
         train_step = compile_train_step(config, task, optimizer, schedule, state, mesh)
         validation = Validation(config, task, inputs, mesh)
         progress = Progress(folder, config, start, total_steps, inputs.steps_per_epoch, task.flops)
+        if resumes:
+            progress.say(f"Going on from step {start}.")
         first = last = {} if resumes else validation.run(state, progress)
         progress.restart_clock(start)
         evaluation = config.log.eval_every_steps or config.log.eval_every_epochs * inputs.steps_per_epoch
@@ -110,6 +115,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
                 progress.train(
                     step, {**means, "learning_rate": float(schedule(step - 1))}, int(state.skipped)
                 )
+                divergence.check(step, means)
             stopping = stop.agreed()  # once, so that a late signal cannot skip the save
             if end or _every(step, evaluation):
                 last = validation.run(state, progress)

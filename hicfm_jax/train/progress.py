@@ -96,7 +96,10 @@ class Progress:
             from tensorboardX import SummaryWriter
 
             self.file = MetricsFile(workdir, resumed_step)
-            self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=resumed_step + 1)
+            # A full disk ends its thread: a queue of its usual length, 10, would then be waited on for ever.
+            self.board = SummaryWriter(
+                str(workdir / "tensorboard"), purge_step=resumed_step + 1, max_queue=1 << 20
+            )
 
     def restart_clock(self, step: int) -> None:
         """Leaves what came before (compilation) out of the next rate."""
@@ -120,7 +123,7 @@ class Progress:
         eta = duration(left) if math.isfinite(left) else "?"
         speed = f"{rate:.1f} samples/s  mfu {mfu:.0%}  eta {eta}" if math.isfinite(rate) else "compiled"
         dropped = f"dropped {skipped}  " if skipped else ""
-        self._print(
+        self.say(
             f"step {step}/{self.total_steps}  epoch {step / self.steps_per_epoch:.2f}  "
             f"{_terms(metrics)}  {dropped}lr {metrics['learning_rate']:.2e}  "
             f"{speed}"
@@ -135,7 +138,7 @@ class Progress:
             return
         judged = [name for start in JUDGED for name in sorted(metrics) if name.startswith(start)]
         shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in dict.fromkeys(judged))
-        self._print(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
+        self.say(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
         if len(panels):
             picture = panel_picture(np.asarray(panels), names)
             folder = self.workdir / "images"
@@ -153,7 +156,8 @@ class Progress:
             self.board.add_scalar(f"{split}/{name}", value, step)
         self.board.flush()
 
-    def _print(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Shows a line on the screen."""
         if self.active:
             print(line, flush=True)
 

@@ -1,7 +1,6 @@
 """What a run leaves behind, what it resumes and what it refuses."""
 
 import errno
-import fcntl
 import json
 import shutil
 
@@ -122,13 +121,6 @@ def test_a_workdir_of_another_run_is_refused(run, field, value):
     with pytest.raises(InputError, match=field):
         loop.train_and_evaluate(other, workdir)
     assert (workdir / "config.json").read_text() == before
-
-
-def test_two_runs_in_one_workdir_are_refused(tiles, tmp_path):
-    with open(tmp_path / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="in use"):
-            loop.train_and_evaluate(_config(tiles), tmp_path)
 
 
 def _empty_files(folder):

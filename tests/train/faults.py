@@ -1,0 +1,267 @@
+"""Faults that come at an exact moment of a run: of its process, its checkpoints, its disk, its numbers.
+
+A run is the real script with the real loop, stream, validation and checkpoints; only the network is, unless
+asked for, a matrix, which compiles in no time. What is done to it is said by a `Fault`.
+"""
+
+import ast
+import contextlib
+import dataclasses
+import itertools
+import multiprocessing
+import os
+import pathlib
+import re
+import resource
+import runpy
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tensorboardX  # noqa: F401  slow to import, and done once: runs are forked from a server that has it
+from ml_collections import ConfigDict
+
+from configs import pretrain_arabidopsis
+from hicfm_jax.train import loop, progress
+from hicfm_jax.train.checkpoint import Checkpoints
+from hicfm_jax.train.inputs import Inputs
+from hicfm_jax.train.task import Task
+from hicfm_jax.types import Batch
+from tests.train import small_run
+
+
+def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
+    """Command line of a run of 12 steps, logged every 3, saved every 2, validated every 4."""
+    own = ("--config.log.checkpoint_every_steps=2", "--config.log.image_count=2")
+    return small_run.flags(tiles, workdir, *own, *more)
+
+
+def config(tiles: pathlib.Path, *more: str) -> ConfigDict:
+    """What the script makes of these flags."""
+    config = pretrain_arabidopsis.get_config("demo")
+    values = {}
+    for flag in flags(tiles, pathlib.Path(), *more):
+        field, _, value = flag.removeprefix("--config.").partition("=")
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
+        if not field.startswith("--"):
+            values[field] = value
+    config.update_from_flattened_dict(values)
+    return config
+
+
+def with_a_matrix(patch: pytest.MonkeyPatch) -> None:
+    """Makes runs of this process train the matrix, and leave out what only says how fast they are."""
+    patch.setattr(loop, "create_task", matrix_task)
+    patch.setattr(progress, "matmul_rate", lambda dtype: 1.0)
+
+
+def matrix_task(config, targets=None) -> Task:
+    """Predicts the logarithm of a window from its visible half, row by row, with one matrix.
+
+    The loss is NaN where a `total_count` is, and the gradient alone where one is negative.
+    """
+    height, width = config.model.input_size
+
+    def predict(params, batch, noise):
+        seen = jnp.log1p(batch.counts.astype(jnp.float32))
+        return (seen * (noise > 0.5)) @ params["kernel"] + params["bias"], seen
+
+    def errors(params, batch, noise):
+        predicted, seen = predict(params, batch, noise)
+        return jnp.mean((predicted - seen) ** 2, axis=(1, 2))
+
+    def noise_of(keys):
+        return jax.vmap(lambda key: jax.random.uniform(key, (height, width)))(keys)
+
+    def loss(params, batch, key):
+        error = errors(params, batch, jax.random.uniform(key, batch.counts.shape)).mean()
+        sound = jnp.where(batch.total_count.min() < 0, 0.0, 1.0)
+        trap = jnp.sqrt(sound * jnp.sum(params["bias"] ** 2 + 1))
+        error += 0.0 * (trap + batch.total_count.mean())
+        return error, {"loss": error}
+
+    def evaluate(params, batch, keys):
+        error = errors(params, batch, noise_of(keys))
+        return {"examples": batch.mask.sum(), "loss": (error * batch.mask).sum()}
+
+    def panels(params, batch, keys):
+        return jnp.stack(predict(params, batch, noise_of(keys)), axis=2)
+
+    def init(key):
+        return {"kernel": 0.02 * jax.random.normal(key, (width, width)), "bias": jnp.zeros(width)}
+
+    return Task(
+        model=None,
+        init=init,
+        center=lambda params, batch: params,
+        loss=loss,
+        evaluate=evaluate,
+        finish=lambda sums: {"loss": sums["loss"] / sums["examples"]},
+        panels=panels,
+        panel_names=("predicted", "true"),
+        metrics=("loss",),
+        flops=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Fault:
+    """What is done to a run, and when.
+
+    Attributes:
+      phase: "compile" (of the first step), "step" (while the batch of step `number` is fetched),
+        "save" (all of step `number` is written, under another name), "full_disk" (as that save begins) or
+        "validation" (at its second batch; `number` counts from 0, that before the first step).
+      number: see there.
+      signal: what the process sends itself; None makes it wait to be killed.
+    """
+
+    phase: str
+    number: int = 0
+    signal: int | None = signal.SIGKILL
+
+    def happen(self) -> None:
+        if self.signal:
+            os.kill(os.getpid(), self.signal)
+            return
+        print("waiting", flush=True)
+        time.sleep(600)
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        getattr(self, f"_in_{self.phase}")(patch)
+
+    def _in_compile(self, patch):
+        create = loop.create_train_step
+
+        def traced(*arguments):
+            step = create(*arguments)
+
+            def first_part_of_compiling(*values):
+                self.happen()
+                return step(*values)
+
+            return first_part_of_compiling
+
+        patch.setattr(loop, "create_train_step", traced)
+
+    def _in_step(self, patch):
+        def watch(step, batch):
+            if step == self.number:
+                self.happen()
+            return batch
+
+        change_batches(patch, watch)
+
+    def _in_save(self, patch):
+        # Orbax gives a checkpoint its name last; hooks of this kind cannot be removed: children only.
+        def watch(event, arguments):
+            if event == "os.rename" and re.search(rf"/checkpoints/{self.number}$", str(arguments[1])):
+                self.happen()
+
+        sys.addaudithook(watch)
+
+    def _in_full_disk(self, patch):
+        save = Checkpoints.save
+
+        def watched(checkpoints, state, *rest):
+            if int(state.step) == self.number:
+                checkpoints.wait()
+                limit_files(4_000)  # less than a matrix takes
+            return save(checkpoints, state, *rest)
+
+        patch.setattr(Checkpoints, "save", watched)
+
+    def _in_validation(self, patch):
+        validation, count = Inputs.validation, itertools.count()
+
+        def watched(inputs):
+            batches = validation(inputs)
+
+            def second_batch():
+                number = next(count)
+                for index, batch in enumerate(batches):
+                    if number == self.number and index == 1:
+                        self.happen()
+                    yield batch
+
+            return second_batch()
+
+        patch.setattr(Inputs, "validation", watched)
+
+
+def change_batches(patch: pytest.MonkeyPatch, change: Callable[[int, Batch], Batch]) -> None:
+    """Passes the batch of each training step through `change(step, batch)`."""
+    train = Inputs.train
+
+    def changed(inputs, start):
+        return itertools.starmap(change, zip(itertools.count(start + 1), train(inputs, start), strict=False))
+
+    patch.setattr(Inputs, "train", changed)
+
+
+def poison(name: str, steps: set[int]) -> Callable[[int, Batch], Batch]:
+    """A change that makes the "loss" or the "gradient" of each first micro-batch NaN, or of "both" halves."""
+    value = -1.0 if name == "gradient" else np.nan
+
+    def change(step, batch):
+        total_count = np.array(batch.total_count)
+        total_count[: None if name == "both" else len(total_count) // 2] = value
+        return dataclasses.replace(batch, total_count=total_count) if step in steps else batch
+
+    return change
+
+
+def limit_files(size: int) -> None:
+    """Lets no file of this process grow beyond `size` bytes, which fails where a full disk does."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+class Run:
+    """`scripts/train.py` in a process of its own.
+
+    Attributes:
+      process: may be killed.
+    """
+
+    def __init__(
+        self, arguments: list[str], log: pathlib.Path, fault: Fault | None = None, matrix: bool = True
+    ):
+        """Starts it; `log` is made of what it prints; without `matrix` it trains what it is told to."""
+        self._log = log
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+        self.process = context.Process(target=_run, args=(arguments, log, fault, matrix))
+        self.process.start()
+
+    def printed(self) -> str:
+        return self._log.read_text() if self._log.exists() else ""
+
+    def wait(self) -> tuple[int, str]:
+        """Exit status, or minus the signal that ended it, and what was printed."""
+        self.process.join(300)
+        return self.process.exitcode, self.printed()
+
+    def wait_for(self, word: str) -> None:
+        while word not in self.printed():
+            assert self.process.is_alive(), self.printed()
+            time.sleep(0.02)
+
+
+def _run(arguments: list[str], log: pathlib.Path, fault: Fault | None, matrix: bool) -> None:
+    with open(log, "wb", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    patch = pytest.MonkeyPatch()
+    if matrix:
+        with_a_matrix(patch)
+    if fault:
+        fault.install(patch)
+    os.chdir(small_run.ROOT)
+    sys.argv = ["scripts/train.py", *arguments]
+    runpy.run_path(sys.argv[0], run_name="__main__")

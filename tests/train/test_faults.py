@@ -1,0 +1,360 @@
+"""Whatever ends or damages a run: nothing that was saved is lost, and it ends as if nothing had happened.
+
+`docs/survival.md` tells users the same.
+"""
+
+import errno
+import json
+import os
+import pathlib
+import shutil
+import signal
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from etils import epath
+from tensorboardX import event_file_writer
+
+from hicfm_jax.contacts import simulate
+from hicfm_jax.convert import checkpoint_folder
+from hicfm_jax.convert.optimizer import Adam
+from hicfm_jax.errors import InputError
+from hicfm_jax.infer.network import load_network
+from hicfm_jax.tiles.builder import HeldOut, build_tiles
+from hicfm_jax.train import divergence, loop
+from hicfm_jax.train.checkpoint import Checkpoints
+from hicfm_jax.train.progress import Progress
+from tests.train import faults, small_run
+from tests.train.faults import Fault, Run
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    return small_run.save_tiles(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def straight(tiles, tmp_path_factory):
+    """Workdir of a run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("straight")
+    status, printed = Run(faults.flags(tiles, folder / "run"), folder / "log").wait()
+    assert status == 0, printed
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def stopped(tiles, tmp_path_factory):
+    """Workdir of a run that was stopped at step 8, with checkpoints of steps 6 and 8."""
+    folder = tmp_path_factory.mktemp("stopped")
+    fault = Fault("step", 8, signal.SIGTERM)
+    status, printed = Run(faults.flags(tiles, folder / "run"), folder / "log", fault).wait()
+    assert status == 0, printed
+    assert _checkpoints(folder / "run") == {"6", "8"}
+    return folder / "run"
+
+
+@pytest.fixture
+def workdir(stopped, tmp_path):
+    """A copy of `stopped`."""
+    return shutil.copytree(stopped, tmp_path / "run")
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """Trains in this process."""
+    faults.with_a_matrix(monkeypatch)
+    # What a run does not handle must not end the tests.
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield lambda tiles, workdir, *more: loop.train_and_evaluate(faults.config(tiles, *more), workdir)
+    signal.signal(signal.SIGTERM, before)
+
+
+def _checkpoints(workdir):
+    return {path.name for path in (workdir / "checkpoints").glob("*")}
+
+
+def _assert_same(workdir, other):
+    """The same lines of metrics.jsonl, the same parameters and moments, to the last bit."""
+    assert small_run.metrics(workdir) == small_run.metrics(other)
+    one, two = (checkpoint_folder.read(path, with_adam=True) for path in (workdir, other))
+    assert one.folder.name == two.folder.name == "12"
+    for a, b in zip(*(jax.tree.leaves((each.params, each.adam)) for each in (one, two)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    left = {name for name in _checkpoints(workdir) if not name.isdigit() and not name.startswith("damaged-")}
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("fault", "saved"),
+    [
+        (Fault("compile"), {0}),
+        (Fault("step", 8), {4, 6}),  # that of step 6 is being written
+        (Fault("save", 6), {4}),
+        (Fault("validation", 2), {4, 6}),
+    ],
+    ids=lambda value: value.phase if isinstance(value, Fault) else "",
+)
+def test_kill_9(tiles, straight, tmp_path, fault, saved):
+    arguments = faults.flags(tiles, tmp_path / "run")
+    status, printed = Run(arguments, tmp_path / "log", fault).wait()
+    assert status == -signal.SIGKILL, printed
+    newest = max((int(name) for name in _checkpoints(tmp_path / "run") if name.isdigit()), default=0)
+    assert newest in saved
+    status, printed = Run(arguments, tmp_path / "log").wait()
+    assert status == 0, printed
+    assert (f"Going on from step {newest}." in printed) == bool(newest)
+    _assert_same(tmp_path / "run", straight)
+
+
+@pytest.mark.parametrize(
+    ("fault", "step"),
+    [(Fault("compile", 0, signal.SIGTERM), 1), (Fault("validation", 1, signal.SIGTERM), 5)],
+    ids=["compile", "validation"],
+)
+def test_sigterm(tiles, straight, tmp_path, train, fault, step):
+    """During a step: see `stopped`, from which most tests of this file go on."""
+    status, printed = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", fault).wait()
+    assert status == 0 and f"Stopped and saved at step {step}." in printed
+    assert str(step) in _checkpoints(tmp_path / "run")
+    train(tiles, tmp_path / "run")
+    _assert_same(tmp_path / "run", straight)
+
+
+def test_stopped_runs_go_on(tiles, straight, workdir, train):
+    assert train(tiles, workdir).finished
+    _assert_same(workdir, straight)
+
+
+def _arrays(step):
+    """Files of a checkpoint that hold arrays."""
+    return sorted(path for path in pathlib.Path(step).rglob("d/*"))
+
+
+def _flip(file, position, bit=0):
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1 << bit
+    file.write_bytes(content)
+
+
+def _flip_bits(step):
+    for file in _arrays(step):
+        _flip(file, file.stat().st_size // 2)
+
+
+def _truncate(step):
+    for file in _arrays(step):
+        os.truncate(file, file.stat().st_size // 2)
+
+
+def _change_what_it_says(step):
+    said = json.loads((step / "meta" / "metadata").read_text())
+    said["config"]["train"]["seed"] += 1
+    (step / "meta" / "metadata").write_text(json.dumps(said))
+
+
+def _lose_a_folder(step):
+    shutil.rmtree(step / "training")
+
+
+@pytest.mark.parametrize("damage", [_flip_bits, _truncate, _change_what_it_says, _lose_a_folder])
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    tiles, straight, workdir, train, damage, caplog
+):
+    damage(workdir / "checkpoints" / "8")
+    (workdir / "checkpoints" / "damaged-8").mkdir()  # of the last time
+    train(tiles, workdir)
+    (message,) = [record.getMessage() for record in caplog.records if record.name == "absl"]
+    assert "/checkpoints/8 is damaged (" in message and "going on from step 6; " in message
+    assert (workdir / "checkpoints" / "damaged-8" / "params").is_dir()
+    _assert_same(workdir, straight)
+
+
+def test_no_flipped_bit_comes_through(stopped, tiles, train, tmp_path):
+    """Orbax reads on over about every third bit that matters."""
+    config = faults.config(tiles)
+    target = train(tiles, tmp_path / "target").state
+    with Checkpoints(stopped, config) as checkpoints:
+        sound = jax.device_get(checkpoints.restore_latest(target))
+    rng, passed_over = np.random.default_rng(0), 0
+    sizes = {file: file.stat().st_size for file in _arrays(stopped / "checkpoints" / "8")}
+    for _ in range(60):
+        workdir = shutil.copytree(stopped, tmp_path / "flipped")
+        file = rng.choice(list(sizes), p=np.array(list(sizes.values())) / sum(sizes.values()))
+        _flip(workdir / file.relative_to(stopped), rng.integers(sizes[file]), rng.integers(8))
+        with Checkpoints(workdir, config) as checkpoints:
+            found = checkpoints.restore_latest(target)
+        if int(found.step) == 8:  # the bit was in a part that nobody reads
+            jax.tree.map(np.testing.assert_array_equal, sound, jax.device_get(found))
+        passed_over += int(found.step) == 6
+        shutil.rmtree(workdir)
+    assert passed_over > 20
+
+
+def test_a_damaged_checkpoint_is_nothing_to_start_from(tiles, workdir, train, tmp_path):
+    _flip_bits(workdir / "checkpoints" / "8")
+    with pytest.raises(InputError, match="checkpoints/8 cannot be read .*: give another"):
+        load_network(workdir)
+    with pytest.raises(InputError, match="checkpoints/8 cannot be read .*: give another"):
+        train(tiles, tmp_path / "new", f"--config.init_from={workdir}")
+    assert not (tmp_path / "new").exists()
+
+
+def test_converted_weights_are_sealed_too(tmp_path):
+    """Their files are not compressed: Orbax would notice nothing."""
+    params = {"encoder/kernel": np.random.default_rng(0).random((64, 64), np.float32)}
+    adam = Adam(params, params, 3)
+    checkpoint_folder.write(tmp_path / "run", 3, params, adam, {"config": {}})
+    checkpoint_folder.read(tmp_path / "run", with_adam=True)
+    step = checkpoint_folder.step_folder(tmp_path / "run")
+    for item in ("adam", "params"):
+        largest = max(_arrays(step / item), key=lambda file: file.stat().st_size)
+        _flip(largest, largest.stat().st_size // 2)
+        with pytest.raises(InputError, match=f"{item}.* changed after"):
+            checkpoint_folder.read(tmp_path / "run", with_adam=True)
+
+
+def test_the_best_checkpoint_outlives_a_resume(stopped, tiles, train, tmp_path):
+    state = train(tiles, tmp_path / "other").state
+    config = faults.config(tiles)
+    for first, losses in ((1, [2.0, 1.0, 3.0]), (4, [4.0, None, 5.0])):
+        with Checkpoints(tmp_path / "run", config) as checkpoints:
+            for step, loss in enumerate(losses, start=first):
+                metrics = None if loss is None else {"loss": loss}
+                checkpoints.save(state.replace(step=jnp.asarray(step, jnp.int32)), metrics)
+    assert _checkpoints(tmp_path / "run") == {"2", "5", "6"}
+
+
+def test_a_full_disk_keeps_what_was_saved(tiles, straight, tmp_path, train):
+    fault = Fault("full_disk", 6)
+    status, printed = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", fault).wait()
+    assert status == 2, printed
+    errors = printed[printed.index("error: ") :]
+    assert errors.startswith(f"error: {tmp_path}/run/checkpoints cannot be used: No space left on device.\n")
+    assert "orbax" not in errors
+    saved = {name for name in _checkpoints(tmp_path / "run") if name.isdigit()}
+    assert saved == {"2", "4"}
+    train(tiles, tmp_path / "run")
+    _assert_same(tmp_path / "run", straight)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_tensorboard_does_not_hang_on_a_full_disk(tiles, tmp_path, monkeypatch):
+    """Its thread dies of the error, and nobody takes from its queue any more."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    faults.with_a_matrix(monkeypatch)
+    progress = Progress(epath.Path(tmp_path), faults.config(tiles), 0, 12, 2, 1)
+    monkeypatch.setattr(event_file_writer.EventsWriter, "write_event", full)
+    metrics = {"loss": 1.0} | {f"score_{i}": 1.0 for i in range(30)}
+    logging = threading.Thread(target=progress.validation, args=(4, metrics, [], ()), daemon=True)
+    logging.start()
+    logging.join(20)
+    assert not logging.is_alive()
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_nan_is_skipped_and_counted(tiles, tmp_path, train, monkeypatch, capsys, what):
+    faults.change_batches(monkeypatch, faults.poison(what, {2, 5, 8}))
+    state = train(tiles, tmp_path / "run").state
+    lines = [line for line in small_run.metrics(tmp_path / "run") if line["split"] == "train"]
+    assert [line["skipped_micro_batches"] for line in lines] == [1, 2, 3, 3]
+    assert "step 6/12" in (out := capsys.readouterr().out) and "dropped 2" in out
+    assert all(np.isfinite(line["loss"]) for line in lines)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    # The count goes on where it was.
+    Fault("step", 6, signal.SIGTERM).install(monkeypatch)
+    assert not train(tiles, tmp_path / "stopped").finished
+    train(tiles, tmp_path / "stopped")
+    _assert_same(tmp_path / "stopped", tmp_path / "run")
+
+
+def test_nothing_but_nan_ends_the_run(tiles, tmp_path, train, monkeypatch):
+    monkeypatch.setattr(divergence, "PATIENCE", 4)
+    faults.change_batches(monkeypatch, faults.poison("both", {2, 3, 4, *range(6, 13)}))
+    with pytest.raises(InputError, match="From step 7 to 12 no micro-batch had a finite loss"):
+        train(tiles, tmp_path / "run", "--config.train.total_steps=20")
+
+
+def test_two_runs_in_one_workdir(tiles, straight, tmp_path, train):
+    run = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", Fault("step", 7, signal=None))
+    run.wait_for("waiting")
+    before = small_run.metrics(tmp_path / "run")
+    with pytest.raises(InputError, match="run is in use by another run: wait for it or use another"):
+        train(tiles, tmp_path / "run")
+    assert small_run.metrics(tmp_path / "run") == before
+    run.process.kill()
+    run.wait()
+    train(tiles, tmp_path / "run")
+    _assert_same(tmp_path / "run", straight)
+
+
+def test_what_another_run_saved_while_this_one_started_is_taken_up(
+    tiles, stopped, straight, tmp_path, train, monkeypatch
+):
+    create_state = loop.create_state
+
+    def meanwhile(*arguments):
+        shutil.copytree(stopped, tmp_path / "run")
+        return create_state(*arguments)
+
+    monkeypatch.setattr(loop, "create_state", meanwhile)
+    train(tiles, tmp_path / "run")
+    _assert_same(tmp_path / "run", straight)
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(tiles, straight, workdir, train):
+    shutil.copytree(workdir / "checkpoints" / "8", workdir / "checkpoints" / "9.orbax-checkpoint-tmp")
+    for name in ("config.json.partial", "metrics.jsonl.partial", "images/step_00000012.png.partial"):
+        (workdir / name).write_text("{")
+    with open(workdir / "metrics.jsonl", "a") as file:
+        file.write('{"step": 9, "epoch": 4.5, "spl')
+    train(tiles, workdir)
+    assert not [path for path in workdir.rglob("*") if "partial" in path.name or "tmp" in path.name]
+    _assert_same(workdir, straight)
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """Tiles on disk, as users have them."""
+    folder = tmp_path_factory.mktemp("stored") / "tiles"
+    maps = {"assay": simulate(contacts=1e6, resolution=200_000, seed=0)}
+    build_tiles(maps, folder, tile_size=64, stride=48, held_out=HeldOut(val_chromosomes=["Chr4"]))
+    return folder
+
+
+def test_the_network_and_tiles_on_disk_are_no_exception(stored, tmp_path):
+    """Killed, told to stop, finished."""
+    arguments = faults.flags(stored, tmp_path / "run")
+    for fault, expected in (
+        (Fault("step", 6), -signal.SIGKILL),
+        (Fault("step", 9, signal.SIGTERM), 0),
+        (None, 0),
+    ):
+        status, printed = Run(arguments, tmp_path / "log", fault, matrix=False).wait()
+        assert status == expected, printed
+    straight = faults.flags(stored, tmp_path / "straight")
+    assert Run(straight, tmp_path / "log", matrix=False).wait()[0] == 0
+    _assert_same(tmp_path / "run", tmp_path / "straight")
+
+
+@pytest.mark.parametrize("damage", ["flipped byte", "truncated"])
+def test_a_damaged_tile_ends_the_run_and_sound_ones_go_on(stored, tmp_path, train, damage):
+    train(stored, tmp_path / "straight")
+    (shard,) = stored.glob("*train*array_record*")
+    content = shard.read_bytes()
+    try:
+        if damage == "truncated":
+            os.truncate(shard, len(content) // 2)
+        else:
+            _flip(shard, content.rindex(b"matrix_count"))
+        with pytest.raises(InputError, match=f"{shard.name} is damaged or incomplete .*make the tiles again"):
+            train(stored, tmp_path / "run")
+    finally:
+        shard.write_bytes(content)
+    train(stored, tmp_path / "run")
+    _assert_same(tmp_path / "run", tmp_path / "straight")
