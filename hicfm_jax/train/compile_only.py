@@ -13,6 +13,7 @@ from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.loop import compile_train_step, state_shapes
 from hicfm_jax.train.optim import create_optimizer
+from hicfm_jax.train.state import TrainState
 from hicfm_jax.train.tasks import create_task
 from hicfm_jax.types import Batch
 
@@ -40,16 +41,9 @@ def compile_step(config: ConfigDict) -> dict[str, Any]:
     Raises:
       InputError: a config, mesh or tiles that do not fit.
     """
-    config_lib.validate(config)
-    mesh = sharding.create_mesh(config)
-    inputs = few_inputs(config)
-    task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)
-    state = state_shapes(config, task, optimizer, mesh)
-    batch = _batch_shapes(inputs.first_batch(), config.train.global_batch_size, mesh)
-    # No step is taken: any learning rate will do.
-    step = compile_train_step(config, task, optimizer, lambda step: 0.0, state, mesh)
+    step, state, batch, mesh = trace_step(config)
     started = time.perf_counter()
-    memory = step.lower(state, batch).compile().memory_analysis()
+    memory = step.lower().compile().memory_analysis()
     # The new state takes the place of the old one.
     beyond = memory.output_size_in_bytes - memory.alias_size_in_bytes
     return {
@@ -61,6 +55,23 @@ def compile_step(config: ConfigDict) -> dict[str, Any]:
         "temporaries": memory.temp_size_in_bytes + beyond,
         "total": memory.argument_size_in_bytes + memory.temp_size_in_bytes + beyond,
     }
+
+
+def trace_step(config: ConfigDict) -> tuple[jax.stages.Traced, TrainState, Batch, jax.sharding.Mesh]:
+    """The training step of a config, traced; shapes of the state and the batch that it takes; its mesh.
+
+    Raises:
+      InputError: as `compile_step`.
+    """
+    config_lib.validate(config)
+    mesh = sharding.create_mesh(config)
+    inputs = few_inputs(config)
+    task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)
+    state = state_shapes(config, task, optimizer, mesh)
+    batch = _batch_shapes(inputs.first_batch(), config.train.global_batch_size, mesh)
+    # No step is taken: any learning rate will do.
+    step = compile_train_step(config, task, optimizer, lambda step: 0.0, state, mesh)
+    return step.trace(state, batch), state, batch, mesh
 
 
 def table(result: dict[str, Any]) -> str:
