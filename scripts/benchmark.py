@@ -62,8 +62,9 @@ def _compile() -> None:
 
 
 def _step() -> None:
-    from hicfm_jax.train import step_benchmark
+    from hicfm_jax.train import host_memory, step_benchmark
 
+    host_memory.keep_freed_memory()  # as scripts/train.py does
     result = step_benchmark.measure_step(_config(), _STEPS.value)
     print(step_benchmark.table(result))
     print(json.dumps(result))

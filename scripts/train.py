@@ -8,6 +8,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from hicfm_jax import command_line
+from hicfm_jax.train.host_memory import keep_freed_memory
 from hicfm_jax.train.loop import train_and_evaluate
 from hicfm_jax.train.processes import joined
 from hicfm_jax.train.summary import summary
@@ -23,6 +24,7 @@ flags.register_validator("config", command_line.config_loads)
 
 
 def main():
+    keep_freed_memory()
     with joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
         result = train_and_evaluate(_CONFIG.value, _WORKDIR.value)
         print(summary(_CONFIG.value, _WORKDIR.value, result.finished, int(result.state.step)))
