@@ -284,11 +284,13 @@ def test_two_runs_in_one_workdir(tiles, straight, tmp_path, train):
     run = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", Fault("step", 7, signal=None))
     run.wait_for("waiting")
     before = small_run.metrics(tmp_path / "run")
-    with pytest.raises(InputError, match="run is in use by another run: wait for it or use another"):
-        train(tiles, tmp_path / "run")
+    try:
+        with pytest.raises(InputError, match="run is in use by another run: wait for it or use another"):
+            train(tiles, tmp_path / "run")
+    finally:
+        run.process.kill()
+        run.wait()
     assert small_run.metrics(tmp_path / "run") == before
-    run.process.kill()
-    run.wait()
     train(tiles, tmp_path / "run")
     _assert_same(tmp_path / "run", straight)
 
