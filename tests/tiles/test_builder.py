@@ -240,6 +240,24 @@ def test_a_build_killed_at_any_time_is_finished_by_the_next(tmp_path):
     assert not (tmp_path / "tiles.partial").exists()
 
 
+def test_what_a_killed_build_left_half_done_is_cleared_away(toy_maps, tmp_path, small_pieces):
+    def interrupt(job, pieces, progress):
+        builder.run_here(job, pieces[:1], progress)
+        raise KeyboardInterrupt
+
+    partial = tmp_path / "tiles.partial"
+    for left in ((), ("pieces/00001.array_record.0af3.unfinished", "dataset/context.npz")):
+        for name in left:
+            (partial / name).parent.mkdir(exist_ok=True)
+            (partial / name).write_bytes(b"half")
+        with pytest.raises(KeyboardInterrupt):
+            builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS, runner=interrupt)
+        assert not list(partial.rglob("*.unfinished")) and not (partial / "dataset").exists()
+    builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
+    builder.build_tiles(toy_maps, tmp_path / "whole", **ARGUMENTS)
+    assert _content(tmp_path / "tiles") == _content(tmp_path / "whole")
+
+
 def test_finished_pieces_are_kept_for_the_same_tiles_only(toy_maps, tmp_path, monkeypatch, small_pieces):
     class Telling(Silence):
         lines = ()
