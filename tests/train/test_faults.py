@@ -296,7 +296,7 @@ def test_two_runs_in_one_workdir(tiles, straight, tmp_path, train):
 
 
 def test_what_another_run_saved_while_this_one_started_is_taken_up(
-    tiles, stopped, straight, tmp_path, train, monkeypatch
+    tiles, stopped, straight, tmp_path, train, monkeypatch, capsys
 ):
     create_state = loop.create_state
 
@@ -306,6 +306,7 @@ def test_what_another_run_saved_while_this_one_started_is_taken_up(
 
     monkeypatch.setattr(loop, "create_state", meanwhile)
     train(tiles, tmp_path / "run")
+    assert "Going on from step 8." in capsys.readouterr().out
     _assert_same(tmp_path / "run", straight)
 
 
