@@ -173,7 +173,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
 
 
 def test_no_flipped_bit_comes_through(stopped, tiles, train, tmp_path):
-    """Orbax reads on over about every third bit that matters."""
+    """Orbax alone reads on over nearly every bit that matters."""
     config = faults.config(tiles)
     target = train(tiles, tmp_path / "target").state
     with Checkpoints(stopped, config) as checkpoints:
@@ -190,7 +190,7 @@ def test_no_flipped_bit_comes_through(stopped, tiles, train, tmp_path):
             jax.tree.map(np.testing.assert_array_equal, sound, jax.device_get(found))
         passed_over += int(found.step) == 6
         shutil.rmtree(workdir)
-    assert passed_over > 20
+    assert passed_over > 40
 
 
 def test_a_damaged_checkpoint_is_nothing_to_start_from(tiles, workdir, train, tmp_path):
