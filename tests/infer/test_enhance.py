@@ -256,7 +256,7 @@ def test_eight_devices_give_the_same_map_as_one(checkpoint, network):
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8",
     }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(checkpoint)],

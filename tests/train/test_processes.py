@@ -29,11 +29,6 @@ SIZES = (
 )
 
 
-@pytest.fixture(autouse=True)
-def quick_compilation(monkeypatch):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
-
-
 def _free_port():
     with socket.create_server(("", 0)) as server:
         return server.getsockname()[1]
