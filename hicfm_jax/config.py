@@ -12,8 +12,12 @@ from ml_collections.config_dict import placeholder
 from hicfm_jax.errors import InputError
 from hicfm_jax.types import PATCH
 
-RESUMABLE = ("mesh", "log")
-"""Sections that may differ when a workdir is taken up again; training may also get longer."""
+RESUMABLE = re.compile(r"(mesh|log)\..*|train\.accum_steps|model\.(remat|scan)")
+"""Fields that may differ when a workdir is taken up again: they change the result by rounding at most.
+
+Training may also get longer. Replicates are compared within a micro-batch, so that
+`task=reproducibility` keeps its `train.accum_steps`.
+"""
 
 TARGETS = ("map", "track", "embedding")
 """What fine-tuning can regress on; each has its fields in `config.targets`."""
@@ -376,7 +380,8 @@ def check_resumable(config: ConfigDict, stored: str, workdir: str) -> None:
     # Fields that are younger than the run count as what they are by default: what it did.
     for name in sorted(now.keys() | then.keys()):
         a, b = now.get(name), then.get(name)
-        if a == b or name.split(".")[0] in RESUMABLE:
+        compares = name == "train.accum_steps" and config.task == "reproducibility"
+        if a == b or (RESUMABLE.fullmatch(name) and not compares):
             continue
         # What sets the length may grow; total_steps does where it is given, else epochs.
         sets_length = "train.epochs" if then.get("train.total_steps") is None else "train.total_steps"

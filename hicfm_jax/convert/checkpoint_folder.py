@@ -39,7 +39,12 @@ class Stored(NamedTuple):
 def absolute(path: str | os.PathLike) -> epath.Path:
     """The path from the root on; one in a bucket (gs://...) is so already, and epath would make it local."""
     path = epath.Path(path)
-    return path if "://" in os.fspath(path) else path.absolute()
+    return path if in_bucket(path) else path.absolute()
+
+
+def in_bucket(path: str | os.PathLike) -> bool:
+    """Whether a path is of remote storage (gs://...), where nothing can be locked or appended to."""
+    return "://" in os.fspath(path)
 
 
 def step_folder(path: str | os.PathLike) -> epath.Path:

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import flax.struct
+import jax
 import jax.numpy as jnp
 
 from hicfm_jax.models import masking
@@ -74,7 +75,7 @@ class MaskedAutoencoder(nn.Module):
         batch, height, width, _ = images.shape
         grid = (height // PATCH, width // PATCH)
         if noise is None:
-            noise = masking.draw_noise(self.make_rng("mask"), batch, *grid)
+            noise = masking.draw_noise(jax.random.split(self.make_rng("mask"), batch), *grid)
         if diag is None:
             diag = jnp.full((batch,), NO_DIAGONAL)
         noise = masking.symmetric_noise(noise, diag, self.mask_combine)

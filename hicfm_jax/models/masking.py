@@ -74,7 +74,6 @@ def mask_from_noise(noise: Array, mask_ratio: float) -> Masking:
     return Masking(keep=order[:, :kept], restore=restore, token_mask=(restore >= kept).astype(jnp.float32))
 
 
-def draw_noise(key: Array, batch: int, height: int, width: int) -> Array:
-    """Uniform noise on the patch grid, `[B, h, w]`: one independent stream per example."""
-    keys = jax.random.split(key, batch)
+def draw_noise(keys: Array, height: int, width: int) -> Array:
+    """Uniform noise on the patch grid, `[B, h, w]`, of a random key for each example `[B]`."""
     return jax.vmap(lambda k: jax.random.uniform(k, (height, width)))(keys)

@@ -81,7 +81,7 @@ def finetune_task(config: ConfigDict, targets: Mapping[str, tuple[int, ...]]) ->
             outputs["map"] = jax.nn.sigmoid(outputs["map"])
         return outputs
 
-    def loss(params, batch, key):
+    def loss(params, batch, keys):
         parts = finetune_losses(predict(params, batch), targets_of(batch), specs, batch.mask)
         return parts["loss"], parts
 

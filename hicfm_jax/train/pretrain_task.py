@@ -1,6 +1,5 @@
 """Pretraining as a task: whole windows from a quarter of their patches."""
 
-import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -46,16 +45,13 @@ def pretrain_task(config: ConfigDict) -> Task:
             **config.loss.to_dict(),
         )
 
-    def loss(params, batch, key):
-        images, output = predict(params, batch, masking.draw_noise(key, len(batch.counts), *grid))
+    def loss(params, batch, keys):
+        images, output = predict(params, batch, masking.draw_noise(keys, *grid))
         parts = pretrain_losses(output, images, batch)
         return parts["loss"], parts
 
-    def noise_of(keys):
-        return jax.vmap(lambda key: jax.random.uniform(key, grid))(keys)
-
     def evaluate(params, batch, keys):
-        images, output = predict(params, batch, noise_of(keys))
+        images, output = predict(params, batch, masking.draw_noise(keys, *grid))
         examples = batch.mask.sum()
         means = pretrain_losses(output, images, batch)
         return {
@@ -69,7 +65,7 @@ def pretrain_task(config: ConfigDict) -> Task:
         return {**means, **pretrain_metrics.finish(sums)}
 
     def panels(params, batch, keys):
-        images, output = predict(params, batch, noise_of(keys))
+        images, output = predict(params, batch, masking.draw_noise(keys, *grid))
         true = preprocess.intensity(batch.counts)
         visible = pretrain_metrics.visible_pixels(output.token_mask, *size)
         masked = jnp.where(visible > 0, true, jnp.nan)

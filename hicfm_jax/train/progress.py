@@ -11,7 +11,9 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
+from hicfm_jax.convert.checkpoint_folder import in_bucket
 from hicfm_jax.train.atomic import write_atomically
+from hicfm_jax.train.bucket_events import write_through_epath
 from hicfm_jax.train.matmul_rate import matmul_rate
 from hicfm_jax.train.pictures import panel_picture
 
@@ -68,8 +70,12 @@ class MetricsFile:
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in record.items()
         }
+        line = json.dumps(clean) + "\n"
+        if in_bucket(self.path):
+            write_atomically(self.path, (self.path.read_text() + line).encode())
+            return
         with self.path.open("a") as file:
-            file.write(json.dumps(clean) + "\n")
+            file.write(line)
 
 
 class Progress:
@@ -95,6 +101,8 @@ class Progress:
             # Imported here because it imports torch where that is installed.
             from tensorboardX import SummaryWriter
 
+            if in_bucket(workdir):
+                write_through_epath(workdir)
             self.file = MetricsFile(workdir, resumed_step)
             # A full disk ends its thread: a queue of its usual length, 10, would then be waited on for ever.
             self.board = SummaryWriter(

@@ -26,7 +26,7 @@ def reproducibility_task(config: ConfigDict) -> Task:
         embeddings = embed(params, counts, jnp.tile(batch.total_count, 2))
         return embeddings[: len(batch.counts)], embeddings[len(batch.counts) :]
 
-    def loss(params, batch, key):
+    def loss(params, batch, keys):
         value = triplet_loss(*pair(params, batch), config.targets.margin, batch.mask)
         return value, {"loss": value}
 

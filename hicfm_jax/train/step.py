@@ -21,15 +21,15 @@ def _all_finite(loss: Array, gradients: Any) -> Array:
 
 
 def accumulate(
-    loss_function: LossFunction, params: Any, batch: Batch, key: Array, accum_steps: int, mesh=None
+    loss_function: LossFunction, params: Any, batch: Batch, keys: Array, accum_steps: int, mesh=None
 ):
     """Mean gradient and metrics over micro-batches; those that are not finite are left out.
 
     Args:
-      loss_function: `(params, batch, key) -> (loss, metrics)`.
+      loss_function: `(params, batch, keys) -> (loss, metrics)`.
       params: parameters.
       batch: the global batch; its first axis is cut into `accum_steps` consecutive parts.
-      key: random key of this step; micro-batch `i` gets `fold_in(key, i)`.
+      keys: a random key for each example `[B]`, cut like the batch.
       accum_steps: number of parts.
       mesh: keeps every part spread over all devices.
 
@@ -37,16 +37,14 @@ def accumulate(
       (gradients, metrics, number of micro-batches that counted). With none, gradients are 0.
     """
 
-    def micro(index, part):
-        (loss, metrics), gradients = jax.value_and_grad(loss_function, has_aux=True)(
-            params, part, jax.random.fold_in(key, index)
-        )
+    def micro(part, part_keys):
+        (loss, metrics), gradients = jax.value_and_grad(loss_function, has_aux=True)(params, part, part_keys)
         good = _all_finite(loss, gradients)
         counted = (gradients, metrics, jnp.ones(()))
         return jax.tree.map(lambda x: jnp.where(good, x, 0), counted)  # not a product: NaN * 0 is NaN
 
     if accum_steps == 1:
-        return micro(0, batch)
+        return micro(batch, keys)
 
     def split(x):
         x = x.reshape(accum_steps, -1, *x.shape[1:])
@@ -58,11 +56,10 @@ def accumulate(
     def add(sums, item):
         return jax.tree.map(jnp.add, sums, micro(*item)), None
 
-    parts = jax.tree.map(split, batch)
-    first = jax.tree.map(lambda x: x[0], parts)
-    shapes = jax.eval_shape(micro, 0, first)
+    parts = jax.tree.map(split, (batch, keys))
+    shapes = jax.eval_shape(micro, *jax.tree.map(lambda x: x[0], parts))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    (gradients, metrics, good), _ = jax.lax.scan(add, zeros, (jnp.arange(accum_steps), parts))
+    (gradients, metrics, good), _ = jax.lax.scan(add, zeros, parts)
     gradients, metrics = jax.tree.map(lambda x: x / jnp.maximum(good, 1), (gradients, metrics))
     return gradients, metrics, good
 
@@ -76,7 +73,7 @@ def create_train_step(
     mesh=None,
     select: Select = lambda params: params,
 ) -> Callable[[TrainState, Batch], TrainState]:
-    """Returns `(state, batch) -> state`; masks depend on (seed, step) alone.
+    """Returns `(state, batch) -> state`; masks depend on (seed, step) and the place in the batch alone.
 
     Only the parameters that `select` picks have a gradient and change. A micro-batch whose loss or
     gradient is not finite is dropped and counted; if all of a step are, parameters and optimizer
@@ -84,13 +81,14 @@ def create_train_step(
     """
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
-        key = jax.random.fold_in(seed_key, state.step)
+        key = jax.random.fold_in(jax.random.fold_in(seed_key, state.step), 0)
+        keys = jax.random.split(key, len(batch.counts))
         before = select(state.params)
 
-        def loss_of_trained(trained, part, part_key):
-            return loss_function(merge(state.params, trained), part, part_key)
+        def loss_of_trained(trained, part, part_keys):
+            return loss_function(merge(state.params, trained), part, part_keys)
 
-        gradients, metrics, good = accumulate(loss_of_trained, before, batch, key, accum_steps, mesh)
+        gradients, metrics, good = accumulate(loss_of_trained, before, batch, keys, accum_steps, mesh)
         rate = schedule(state.step)
 
         def update(before, old):

@@ -9,15 +9,17 @@ from hicfm_jax.types import Array, Batch
 
 
 class Task(NamedTuple):
-    """A task as functions over (params, batch, key); the loop knows nothing else of it.
+    """A task as functions over (params, batch, keys), with a random key for each example `[B]`.
+
+    The loop knows nothing else of it.
 
     Attributes:
       model: the network.
       init: `(key) -> params`.
       center: `(params, batch) -> params`, output biases set to the mean of a batch's targets.
-      loss: `(params, batch, key) -> (loss, metrics)`, means over the batch's examples.
-      evaluate: `(params, batch, keys) -> sums` over the examples of a batch, with one key each
-        `[B]`; sums of all batches go to `finish`.
+      loss: `(params, batch, keys) -> (loss, metrics)`, means over the batch's examples.
+      evaluate: `(params, batch, keys) -> sums` over the examples of a batch; sums of all batches go to
+        `finish`.
       finish: `(sums) -> metrics` of a whole evaluation.
       panels: `(params, batch, keys) -> [B, H, P, W]` intensities of P panels side by side.
       panel_names: names of the panels.

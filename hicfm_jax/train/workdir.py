@@ -10,7 +10,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import check_resumable, to_json
-from hicfm_jax.convert.checkpoint_folder import absolute
+from hicfm_jax.convert.checkpoint_folder import absolute, in_bucket
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.atomic import write_atomically
 
@@ -48,7 +48,7 @@ def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epa
 
 @contextlib.contextmanager
 def _lock(folder: epath.Path) -> Iterator[None]:
-    if jax.process_index() or "://" in str(folder):  # remote storage has no locks
+    if jax.process_index() or in_bucket(folder):
         yield
         return
     # The lock dies with the process, so a killed run leaves nothing to clean up.

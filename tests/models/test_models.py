@@ -91,7 +91,7 @@ def test_the_encoder_does_not_see_masked_patches():
 @pytest.mark.parametrize("combine", ["sum", "mean"])
 @pytest.mark.parametrize("diag", [-3, -1, 0, 2])
 def test_mirror_image_patches_fall_together(diag, combine):
-    noise = masking.draw_noise(jax.random.key(3), 50, 5, 7)
+    noise = masking.draw_noise(jax.random.split(jax.random.key(3), 50), 5, 7)
     mirrored = jax.jit(masking.symmetric_noise, static_argnums=2)
     noise = np.asarray(mirrored(noise, jnp.full((50,), diag), combine))
     for row in range(5):
@@ -103,7 +103,7 @@ def test_mirror_image_patches_fall_together(diag, combine):
 
 @pytest.mark.parametrize("diag", [6, -5, 40, -40, NO_DIAGONAL])
 def test_a_diagonal_that_misses_the_grid_leaves_the_noise(diag):
-    noise = masking.draw_noise(jax.random.key(3), 2, 5, 6)
+    noise = masking.draw_noise(jax.random.split(jax.random.key(3), 2), 5, 6)
     mirrored = jax.jit(masking.symmetric_noise)(noise, jnp.full((2,), diag))
     np.testing.assert_array_equal(mirrored, noise)
 

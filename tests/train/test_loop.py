@@ -98,10 +98,11 @@ def test_the_count_head_starts_at_the_mean_of_the_tiles(run):
     assert centred["encoder"] is result.state.params["encoder"]
 
 
-def test_a_finished_run_can_be_made_longer(run):
+def test_a_finished_run_can_be_made_longer_with_less_memory(run):
     config, workdir, _ = run
     longer = config.copy_and_resolve_references()
-    longer.train.total_steps = 6
+    longer.train.update({"total_steps": 6, "accum_steps": 2})  # for less memory, as the next line
+    longer.model.update({"remat": "blocks", "scan": True})
     result = loop.train_and_evaluate(longer, workdir)
     assert int(result.state.step) == 6 and not result.first
     steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -213,9 +214,10 @@ def test_a_workdir_of_another_program_is_refused(tiles, tmp_path, damage):
         (dict(total_steps=100), dict(total_steps=50), False),
         (dict(total_steps=100), dict(total_steps=100, epochs=200), False),  # the warm-up's share
         (dict(total_steps=100), dict(), False),
+        (dict(accum_steps=4), dict(accum_steps=8), True),
     ],
 )
-def test_training_can_be_made_longer_and_nothing_else(stored, asked, allowed):
+def test_training_can_be_made_longer_and_take_less_memory(stored, asked, allowed):
     def config(**train):
         new = config_lib.base_config()
         new.train.update(train)
@@ -227,6 +229,15 @@ def test_training_can_be_made_longer_and_nothing_else(stored, asked, allowed):
     else:
         with pytest.raises(InputError, match="runs/mine"):
             config_lib.check_resumable(config(**asked), text, "runs/mine")
+
+
+def test_replicates_stay_in_their_micro_batches():
+    config = config_lib.base_config()
+    config.task = "reproducibility"
+    text = config_lib.to_json(config)
+    config.train.accum_steps = 2 * config.train.accum_steps
+    with pytest.raises(InputError, match=r"train\.accum_steps"):
+        config_lib.check_resumable(config, text, "runs/mine")
 
 
 def test_a_run_resumes_after_the_model_it_started_from_is_gone(run, tiles, tmp_path):

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from etils.epath import backend, gpath
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hicfm_jax.config import base_config, to_json
 from hicfm_jax.contacts import simulate
@@ -14,7 +15,7 @@ from hicfm_jax.tiles.builder import HeldOut, build_tiles
 from hicfm_jax.tiles.pipeline import DiskTiles
 from hicfm_jax.tiles.source import open_source
 from hicfm_jax.train.checkpoint import has_checkpoints
-from hicfm_jax.train.progress import MetricsFile
+from hicfm_jax.train.progress import Progress
 from hicfm_jax.train.summary import summary
 from hicfm_jax.train.workdir import check_workdir, open_workdir
 from tests.train import small_run
@@ -48,9 +49,16 @@ def test_a_workdir(bucket):
     config, workdir = base_config(), "gs://bucket/run"
     check_workdir(workdir, config)
     with open_workdir(workdir, config) as folder:
-        lines = MetricsFile(folder, 0)
+        progress = Progress(folder, config, 0, total_steps=1, steps_per_epoch=1, flops=1)
         for step in (0, 1):
-            lines.write({"step": step, "split": "val", "count_loss": 1.0 + step})
+            losses = {"loss": 1.0 + step, "count_loss": 1.0 + step}
+            progress.validation(step, losses, np.zeros((1, 4, 3, 4)), ("a", "b", "c"))
+        progress.close()
+    assert (bucket / "run" / "images" / "step_00000001.png").stat().st_size
+    (events,) = (bucket / "run" / "tensorboard").iterdir()
+    reader = EventAccumulator(str(events.parent))
+    reader.Reload()
+    assert [event.value for event in reader.Scalars("val/count_loss")] == [1.0, 2.0]
     assert (bucket / "run" / "config.json").read_text() == to_json(config) + "\n"
     assert [json.loads(line)["step"] for line in (bucket / "run" / "metrics.jsonl").open()] == [0, 1]
     check_workdir(workdir, config)

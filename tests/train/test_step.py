@@ -3,18 +3,22 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+from configs import pretrain_arabidopsis
 from hicfm_jax.config import base_config
 from hicfm_jax.train.compile_only import compile_step
 from hicfm_jax.train.optim import create_optimizer
+from hicfm_jax.train.pretrain_task import pretrain_task
 from hicfm_jax.train.state import TrainState
 from hicfm_jax.train.step import accumulate, create_train_step
 from hicfm_jax.train.step_benchmark import step_config
 from hicfm_jax.types import Batch
+from tests.train import small_run
 
 
-def _loss(params, batch, key):
+def _loss(params, batch, keys):
     """Squared distance of a weight from the counts; the gradient alone is NaN where a depth is negative."""
     error = jnp.mean((params["w"] - batch.counts[:, 0, 0]) ** 2)
     sound = jnp.where(batch.total_count.min() < 0, 0.0, 1.0)
@@ -41,11 +45,33 @@ def step():
 
 
 def test_accumulation_equals_the_whole_batch():
-    params, key = {"w": jnp.ones((1, 1))}, jax.random.key(0)
-    whole, _, _ = accumulate(_loss, params, _batch([1, 2, 3, 6]), key, 1)
-    parts, metrics, good = accumulate(_loss, params, _batch([1, 2, 3, 6]), key, 4)
+    params, keys = {"w": jnp.ones((1, 1))}, jax.random.split(jax.random.key(0), 4)
+    whole, _, _ = accumulate(_loss, params, _batch([1, 2, 3, 6]), keys, 1)
+    parts, metrics, good = accumulate(_loss, params, _batch([1, 2, 3, 6]), keys, 4)
     np.testing.assert_allclose(parts["w"], whole["w"], rtol=1e-6)
     assert float(good) == 4 and float(metrics["loss"]) == pytest.approx((0 + 1 + 4 + 25) / 4)
+
+
+def test_pretraining_in_parts_hides_the_same_patches():
+    config = pretrain_arabidopsis.get_config("demo")
+    config.model.name, config.model.input_size = "vit_test", (48, 48)
+    task = pretrain_task(config)
+    tiles = small_run.make_tiles(4, 0)
+    batch = Batch(
+        counts=tiles.counts[:, :48, :48],
+        total_count=tiles.total_count,
+        diag=tiles.diag,
+        matrix_count=tiles.matrix_count,
+        mask=np.ones(4, np.float32),
+    )
+    params, keys = task.init(jax.random.key(0)), jax.random.split(jax.random.key(1), 4)
+    whole, loss, _ = jax.jit(accumulate, static_argnums=(0, 4))(task.loss, params, batch, keys, 1)
+    parts, mean, good = jax.jit(accumulate, static_argnums=(0, 4))(task.loss, params, batch, keys, 2)
+    assert good == 2
+    for name in loss:
+        np.testing.assert_allclose(mean[name], loss[name], rtol=1e-5, err_msg=name)
+    difference = optax.tree.norm(optax.tree.sub(parts, whole))
+    assert difference < 1e-4 * optax.tree.norm(whole)
 
 
 @pytest.mark.parametrize(
