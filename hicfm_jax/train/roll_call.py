@@ -59,7 +59,7 @@ def roll_call(coordinator: str, processes: int, process: int, seconds: float) ->
         finally:
             for line in lines.values():
                 with contextlib.suppress(OSError):  # who has left needs no answer
-                    line.sendall(answer.encode() + b"\n")
+                    line.sendall(f"{_HELLO} {answer}\n".encode())
 
 
 def _collect(server, open_lines, coordinator: str, processes: int, deadline: float, seconds: float):
@@ -110,7 +110,9 @@ def _report(host: str, port: int, processes: int, process: int, deadline: float)
             with socket.create_connection((host, port), timeout=5) as line:
                 line.sendall(f"{_HELLO} {process} {processes}\n".encode())
                 line.settimeout(max(deadline - time.monotonic(), 0.01) + 5)
-                answer = line.makefile().readline().strip()
+                greeting, _, answer = line.makefile(errors="replace").readline().strip().partition(" ")
+            if greeting != _HELLO:
+                problem, answer = "something else answers there" if greeting else "it hung up", ""
         except OSError as error:
             problem = error.strerror or str(error)
         if not answer:

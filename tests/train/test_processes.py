@@ -1,7 +1,9 @@
 """Several processes train as one, and end as one; real ones, on this machine."""
 
+import contextlib
 import fcntl
 import os
+import random
 import re
 import shutil
 import signal
@@ -220,13 +222,48 @@ def test_a_single_process_needs_nothing(monkeypatch):
         assert jax.process_count() == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [("SLURM_STEP_NUM_TASKS", "4"), ("TPU_WORKER_HOSTNAMES", "host-0,host-1")]
-)
-def test_a_cluster_is_asked(monkeypatch, name, value):
+SEEN = """
+import jax
+from hicfm_jax.train.processes import joined
+with joined(None, None, None):
+    print(jax.process_index(), jax.process_count(), jax.device_count())
+"""
+
+
+def test_tasks_of_srun_find_each_other():
+    """With the variables that srun sets, one step of two tasks on this machine."""
+    task = {
+        **os.environ,
+        "PYTHONPATH": str(small_run.ROOT),
+        "SLURM_JOB_ID": str(random.SystemRandom().randrange(1 << 20)),  # gives the port
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_NTASKS": "2",
+        "SLURM_LOCALID": "0",
+    }
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-c", SEEN],
+            env={**task, "SLURM_PROCID": str(i)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    try:
+        said = [each.communicate(timeout=200)[0] for each in tasks]
+    finally:
+        for each in tasks:
+            each.kill()
+    assert [each.returncode for each in tasks] == [0, 0]
+    # Beside lines of Gloo's; process 0 alone prints.
+    assert "0 2 2\n" in said[0] and "1 2 2\n" not in said[1]
+
+
+def test_a_tpu_pod_is_asked(monkeypatch):
     asked = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda **options: asked.append(options))
-    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host-0,host-1")
     with processes.joined(None, None, None):
         pass
     assert len(asked) == 1 and asked[0].keys() == {"initialization_timeout"}
@@ -273,6 +310,22 @@ def test_a_roll_call_that_fails_says_why_to_all(calls, said):
     place = f"localhost:{_free_port()}"
     raised = _together(*((place, *call, 2) for call in calls))
     assert len(set(raised)) == 1 and re.search(said, raised[0])
+
+
+def test_something_else_answers():
+    """A server that greets at once, as ssh does; some of them in no encoding."""
+    with socket.create_server(("localhost", 0)) as server:
+
+        def greet():
+            with contextlib.suppress(OSError):  # closed
+                while True:
+                    with server.accept()[0] as line:
+                        line.sendall(b"SSH-2.0-\xffserver\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        port = server.getsockname()[1]
+        (raised,) = _together((f"localhost:{port}", 2, 1, 1))
+    assert f"--coordinator=localhost:{port}" in raised and "something else answers there" in raised
 
 
 def test_a_port_that_is_taken():
