@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.beam_watch import run_watched
 from hicfm_jax.tiles.map_file import OpenMaps
 from hicfm_jax.tiles.pieces import Job, write_piece
 from hicfm_jax.tiles.plan import Piece
@@ -41,9 +42,9 @@ def beam_runner(options: Sequence[str] = ()):
         except (ValueError, ImportError) as error:
             raise InputError(f"--beam_options={' '.join(options)} make no pipeline: {error}") from error
         try:
-            with pipeline:
-                todo = pipeline | beam.Create(list(pieces), reshuffle=True)
-                todo | "cut" >> beam.Map(_Worker(job))
+            todo = pipeline | beam.Create(list(pieces), reshuffle=True)
+            todo | "cut" >> beam.Map(_Worker(job))
+            run_watched(pipeline)
         except Exception as error:
             mistake = _mistake(error)
             if mistake is None:

@@ -1,0 +1,42 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.train.small_run import ROOT
+
+PROGRAM = """
+import os, signal
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.beam_watch import run_watched
+
+def killed(number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    flags = ["--runner=DirectRunner", "--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+    pipeline = beam.Pipeline(options=PipelineOptions(flags))
+    pipeline | beam.Create([1]) | beam.Map(killed)
+    try:
+        run_watched(pipeline)
+    except InputError as error:
+        print(error)
+"""
+
+
+def test_a_killed_worker_ends_the_pipeline():
+    """In a program of its own, which has to come to its end as well."""
+    pytest.importorskip("apache_beam")
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("it was killed (status 137)")
+    assert "Traceback" not in ended.stderr
