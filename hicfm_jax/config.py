@@ -12,7 +12,7 @@ from ml_collections.config_dict import placeholder
 from hicfm_jax.errors import InputError
 from hicfm_jax.types import PATCH
 
-RESUMABLE = re.compile(r"(mesh|log)\..*|train\.accum_steps|model\.(remat|scan)")
+RESUMABLE = re.compile(r"(mesh|log)\..*|train\.accum_steps|model\.(remat|scan)|data\.thin_processes")
 """Fields that may differ when a workdir is taken up again: they change the result by rounding at most.
 
 Training may also get longer. Replicates are compared within a micro-batch, so that
@@ -56,6 +56,7 @@ def base_config() -> ConfigDict:
     data.max_redraws = 8  # further crops of a tile that are tried for it
     data.flips = False  # reverse both axes and transpose, each at random (the original does not)
     data.thin = ()  # share of the contacts in the input: (lowest, highest), log-uniform; empty: all
+    data.thin_processes = 0  # that draw what is kept, for a fast GPU; 0: threads (tiles/workers.py)
     data.derive = ()  # targets made from the map itself where tiles have none: track, embedding
     data.cutoff = 0.0  # fine-tuning: largest count of the image, and its scale; 0: each window's maximum
     data.simulate = simulate = ConfigDict()  # used when `tiles` is empty
@@ -193,6 +194,7 @@ def validate(config: ConfigDict) -> None:
     not_negative = (
         "train.seed",
         "data.max_redraws",
+        "data.thin_processes",
         "log.image_count",
         "log.checkpoint_every_steps",
         "log.eval_every_steps",

@@ -33,6 +33,7 @@ def measure_stream(
     batch_size: int = 32,
     window: tuple[int, int] = (448, 448),
     thin: tuple[float, ...] = (),
+    thin_processes: int = 0,
     seconds: float = 3,
 ) -> dict:
     """Measures the training stream of a dataset on disk, and its stages one by one.
@@ -46,6 +47,7 @@ def measure_stream(
       window: (H, W) in bins.
       thin: least and largest share of the contacts that is kept, as `thinned.Thinning`; () leaves out
         the two streams with dropped contacts.
+      thin_processes: that drop them, 0 for two threads; their processor time is not counted.
       seconds: of each measurement.
 
     Returns:
@@ -106,7 +108,7 @@ def measure_stream(
     if thin:
         for stage, twice in (("thinned", False), ("pairs", True)):
             whole = source.train_stream(batch_size=batch_size, window=window, seed=0)
-            streams[stage] = Thinning(*thin, seed=0, replicate=twice).train(whole)
+            streams[stage] = Thinning(*thin, seed=0, replicate=twice, processes=thin_processes).train(whole)
     for stage in list(streams):
         stream = streams.pop(stage)  # it ends with the measurement, and no longer runs ahead
         rates[stage] = _rate(lambda stream=stream: len(next(stream).counts), seconds, warm_up=4)

@@ -9,7 +9,6 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +16,19 @@ import numpy as np
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.binomial import binomial, log_uniform
 from hicfm_jax.tiles.thinned_context import thin_context
+from hicfm_jax.tiles.workers import workers
 from hicfm_jax.types import PATCH, Batch
 
 _TRAINING, _EVALUATION = 100, 101  # streams of words under one seed, apart from those of `sampling`
 _AHEAD = 2  # batches whose contacts are drawn before they are asked for
+_TOGETHER = 8  # windows that a worker is given at a time
+
+
+class _Window(NamedTuple):
+    counts: np.ndarray
+    diag: int
+    context: dict[str, np.ndarray]
+    place: tuple[int, ...]
 
 
 class _Drawn(NamedTuple):
@@ -38,12 +46,14 @@ class Thinning:
         window (see `binomial.log_uniform`).
       seed: of the run.
       replicate: draw every window twice, with one share.
+      processes: that draw, 0 for two threads of this one; the draws are the same.
     """
 
     low: float
     high: float
     seed: int
     replicate: bool = False
+    processes: int = 0
 
     def train(self, batches: Iterator[Batch], start_step: int = 0, first: int = 0) -> Iterator[Batch]:
         """Thins a training stream.
@@ -60,7 +70,8 @@ class Thinning:
           shallower experiment, the one that the first draw is from (see `thinned_context`).
 
         Raises:
-          InputError: counts that are not whole (when the first batch is drawn).
+          InputError: counts that are not whole (when the first batch is drawn), or one of `processes`
+            was killed.
         """
         return self._stream(batches, lambda number, i: (_TRAINING, start_step + number, first + i))
 
@@ -72,32 +83,39 @@ class Thinning:
         return self._stream(batches, lambda number, i: (_EVALUATION, number * batch_size + first + i))
 
     def _stream(self, batches: Iterator[Batch], place) -> Iterator[Batch]:
-        # Threads, because numpy leaves the interpreter while it draws.
-        with ThreadPoolExecutor(max_workers=2) as pool:
+        with workers(self.processes) as pool:
             waiting = collections.deque()
             for number, batch in enumerate(batches):
                 _check_whole(batch.counts)
-                drawn = [
-                    pool.submit(self._draw, batch, i, place(number, i)) for i in range(len(batch.counts))
+                windows = [
+                    _Window(
+                        counts,
+                        int(batch.diag[i]),
+                        {name: values[i] for name, values in batch.context.items()},
+                        place(number, i),
+                    )
+                    for i, counts in enumerate(batch.counts)
                 ]
-                waiting.append((batch, drawn))
+                parts = [windows[i : i + _TOGETHER] for i in range(0, len(windows), _TOGETHER)]
+                waiting.append((batch, [pool.submit(self._draw, part) for part in parts]))
                 if len(waiting) > _AHEAD:
                     yield self._thinned(*waiting.popleft())
             while waiting:
                 yield self._thinned(*waiting.popleft())
 
-    def _draw(self, batch: Batch, i: int, place: tuple[int, ...]) -> _Drawn:
-        counts, diag = batch.counts[i], int(batch.diag[i])
-        words = np.random.SFC64(np.random.SeedSequence((self.seed, *place)))
-        share = log_uniform(self.low, self.high, int(words.random_raw()))
-        draws = [thin_window(counts, diag, share, words) for _ in range(1 + self.replicate)]
-        context = {name: values[i] for name, values in batch.context.items()}
-        if context:
-            context = thin_context(context, counts, draws[0], diag, share, words)
-        return _Drawn(draws, share, context)
+    def _draw(self, windows: list[_Window]) -> list[_Drawn]:
+        drawn = []
+        for counts, diag, context, place in windows:
+            words = np.random.SFC64(np.random.SeedSequence((self.seed, *place)))
+            share = log_uniform(self.low, self.high, int(words.random_raw()))
+            draws = [thin_window(counts, diag, share, words) for _ in range(1 + self.replicate)]
+            if context:
+                context = thin_context(context, counts, draws[0], diag, share, words)
+            drawn.append(_Drawn(draws, share, context))
+        return drawn
 
     def _thinned(self, batch: Batch, futures: list) -> Batch:
-        drawn = [future.result() for future in futures]
+        drawn = [each for future in futures for each in future.result()]
         kept = np.array([each.share for each in drawn], np.float32)
         targets = dict(batch.targets, deep=batch.counts, kept=kept)
         if self.replicate:

@@ -37,7 +37,12 @@ class Inputs:
         self.num_validation = source.num_tiles("val")
         self._thinning = None
         if thin := tuple(config.data.thin):
-            self._thinning = Thinning(*thin, config.train.seed, replicate=config.task == "reproducibility")
+            self._thinning = Thinning(
+                *thin,
+                config.train.seed,
+                replicate=config.task == "reproducibility",
+                processes=config.data.thin_processes,
+            )
 
     @classmethod
     def create(cls, config: ConfigDict, part: tuple[int, int] = (0, 1)) -> "Inputs":

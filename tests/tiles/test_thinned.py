@@ -22,7 +22,7 @@ def _window(rng, diag, shape=(64, 96), mean=40):
     return whole[row : row + shape[0], column : column + shape[1]]
 
 
-def _batches(count, size=4, dtype=np.uint16, diag=0):
+def made_up_batches(count, size=4, dtype=np.uint16, diag=0):
     rng = np.random.default_rng(0)
     for _ in range(count):
         counts = np.stack([_window(rng, diag) for _ in range(size)]).astype(dtype)
@@ -78,8 +78,8 @@ def test_nothing_is_lost_at_one_and_nothing_comes_from_nothing():
 
 
 def test_a_batch_carries_input_target_and_share():
-    deep = next(_batches(1))
-    batch = next(Thinning(SHARE, SHARE, seed=3).train(_batches(1)))
+    deep = next(made_up_batches(1))
+    batch = next(Thinning(SHARE, SHARE, seed=3).train(made_up_batches(1)))
     np.testing.assert_array_equal(batch.targets["deep"], deep.counts)
     np.testing.assert_array_equal(batch.targets["kept"], np.float32(SHARE))
     np.testing.assert_allclose(batch.total_count, 1e6 * SHARE)
@@ -89,24 +89,24 @@ def test_a_batch_carries_input_target_and_share():
 
 def test_a_step_draws_the_same_wherever_the_run_started_and_anew_each_time():
     thinning = Thinning(1 / 64, 1 / 4, seed=3)
-    straight = list(thinning.train(_batches(5)))
-    resumed = list(thinning.train(itertools.islice(_batches(5), 3, None), start_step=3))
+    straight = list(thinning.train(made_up_batches(5)))
+    resumed = list(thinning.train(itertools.islice(made_up_batches(5), 3, None), start_step=3))
     for a, b in zip(straight[3:], resumed, strict=True):
         np.testing.assert_array_equal(a.counts, b.counts)
         np.testing.assert_array_equal(a.targets["kept"], b.targets["kept"])
-    again = next(thinning.train(_batches(1), start_step=1))
+    again = next(thinning.train(made_up_batches(1), start_step=1))
     assert (again.counts != straight[0].counts).any()
-    other = next(Thinning(1 / 64, 1 / 4, seed=4).train(_batches(1)))
+    other = next(Thinning(1 / 64, 1 / 4, seed=4).train(made_up_batches(1)))
     assert (other.counts != straight[0].counts).any()
 
 
 def test_hosts_together_draw_the_global_batch():
     thinning = Thinning(SHARE, 0.5, seed=1)
-    whole = next(thinning.train(_batches(1)))
+    whole = next(thinning.train(made_up_batches(1)))
 
     def part(host):
         share = slice(2 * host, 2 * host + 2)
-        for batch in _batches(1):
+        for batch in made_up_batches(1):
             fields = ("counts", "total_count", "diag", "matrix_count", "mask")
             yield batch.replace(**{name: getattr(batch, name)[share] for name in fields})
 
@@ -117,7 +117,7 @@ def test_hosts_together_draw_the_global_batch():
 
 def test_a_tile_of_the_evaluation_is_drawn_alike_in_every_batch_size():
     thinning = Thinning(SHARE, 0.5, seed=1)
-    large = next(thinning.evaluation(_batches(1, size=4), batch_size=4)).counts
+    large = next(thinning.evaluation(made_up_batches(1, size=4), batch_size=4)).counts
     rng = np.random.default_rng(0)
     windows = [_window(rng, 0) for _ in range(4)]
     ones = (
@@ -128,7 +128,7 @@ def test_a_tile_of_the_evaluation_is_drawn_alike_in_every_batch_size():
 
 
 def test_replicates_have_one_share_and_their_own_reads():
-    batch = next(Thinning(0.25, 0.5, seed=1, replicate=True).train(_batches(1)))
+    batch = next(Thinning(0.25, 0.5, seed=1, replicate=True).train(made_up_batches(1)))
     a, b = batch.counts.astype(float), batch.targets["replicate"].astype(float)
     assert (a != b).any()
     np.testing.assert_allclose(a.sum((1, 2)), b.sum((1, 2)), rtol=0.02)
@@ -147,14 +147,14 @@ def test_shares_are_spread_evenly_over_the_logarithm():
 
 
 def test_counts_that_are_not_whole_are_refused():
-    balanced = (batch.replace(counts=batch.counts * 0.3) for batch in _batches(1))
+    balanced = (batch.replace(counts=batch.counts * 0.3) for batch in made_up_batches(1))
     with pytest.raises(InputError, match="data.thin"):
         next(Thinning(SHARE, SHARE, seed=0).train(balanced))
 
 
 def test_whole_counts_too_large_for_uint16_are_thinned_alike():
     drawn = [
-        next(Thinning(SHARE, SHARE, seed=0).train(_batches(1, dtype=dtype))).counts
+        next(Thinning(SHARE, SHARE, seed=0).train(made_up_batches(1, dtype=dtype))).counts
         for dtype in (np.uint16, np.float32)
     ]
     assert drawn[1].dtype == np.float32

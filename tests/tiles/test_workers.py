@@ -1,0 +1,68 @@
+"""Processes that draw for a stream."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.thinned import Thinning
+from hicfm_jax.tiles.workers import workers
+from tests.tiles.test_thinned import made_up_batches
+from tests.train.small_run import ROOT
+
+
+def test_processes_draw_what_threads_draw():
+    threads = list(Thinning(1 / 16, 1 / 2, seed=1, replicate=True).train(made_up_batches(3, size=11)))
+    processes = list(
+        Thinning(1 / 16, 1 / 2, seed=1, replicate=True, processes=2).train(made_up_batches(3, size=11))
+    )
+    for one, other in zip(threads, processes, strict=True):
+        np.testing.assert_array_equal(one.counts, other.counts)
+        np.testing.assert_array_equal(one.targets["replicate"], other.targets["replicate"])
+
+
+def test_a_killed_process_is_one_sentence_and_the_next_stream_has_new_ones():
+    thinning = Thinning(1 / 16, 1 / 2, seed=1, processes=2)
+    stream = thinning.train(made_up_batches(8))
+    next(stream)
+    with workers(2) as pool:
+        killed = pool.submit(os.getpid).result()
+    os.kill(killed, signal.SIGKILL)
+    with pytest.raises(InputError, match=r"One of 2 processes .* data\.thin_processes"):
+        list(stream)
+    assert len(list(thinning.train(made_up_batches(2)))) == 2
+
+
+PROGRAM = """
+import os, signal
+from hicfm_jax.tiles.workers import workers
+if __name__ == "__main__":
+    with workers(1) as pool:
+        worker = pool.submit(os.getpid).result()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(worker, number)  # as a cluster or a terminal sends to all
+        print(pool.submit(os.getpid).result() == worker, worker, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_they_end_with_the_process_that_started_them_and_not_before():
+    killed = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=300,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    survived, worker = killed.stdout.split()
+    assert survived == "True"
+    try:
+        psutil.Process(int(worker)).wait(timeout=60)
+    except psutil.NoSuchProcess:
+        pass
