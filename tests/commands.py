@@ -14,6 +14,11 @@ from absl.testing import flagsaver
 from hicfm_jax.config import base_config, validate
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
+PAGES = [
+    *("README.md", "BUILD.md", "CONTRIBUTING.md"),
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+]
+BLOCK = re.compile(r"^ *```(?:bash|sh)\n(.*?)^ *```", flags=re.DOTALL | re.MULTILINE)
 PLACEHOLDER = re.compile(r"\[[A-Z]+\]")  # [OPTIONS] stands for flags that the page lists
 
 
@@ -26,13 +31,18 @@ def commands_of(name: str) -> list[list[str]]:
     """
     text = (ROOT / name).read_text()
     if name.endswith(".md"):
-        text = "\n".join(re.findall(r"^ *```(?:bash|sh)\n(.*?)^ *```", text, flags=re.DOTALL | re.MULTILINE))
+        text = "\n".join(BLOCK.findall(text))
     elif name.endswith(".ipynb"):
         cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
         code = "\n".join("".join(cell["source"]) for cell in cells).replace("\\\n", " ")
         text = "\n".join(line[1:] for line in code.splitlines() if line.startswith("!"))
     lines = text.replace("\\\n", " ").splitlines()
     return [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+def values_of(words: list[str]) -> dict[str, str]:
+    """What a command gives to its flags, by their names; of a flag given again the last."""
+    return dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
 
 
 def check_command(words: list[str], extras: set[str]) -> None:

@@ -8,7 +8,15 @@ import subprocess
 
 import pytest
 
-from tests.commands import ROOT, check_command, check_config_fields, check_extras, commands_of
+from tests.commands import (
+    PAGES,
+    ROOT,
+    check_command,
+    check_config_fields,
+    check_extras,
+    commands_of,
+    values_of,
+)
 
 NOTEBOOK = "docs/colab.ipynb"
 BATCH_SCRIPT = "docs/slurm/pretrain.sbatch"
@@ -41,6 +49,17 @@ def test_commands_exist(name, extras):
     check_config_fields(name)
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_tiles_that_a_page_trains_on_hold_something_out(page):
+    held_out = {}
+    for words in commands_of(page):
+        values = values_of(words)
+        if "scripts/make_tiles.py" in words:
+            held_out[values.get("output")] = bool({"val_chromosomes", "val_assays"} & values.keys())
+        for tiles in values.get("config.data.tiles", "").split(","):
+            assert held_out.get(tiles, True), f"{page}: training would find nothing in {tiles} to validate on"
+
+
 def test_notebook_is_a_notebook():
     notebook = json.loads((ROOT / NOTEBOOK).read_text())
     assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
@@ -67,7 +86,7 @@ def test_notebook_reads_only_what_its_cells_wrote():
         code = "".join(cell["source"]).replace("\\\n", " ")
         for line in code.splitlines():
             words = shlex.split(line[1:]) if line.startswith("!") else []
-            values = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
+            values = values_of(words)
             read = [values[flag] for flag in ("input", "checkpoint", "reference") if flag in values]
             read += [entry.split("=")[1] for entry in values.get("maps", "").split(",") if entry]
             assert set(read) <= made, f"{line} reads what no cell before wrote"
@@ -89,7 +108,7 @@ def test_batch_script_is_bash_and_asks_for_a_gpu_a_process():
     assert asked["ntasks-per-node"] == asked["gpus-per-node"]
     assert asked["signal"].startswith("TERM@"), "what saves a run before its time is up"
     (command,) = [words for words in commands_of(BATCH_SCRIPT) if words[0] == "srun"]
-    values = dict(word[2:].split("=", 1) for word in command if word.startswith("--"))
+    values = values_of(command)
     micro_batch = int(values["config.train.global_batch_size"]) // int(values["config.train.accum_steps"])
     assert micro_batch % (int(asked["nodes"]) * int(asked["gpus-per-node"])) == 0
 

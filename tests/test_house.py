@@ -8,12 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.commands import ROOT, check_command, check_config_fields, commands_of
-
-PAGES = [
-    *("README.md", "BUILD.md", "CONTRIBUTING.md"),
-    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
-]
+from tests.commands import BLOCK, PAGES, ROOT, check_command, check_config_fields, commands_of
 
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {
@@ -70,6 +65,12 @@ def test_a_release_has_its_section_in_the_changelog(setup_arguments):
 def test_commands_on_the_pages_exist(page, setup_arguments):
     for words in commands_of(page):
         check_command(words, set(setup_arguments["extras_require"]))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_command_stands_outside_the_blocks_that_are_checked(page):
+    text = re.sub(r"(?<!`)`[^`]+`(?!`)", "", BLOCK.sub("", (ROOT / page).read_text()))
+    assert re.findall(r"^.*python3? .*scripts/.*$|^\s+scripts/.*$", text, flags=re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("page", PAGES)
