@@ -56,9 +56,9 @@ def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
 
     Returns:
       `device`, `devices`, `dtype`, `batch` (samples a step), `compile_seconds`, `step_seconds`
-      (median), `samples_per_second`, `tflops` (of all devices), `matmul_tflops` (likewise, the best of
-      a measurement before and one after), `mfu` (the share of it), `peak_memory_bytes` of a device:
-      what its allocator says, on CPUs what the compiler says.
+      (median), `steps_per_second`, `samples_per_second`, `tflops` (of all devices), `matmul_tflops`
+      (likewise, the best of a measurement before and one after), `mfu` (the share of it),
+      `peak_memory_bytes` of a device: what its allocator says, on CPUs what the compiler says.
 
     Raises:
       InputError: a config that does not fit, or no step to time.
@@ -95,6 +95,7 @@ def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
         "batch": samples,
         "compile_seconds": compile_seconds,
         "step_seconds": median,
+        "steps_per_second": 1 / median,
         "samples_per_second": samples / median,
         "tflops": flops / 1e12,
         "matmul_tflops": products / 1e12,
@@ -107,7 +108,8 @@ def table(result: dict[str, Any]) -> str:
     """The figures of `measure_step` for people."""
     return (
         f"{result['devices']} x {result['device']}, {result['dtype']}, {result['batch']} samples a step\n"
-        f"{result['step_seconds']:.3f} s a step, {result['samples_per_second']:.1f} samples/s, "
+        f"{result['step_seconds']:.3f} s a step, {result['steps_per_second']:.3g} steps/s, "
+        f"{result['samples_per_second']:.1f} samples/s, "
         f"compiled in {result['compile_seconds']:.0f} s\n"
         f"{result['tflops']:.2f} TFLOP/s, {result['mfu']:.0%} of the {result['matmul_tflops']:.2f} TFLOP/s "
         f"of matrix products\n"

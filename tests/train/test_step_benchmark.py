@@ -10,6 +10,7 @@ from tests.train.test_compile_only import benchmark
 
 FIGURES = (
     "step_seconds",
+    "steps_per_second",
     "samples_per_second",
     "tflops",
     "matmul_tflops",
@@ -27,6 +28,7 @@ def test_a_step_is_timed_beside_matrix_products(task, trainable, dtype):
     result = step_benchmark.measure_step(config, steps=2)
     assert all(result[figure] > 0 for figure in FIGURES)
     assert (result["device"], result["dtype"], result["batch"]) == ("cpu", dtype, 2)
+    assert result["steps_per_second"] == pytest.approx(1 / result["step_seconds"])
     assert result["samples_per_second"] == pytest.approx(2 / result["step_seconds"])
     assert result["mfu"] == pytest.approx(result["tflops"] / result["matmul_tflops"])
 
@@ -36,7 +38,11 @@ def test_the_script_ends_in_one_json_object():
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert {*FIGURES, "device"} <= result.keys()
-    assert f"{result['samples_per_second']:.1f} samples/s" in done.stdout
+    for figure in (
+        f"{result['steps_per_second']:.3g} steps/s",
+        f"{result['samples_per_second']:.1f} samples/s",
+    ):
+        assert figure in done.stdout
 
 
 def test_a_frozen_encoder_has_no_gradient_to_compute():
