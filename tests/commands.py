@@ -11,7 +11,7 @@ from unittest import mock
 from absl import flags
 from absl.testing import flagsaver
 
-from hicfm_jax.config import base_config, validate
+from hicfm_jax.config import base_config, micro_batch_size, validate
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
@@ -86,3 +86,5 @@ def _parse(words: list[str]) -> None:
         assert rest == words[:1], f"{rest} are no flags"
         if "config" in flags.FLAGS and flags.FLAGS.config:
             validate(flags.FLAGS.config)
+            processes = int(values_of(words).get("processes", 1))
+            assert micro_batch_size(flags.FLAGS.config) % processes == 0, "a batch that cannot be split"

@@ -106,6 +106,7 @@ def test_batch_script_is_bash_and_asks_for_a_gpu_a_process():
     # SLURM stops reading its lines at the first command.
     assert text.rindex("#SBATCH") < text.index("\nset ")
     assert asked["ntasks-per-node"] == asked["gpus-per-node"]
+    assert asked["mem"] == "0", "a cluster's default of memory is too little for a job of eight GPUs"
     assert asked["signal"].startswith("TERM@"), "what saves a run before its time is up"
     (command,) = [words for words in commands_of(BATCH_SCRIPT) if words[0] == "srun"]
     values = values_of(command)
