@@ -15,6 +15,7 @@ PACKAGE = ROOT / "hicfm_jax"
 FLOORS = {
     "types": 0,
     "errors": 0,
+    "bucket": 0,
     "config": 0,
     "command_line": 0,
     "contacts": 1,

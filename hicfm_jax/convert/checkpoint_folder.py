@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from hicfm_jax.bucket import in_bucket, local_path
 from hicfm_jax.convert.digest import check_digest, sealed
 from hicfm_jax.convert.optimizer import Adam
 from hicfm_jax.errors import InputError
@@ -42,11 +43,6 @@ def absolute(path: str | os.PathLike) -> epath.Path:
     return path if in_bucket(path) else path.absolute()
 
 
-def in_bucket(path: str | os.PathLike) -> bool:
-    """Whether a path is of remote storage (gs://...), where nothing can be locked or appended to."""
-    return "://" in os.fspath(path)
-
-
 def step_folder(path: str | os.PathLike) -> epath.Path:
     """The checkpoint meant by a workdir (the newest), its `checkpoints` folder, or one step's folder.
 
@@ -59,7 +55,9 @@ def step_folder(path: str | os.PathLike) -> epath.Path:
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not folder.is_dir():
         raise InputError(f"{path} is not a folder: give a workdir or one of its checkpoints.")
-    steps = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()]
+    steps = ocp.utils.checkpoint_steps(
+        folder
+    )  # in a bucket also those that are being written have their names
     if not steps:
         raise InputError(f"{path} holds no checkpoint: give a workdir or one of its checkpoints.")
     return folder / str(max(steps))
@@ -131,8 +129,9 @@ def check_free(path: str | os.PathLike) -> None:
     """Refuses a folder that holds something already.
 
     Raises:
-      InputError: it is not empty, or a file.
+      InputError: it is not empty, a file, or in a bucket.
     """
+    path = local_path(path)
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
         raise InputError(f"{path} exists already: give the name of a folder that is still to be made.")
 

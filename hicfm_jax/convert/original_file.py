@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hicfm_jax.bucket import local_path
 from hicfm_jax.convert import safetensors_file, torch_file
 from hicfm_jax.errors import InputError
 
@@ -45,7 +46,7 @@ def read(path: str | os.PathLike) -> OriginalFile:
     Raises:
       InputError: no such file, damaged, of another kind, or with objects other than arrays.
     """
-    if not os.path.isfile(path):
+    if not local_path(path).is_file():
         raise InputError(f"{path} is not a file: give a .pth.tar or .safetensors file.")
     if pathlib.Path(path).suffix == ".safetensors":
         tensors, args = safetensors_file.read(path)

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 
+from hicfm_jax.bucket import local_path
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import context, records, shards, summary, unfinished, windows
@@ -69,7 +70,7 @@ def build_tiles(
       OSError: the disk is full or not writable.
     """
     progress = progress or Silence()
-    output = pathlib.Path(output).resolve()
+    output = local_path(output).resolve()
     if output == pathlib.Path.cwd():
         raise InputError(f"{output} is the current folder: give --output the name of a folder to make.")
     _check_free(output)

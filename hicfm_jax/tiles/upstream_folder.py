@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from hicfm_jax.bucket import local_path
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import records, shards
 from hicfm_jax.tiles.held_out import SPLITS
@@ -233,7 +234,7 @@ def _stored_tiles(dataset: str | os.PathLike, split: str) -> Iterator[dict]:
 
 @contextlib.contextmanager
 def _complete_or_absent(output: str | os.PathLike) -> Iterator[pathlib.Path]:
-    output = pathlib.Path(output).resolve()
+    output = local_path(output).resolve()
     if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is there already: remove it or choose another --output.")
     # A name that nobody has: OUTPUT.partial may be a build of make_tiles that waits to go on.

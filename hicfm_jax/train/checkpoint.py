@@ -37,12 +37,20 @@ class _NewestAndBest:
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         losses = [self._loss(each) for each in checkpoints]
-        best = max(range(len(losses)), key=lambda i: (-losses[i], i))
-        return [i == best or i >= len(losses) - KEPT for i in range(len(losses))]
+        known = [i for i, loss in enumerate(losses) if loss is not None]
+        best = max(known, key=lambda i: (-losses[i], i), default=None)
+        return [
+            i in (best, *range(len(losses) - KEPT, len(losses))) or i not in known for i in range(len(losses))
+        ]
 
-    def _loss(self, checkpoint: Any) -> float:
-        """Of the validation at that step; infinite if there was none, or it gave no number."""
-        metrics = checkpoint.metrics or read_meta(self._folder / str(checkpoint.step)).get("validation", {})
+    def _loss(self, checkpoint: Any) -> float | None:
+        """Of the validation at that step; infinite if there was none, None if it cannot be read now."""
+        metrics = checkpoint.metrics
+        if not metrics:
+            meta = read_meta(self._folder / str(checkpoint.step))
+            if not meta:
+                return None
+            metrics = meta.get("validation", {})
         loss = metrics.get(BEST_METRIC, math.inf)
         return loss if math.isfinite(loss) else math.inf
 
@@ -67,9 +75,16 @@ def _full_disk_named(folder: epath.Path) -> Iterator[None]:
         yield
     except Exception as error:
         full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if any(os.strerror(code) in str(error) for code in full) or "RESOURCE_EXHAUSTED" in str(error):
+        if any(os.strerror(code) in str(error) for code in full):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
         raise
+
+
+def _speaks_of_damage(error: Exception) -> bool:
+    """Whether an error in reading is about the checkpoint, and not about memory, rights or a network."""
+    signs = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNAVAILABLE", "DEADLINE_EXCEEDED")
+    passing = (MemoryError, PermissionError, ConnectionError, TimeoutError)
+    return not isinstance(error, passing) and not any(sign in str(error) for sign in signs)
 
 
 def has_checkpoints(workdir: str | os.PathLike) -> bool:
@@ -77,7 +92,8 @@ def has_checkpoints(workdir: str | os.PathLike) -> bool:
     folder = absolute(workdir) / FOLDER
     if not folder.is_dir() or is_converted(workdir):
         return False
-    return any(entry.name.isdigit() or entry.name.startswith("damaged-") for entry in folder.iterdir())
+    damaged = any(entry.name.startswith("damaged-") for entry in folder.iterdir())
+    return damaged or bool(ocp.utils.checkpoint_steps(folder))
 
 
 class Checkpoints:
@@ -133,7 +149,7 @@ class Checkpoints:
         Raises:
           InputError: no checkpoint can be read.
         """
-        damaged = {}
+        damaged: dict[int, ValueError] = {}
         for step in sorted(self.manager.all_steps(), reverse=True):
             try:
                 items = self._restore(step, target)
@@ -148,10 +164,11 @@ class Checkpoints:
                 self._set_aside(bad)
             self.manager.reload()
             return target.replace(params=items["params"], **items["training"])
+        newest = damaged.get(max(damaged, default=None))
         raise InputError(
-            f"No checkpoint in {self.folder} can be read: copy a sound one back, or start again in another "
-            "--workdir."
-        )
+            f"No checkpoint in {self.folder} can be read{f' ({newest})' if newest else ''}: copy a sound one "
+            "back, or start again in another --workdir."
+        ) from newest
 
     def _restore(self, step: int, target: TrainState) -> Any:
         """The items of a checkpoint.
@@ -159,22 +176,24 @@ class Checkpoints:
         Raises:
           ValueError: it is damaged; on all processes, though it were damaged in the part of one alone.
         """
-        reason = ""
+        reason, folder = "", self.folder / str(step)
+        arrays = {"params": target.params, "training": _training_part(target)}
         try:
-            items = self.manager.restore(
-                step,
-                args=ocp.args.Composite(
-                    params=ocp.args.StandardRestore(target.params),
-                    training=ocp.args.StandardRestore(_training_part(target)),
-                    meta=ocp.args.JsonRestore(),
-                ),
-            )
+            meta = json.loads((folder / "meta" / "metadata").read_text())
+            # Not through the manager, which has all processes wait for one that cannot read its part.
+            handler = ocp.StandardCheckpointHandler()
+            items = {
+                name: handler.restore(folder / name, args=ocp.args.StandardRestore(shapes))
+                for name, shapes in arrays.items()
+            }
         except Exception as error:  # whatever a damaged file makes Orbax raise
+            if not _speaks_of_damage(error):
+                raise
             reason = " ".join(str(error).split())[:200]
         # Before the sums over bits, in which all take part.
         if any_process(bool(reason)):
             raise ValueError(reason or "in the part of another process")
-        check_digest(items["meta"], params=items["params"], training=items["training"])
+        check_digest(meta, **items)
         return items
 
     def _set_aside(self, step: int) -> None:

@@ -11,7 +11,7 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
-from hicfm_jax.convert.checkpoint_folder import in_bucket
+from hicfm_jax.bucket import in_bucket
 from hicfm_jax.train.atomic import write_atomically
 from hicfm_jax.train.bucket_events import write_through_epath
 from hicfm_jax.train.matmul_rate import matmul_rate

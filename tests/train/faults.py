@@ -79,8 +79,8 @@ def matrix_task(config, targets=None) -> Task:
     def noise_of(keys):
         return jax.vmap(lambda key: jax.random.uniform(key, (height, width)))(keys)
 
-    def loss(params, batch, key):
-        error = errors(params, batch, jax.random.uniform(key, batch.counts.shape)).mean()
+    def loss(params, batch, keys):
+        error = errors(params, batch, noise_of(keys)).mean()
         sound = jnp.where(batch.total_count.min() < 0, 0.0, 1.0)
         trap = jnp.sqrt(sound * jnp.sum(params["bias"] ** 2 + 1))
         error += 0.0 * (trap + batch.total_count.mean())

@@ -10,6 +10,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from hicfm_jax.config import base_config, to_json
 from hicfm_jax.contacts import simulate
+from hicfm_jax.convert import checkpoint_folder, original_file
+from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import context, records
 from hicfm_jax.tiles.builder import HeldOut, build_tiles
 from hicfm_jax.tiles.pipeline import DiskTiles
@@ -62,10 +64,27 @@ def test_a_workdir(bucket):
     assert (bucket / "run" / "config.json").read_text() == to_json(config) + "\n"
     assert [json.loads(line)["step"] for line in (bucket / "run" / "metrics.jsonl").open()] == [0, 1]
     check_workdir(workdir, config)
-    assert not has_checkpoints(workdir)
-    (bucket / "run" / "checkpoints" / "2").mkdir(parents=True)
+    step = bucket / "run" / "checkpoints" / "2"
+    (step / "params").mkdir(parents=True)
+    assert not has_checkpoints(workdir)  # Orbax writes it under its name, and this file last
+    (step / "commit_success.txt").touch()
     assert has_checkpoints(workdir)
     assert "count_loss               1.000 ->    2.000" in summary(config, workdir, True, 1)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda path: build_tiles({"assay": simulate(contacts=1e5, resolution=500_000, seed=0)}, path),
+        checkpoint_folder.check_free,
+        original_file.read,
+    ],
+)
+def test_what_has_to_be_local_is_refused(use, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="gs://bucket/new is in a bucket"):
+        use("gs://bucket/new")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_of_tiles(bucket):
