@@ -102,7 +102,9 @@ def _in_slurm() -> bool:
 
 
 def _in_tpu_pod() -> bool:
-    """Whether this is one of several hosts of a slice, as GKE or else the metadata of the machine says."""
+    """Whether this is one of several hosts or slices, as GKE or else the metadata of the machine says."""
+    if int(os.environ.get("MEGASCALE_NUM_SLICES", 1)) > 1:
+        return True
     if hosts := os.environ.get("TPU_WORKER_HOSTNAMES"):
         return "," in hosts
     if not importlib.util.find_spec("libtpu") or not glob.glob("/dev/accel*") + glob.glob("/dev/vfio/*"):
@@ -128,7 +130,7 @@ def _fail(watch: Watch, error: BaseException) -> None:
         watch.fail(sentence + where, 2)
     if isinstance(error, KeyboardInterrupt):
         watch.fail(f"Stopped{where}.", 130)
-    if any(sign in str(error) for sign in _BROKEN_LINE):
-        watch.lost()
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(sign in str(error) for sign in _BROKEN_LINE):
+        watch.lost(str(error))
     traceback.print_exception(error)
     watch.fail(f"{type(error).__name__}{where}: {str(error)[:200]}", 1)

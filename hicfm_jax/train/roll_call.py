@@ -37,13 +37,16 @@ def roll_call(coordinator: str, processes: int, process: int, seconds: float) ->
       InputError: somebody is missing, two have the same number, they do not agree how many they are, or
         the port is taken.
     """
-    host, port = parse_address(coordinator)
+    _, port = parse_address(coordinator)
     deadline = time.monotonic() + seconds
     if process:
-        _report(host, port, processes, process, deadline)
+        _report(coordinator, processes, process, deadline)
         return
     try:
-        server = socket.create_server(("", port), backlog=processes)
+        # Over IPv6 and IPv4 alike, where the machine has both.
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        server = socket.create_server(("", port), family=family, backlog=processes, dualstack_ipv6=both)
     except OSError as error:
         raise InputError(
             f"Process 0 cannot listen on port {port} of --coordinator={coordinator} ({error.strerror}): "
@@ -102,12 +105,13 @@ def _collect(server, open_lines, coordinator: str, processes: int, deadline: flo
     return lines
 
 
-def _report(host: str, port: int, processes: int, process: int, deadline: float) -> None:
+def _report(coordinator: str, processes: int, process: int, deadline: float) -> None:
     """Tells process 0 that this one is there and waits for its word."""
+    address = parse_address(coordinator)
     answer, problem, started = "", "nothing listens there", time.monotonic()
     while not answer and time.monotonic() < deadline:
         try:
-            with socket.create_connection((host, port), timeout=5) as line:
+            with socket.create_connection(address, timeout=5) as line:
                 line.sendall(f"{_HELLO} {process} {processes}\n".encode())
                 line.settimeout(max(deadline - time.monotonic(), 0.01) + 5)
                 greeting, _, answer = line.makefile(errors="replace").readline().strip().partition(" ")
@@ -119,7 +123,7 @@ def _report(host: str, port: int, processes: int, process: int, deadline: float)
             time.sleep(0.2)
     if not answer:
         raise InputError(
-            f"Process 0 did not answer at --coordinator={host}:{port} for {time.monotonic() - started:.0f} s "
+            f"Process 0 did not answer at --coordinator={coordinator} for {time.monotonic() - started:.0f} s "
             f"({problem}): start it there with --process=0, and let no firewall close that port."
         )
     if answer != "go":

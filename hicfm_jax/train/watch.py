@@ -13,6 +13,7 @@ SILENCE_SECONDS = 60.0
 
 _BEAT_SECONDS = 0.5
 _FAILURE = "hicfm_jax/failure"
+_LOST = "hicfm_jax/failure/lost"
 _ALIVE = "hicfm_jax/alive/"
 _ENDED = "hicfm_jax/ended/"
 
@@ -46,9 +47,12 @@ class Watch:
         self._report(_FAILURE, {"message": message, "status": status})
         threading.Event().wait()  # the thread ends the process
 
-    def lost(self) -> None:
-        """Ends all processes because another one cannot be reached; does not return."""
-        self._report(_FAILURE + "/lost", {})
+    def lost(self, reason: str) -> None:
+        """Ends all processes because another one cannot be reached; does not return.
+
+        The reason is shown if none of them turns out to be dead.
+        """
+        self._report(_LOST, {"reason": reason[:500]})
         threading.Event().wait()
 
     def _report(self, key: str, content: dict) -> None:
@@ -80,7 +84,7 @@ class Watch:
             if key not in self._seen or self._seen[key][0] != said:
                 self._seen[key] = said, now
         # A broken connection is a hint: who is dead shows in seconds then.
-        if f"{_FAILURE}/lost" in reports:
+        if _LOST in reports:
             self._lost_since = self._lost_since or now
         patience = 10 * _BEAT_SECONDS if self._lost_since else SILENCE_SECONDS
         dead = [i for i in range(self._count) if now - self._seen[f"{_ALIVE}{i}"][1] > patience]
@@ -97,7 +101,11 @@ class Watch:
                 },
             )
         elif self._lost_since and now - self._lost_since > SILENCE_SECONDS and _FAILURE not in reports:
-            message = "The connection between two processes broke: start all again with the same command."
+            reason = json.loads(reports[_LOST])["reason"]
+            message = (
+                "The connection between two processes broke; if it is not clear why from what follows, start "
+                f"all again with the same command: {reason}"
+            )
             self._report(_FAILURE, {"message": message, "status": 1})
 
     def _end(self, message: str, status: int, dead: int = 0) -> None:

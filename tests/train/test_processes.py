@@ -31,6 +31,9 @@ SIZES = (
 )
 
 
+_IPV6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 on this machine")
+
+
 def _free_port():
     with socket.create_server(("", 0)) as server:
         return server.getsockname()[1]
@@ -191,8 +194,12 @@ def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, tmp_path):
 
 
 def test_processes_pass_over_a_damaged_checkpoint_together(straight, tmp_path):
+    split = _move(2, 2, straight, tmp_path / "split")
     damaged = shutil.copytree(straight, tmp_path / "damaged")
-    for file in (damaged / "checkpoints" / "24").rglob("d/*"):
+    shutil.rmtree(damaged / "checkpoints" / "24")
+    shutil.copytree(split / "checkpoints" / "24", damaged / "checkpoints" / "24")
+    (part,) = (damaged / "checkpoints" / "24" / "params").glob("ocdbt.process_1")
+    for file in part.rglob("d/*"):  # process 0 can read all that it needs
         file.write_bytes(b"")
     restored = _move(2, 2, damaged, tmp_path / "restored")
     assert checkpoint_folder.step_folder(restored).name == "23"
@@ -287,8 +294,9 @@ def _together(*calls):
     return raised
 
 
-def test_roll_call():
-    place = f"localhost:{_free_port()}"
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", pytest.param("[::1]", marks=_IPV6)])
+def test_roll_call(host):
+    place = f"{host}:{_free_port()}"
     assert _together(*((place, 3, i, 20) for i in range(3))) == [None] * 3
 
 
