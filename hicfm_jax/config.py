@@ -13,10 +13,11 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.types import PATCH
 
 RESUMABLE = re.compile(r"(mesh|log)\..*|train\.accum_steps|model\.(remat|scan)|data\.thin_processes")
-"""Fields that may differ when a workdir is taken up again: they change the result by rounding at most.
+"""Fields that may differ when a workdir is taken up again: they change the result by rounding alone.
 
-Training may also get longer. Replicates are compared within a micro-batch, so that
-`task=reproducibility` keeps its `train.accum_steps`.
+Beyond it, more micro-batches weigh windows at a chromosome's end a little otherwise, because some losses
+are means over the pixels of a micro-batch. Replicates are compared within one, so that
+`task=reproducibility` keeps its `train.accum_steps`. Training may also get longer.
 """
 
 TARGETS = ("map", "track", "embedding")

@@ -4,8 +4,7 @@ python scripts/benchmark.py --input=TILES            how fast tiles come from di
 python scripts/benchmark.py --input=synthetic:0.12   the same for random tiles of 12 % density
 python scripts/benchmark.py --compile_only --config=configs/NAME.py --devices=8 --config.mesh.fsdp=8
                                                      memory of a training step on each of 8 devices
-python scripts/benchmark.py --model=vit_large_patch16 --task=pretrain --input_size=448,448 --batch=1
-python scripts/benchmark.py --config=configs/NAME.py  how fast training is, beside matrix products
+python scripts/benchmark.py --config=configs/NAME.py  (or --model=PRESET) how fast training is
 """
 
 import json
@@ -35,6 +34,11 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _DEVICES = flags.DEFINE_integer("devices", 1, "With --compile_only; CPUs stand in for them.", lower_bound=1)
 flags.register_validator("config", command_line.config_loads)
+_OTHERS = {
+    "input": (_TASK, _SIZE, _DTYPE, _TRAINABLE, _STEPS, _COMPILE_ONLY, _DEVICES),
+    "model": (_WINDOW, _THIN, _THIN_PROCESSES, _SECONDS),
+    "config": (_WINDOW, _THIN, _THIN_PROCESSES, _SECONDS, _BATCH, _TASK, _SIZE, _DTYPE, _TRAINABLE),
+}
 
 
 def _stream() -> None:
@@ -75,22 +79,19 @@ def _step() -> None:
 def _config():
     if _CONFIG.value is not None:
         return _CONFIG.value
-    from hicfm_jax.train import step_benchmark
+    from hicfm_jax.train.step_benchmark import step_config
 
     size = parse_shape(_SIZE.value, "input_size")
-    return step_benchmark.step_config(
-        _MODEL.value, _TASK.value, size, _BATCH.value or 1, _DTYPE.value, _TRAINABLE.value
-    )
+    return step_config(_MODEL.value, _TASK.value, size, _BATCH.value or 1, _DTYPE.value, _TRAINABLE.value)
 
 
 def main() -> None:
     given = [flag.name for flag in (_INPUT, _MODEL, _CONFIG) if flag.value is not None]
     if len(given) != 1:
-        raise InputError(
-            f"Give one of --input, --model and --config, not {' and '.join(given) or 'none'}: see --help."
-        )
-    if _COMPILE_ONLY.value and _INPUT.value is not None:
-        raise InputError("--compile_only takes --config or --model: tiles are not compiled.")
+        raise InputError(f"Give one of --input, --model, --config, not {' and '.join(given) or 'none'}.")
+    for flag in _OTHERS[given[0]]:
+        if flag.present:
+            raise InputError(f"--{flag.name} says nothing with --{given[0]}: leave it out.")
     (_compile if _COMPILE_ONLY.value else _stream if _INPUT.value is not None else _step)()
 
 

@@ -43,18 +43,24 @@ def compile_step(config: ConfigDict) -> dict[str, Any]:
     """
     step, state, batch, mesh = trace_step(config)
     started = time.perf_counter()
-    memory = step.lower().compile().memory_analysis()
-    # The new state takes the place of the old one.
-    beyond = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    arguments, temporaries = memory_of(step.lower().compile())
     return {
         "devices": mesh.size,
         "mesh": list(mesh.shape.values()),
         "seconds": time.perf_counter() - started,
         "state": _bytes(state),
         "batch": _bytes(batch),
-        "temporaries": memory.temp_size_in_bytes + beyond,
-        "total": memory.argument_size_in_bytes + memory.temp_size_in_bytes + beyond,
+        "temporaries": temporaries,
+        "total": arguments + temporaries,
     }
+
+
+def memory_of(compiled: jax.stages.Compiled) -> tuple[int, int]:
+    """Bytes on each device of what a compiled step is given, and of what it needs beside that."""
+    memory = compiled.memory_analysis()
+    # The new state takes the place of the old one.
+    beyond = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return memory.argument_size_in_bytes, memory.temp_size_in_bytes + beyond
 
 
 def trace_step(config: ConfigDict) -> tuple[jax.stages.Traced, TrainState, Batch, jax.sharding.Mesh]:

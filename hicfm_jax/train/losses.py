@@ -66,7 +66,8 @@ def contrastive_per_patch(
         patch_pred = patch_pred - patch_pred.mean(axis=1, keepdims=True)
         patch_true = patch_true - patch_true.mean(axis=1, keepdims=True)
     predicted, true = _unit(patch_pred), _unit(patch_true)
-    logits = jnp.einsum("bld,bmd->blm", predicted, true) / temperature
+    # Cosines of patches that are nearly parallel: rounded as GPUs and TPUs would, they tell too little apart.
+    logits = jnp.einsum("bld,bmd->blm", predicted, true, precision="highest") / temperature
     # Not the diagonal of the logits, whose gradient would be one more array of L x L.
     own = jnp.sum(predicted * true, axis=-1) / temperature
     return jax.nn.logsumexp(logits, axis=-1) - own

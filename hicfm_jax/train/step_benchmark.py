@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
-from hicfm_jax.train.compile_only import few_inputs
+from hicfm_jax.train.compile_only import few_inputs, memory_of
 from hicfm_jax.train.loop import compile_train_step, create_state, state_shapes
 from hicfm_jax.train.matmul_rate import matmul_rate
 from hicfm_jax.train.optim import create_optimizer
@@ -127,6 +127,4 @@ def _repeated(few: Batch, size: int) -> Batch:
 def _peak_memory(device: jax.Device, compiled: Any) -> int:
     if stats := device.memory_stats():
         return stats["peak_bytes_in_use"]
-    memory = compiled.memory_analysis()
-    beyond = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return memory.argument_size_in_bytes + memory.temp_size_in_bytes + beyond
+    return sum(memory_of(compiled))

@@ -58,9 +58,10 @@ def test_a_frozen_encoder_has_no_gradient_to_compute():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "Give one of --input, --model and --config, not none"),
+        ([], "Give one of --input, --model, --config, not none"),
         (["--model=vit_tset"], "vit_tset"),
-        (["--input=tiles", "--compile_only"], "tiles are not compiled"),
+        (["--input=tiles", "--compile_only"], "--compile_only says nothing with --input"),
+        (["--config=configs/pretrain_arabidopsis.py", "--batch=8"], "--batch says nothing with --config"),
     ],
 )
 def test_mistakes_are_one_sentence(flags, message):
