@@ -8,11 +8,14 @@ import pytest
 from hicfm_jax.train import host_memory
 
 PROGRAM = """
+import ctypes
 import resource
 from hicfm_jax.train import host_memory
 
 host_memory.importlib.metadata.entry_points = lambda group: []  # a GPU's plugin changes nothing here
 assert host_memory.keep_freed_memory()
+# PR_SET_THP_DISABLE: no huge pages, each of which would count as one.
+assert ctypes.CDLL(None).prctl(41, 1, 0, 0, 0) == 0
 
 import numpy as np
 
