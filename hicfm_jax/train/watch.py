@@ -12,6 +12,9 @@ SILENCE_SECONDS = 60.0
 """A process that has given no sign of life for so long counts as dead."""
 
 _BEAT_SECONDS = 0.5
+_BUSY_SECONDS = 15.0
+"""A process that is only slow, on a crowded machine, gives a sign of life within this time."""
+
 _FAILURE = "hicfm_jax/failure"
 _LOST = "hicfm_jax/failure/lost"
 _ALIVE = "hicfm_jax/alive/"
@@ -86,7 +89,7 @@ class Watch:
         # A broken connection is a hint: who is dead shows in seconds then.
         if _LOST in reports:
             self._lost_since = self._lost_since or now
-        patience = 10 * _BEAT_SECONDS if self._lost_since else SILENCE_SECONDS
+        patience = _BUSY_SECONDS if self._lost_since else SILENCE_SECONDS
         dead = [i for i in range(self._count) if now - self._seen[f"{_ALIVE}{i}"][1] > patience]
         if dead and _FAILURE not in reports:
             names = ", ".join(map(str, dead))
@@ -114,8 +117,9 @@ class Watch:
             # Written at once, so that lines of other threads do not come between.
             sys.stderr.write(f"error: {' '.join(message.split())}\n")
             # The others have to read the message before the coordinator goes with this process.
-            for _ in range(20):
-                if len(self._store.key_value_dir_get(_ENDED)) >= self._count - 1 - dead:
+            deadline = time.monotonic() + _BUSY_SECONDS
+            while len(self._store.key_value_dir_get(_ENDED)) < self._count - 1 - dead:
+                if time.monotonic() > deadline:
                     break
                 time.sleep(_BEAT_SECONDS / 2)
         else:

@@ -243,14 +243,25 @@ class Run:
         return self._log.read_text() if self._log.exists() else ""
 
     def wait(self) -> tuple[int, str]:
-        """Exit status, or minus the signal that ended it, and what was printed."""
-        self.process.join(300)
+        """Exit status, or minus the signal that ended it, and what was printed. It is not left behind."""
+        try:
+            self.process.join(small_run.PATIENCE_SECONDS)
+            assert self.process.exitcode is not None, f"Not at its end in time: {self.printed()}"
+        finally:
+            self.process.kill()
         return self.process.exitcode, self.printed()
 
     def wait_for(self, word: str) -> None:
-        while word not in self.printed():
-            assert self.process.is_alive(), self.printed()
-            time.sleep(0.02)
+        """Waits until it has printed the word; if it does not, it is not left behind."""
+        deadline = time.monotonic() + small_run.PATIENCE_SECONDS
+        try:
+            while word not in self.printed():
+                assert self.process.is_alive(), f"Ended without printing {word!r}: {self.printed()}"
+                assert time.monotonic() < deadline, f"{word!r} not printed in time: {self.printed()}"
+                time.sleep(0.02)
+        except BaseException:
+            self.process.kill()
+            raise
 
 
 def _run(arguments: list[str], log: pathlib.Path, fault: Fault | None, matrix: bool) -> None:

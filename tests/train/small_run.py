@@ -5,14 +5,19 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from hicfm_jax.tiles.arrays import ArrayTiles
 from hicfm_jax.tiles.source import MemoryTiles
 from hicfm_jax.train.progress import TIMING, Progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 400
+"""Whatever a test waits for has come by then, on a slow and busy machine too, or never will."""
 
 
 def make_tiles(count: int, seed: int) -> ArrayTiles:
@@ -73,11 +78,12 @@ def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
     return sorted(flags, key=lambda flag: not flag.startswith("--config="))  # which has to come first
 
 
-def start(arguments: list[str], **options) -> subprocess.Popen:
-    """Starts scripts/train.py as a user would."""
+def start(arguments: list[str], program: str | None = None, **options) -> subprocess.Popen:
+    """Starts scripts/train.py as a user would, or a program text that stands in for it."""
+    script = ["-c", program] if program else ["scripts/train.py"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "scripts/train.py", *arguments],
+        [sys.executable, *script, *arguments],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -85,6 +91,27 @@ def start(arguments: list[str], **options) -> subprocess.Popen:
         text=True,
         **options,
     )
+
+
+def outcomes(processes: Sequence[subprocess.Popen]) -> list[tuple[int, str, str]]:
+    """Waits for all; exit status, standard output and standard error of each. None of them is left behind."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    try:
+        printed = [process.communicate(timeout=max(deadline - time.monotonic(), 1)) for process in processes]
+    except subprocess.TimeoutExpired:
+        running = [number for number, process in enumerate(processes) if process.poll() is None]
+        kill(processes)
+        printed = [process.communicate(timeout=30) for process in processes]
+        pytest.fail(f"After {PATIENCE_SECONDS} s these had not come to their end: {running}; {printed}")
+    finally:
+        kill(processes)
+    return [(process.returncode, *texts) for process, texts in zip(processes, printed, strict=True)]
+
+
+def kill(processes: Sequence[subprocess.Popen]) -> None:
+    """Kills all that still run."""
+    for process in processes:
+        process.kill()
 
 
 def metrics(workdir: pathlib.Path) -> list[dict]:

@@ -42,24 +42,29 @@ def _free_port():
 class Group:
     """A run in `count` processes."""
 
-    def __init__(self, count, tiles, workdir, *more, tiles_of=None):
+    def __init__(self, count, tiles, workdir, *more, tiles_of=None, program=None):
         self.workdir = workdir
         port = _free_port()
         self.processes = []
         for i in range(count):
             own = [f"--coordinator=localhost:{port}", f"--processes={count}", f"--process={i}"]
             flags = small_run.flags((tiles_of or {}).get(i, tiles), workdir, *SIZES, *more)
-            self.processes.append(small_run.start(flags + (own if count > 1 else [])))
+            self.processes.append(small_run.start(flags + (own if count > 1 else []), program))
 
     def end(self):
         """Exit status, standard output and standard error of each."""
-        printed = [process.communicate(timeout=200) for process in self.processes]
-        return [(p.returncode, *texts) for p, texts in zip(self.processes, printed, strict=True)]
+        return small_run.outcomes(self.processes)
 
     def wait_for_step(self, step):
-        while not any(line["step"] >= step for line in small_run.metrics(self.workdir)):
-            assert all(process.poll() is None for process in self.processes), self.end()
-            time.sleep(0.05)
+        deadline = time.monotonic() + small_run.PATIENCE_SECONDS
+        try:
+            while not any(line["step"] >= step for line in small_run.metrics(self.workdir)):
+                assert all(process.poll() is None for process in self.processes), self.end()
+                assert time.monotonic() < deadline, f"Step {step} was not reached in time."
+                time.sleep(0.05)
+        except BaseException:
+            small_run.kill(self.processes)
+            raise
 
 
 def _finish(*arguments, **options):
@@ -123,6 +128,47 @@ def test_four_lose_one_two_go_on_and_stop_and_one_finishes(tiles, straight, tmp_
     _assert_same_metrics(workdir, straight)
 
 
+SOON_SILENT = """
+import runpy
+import sys
+
+import pytest
+
+from hicfm_jax.train import watch
+from tests.train import faults
+
+faults.with_a_matrix(pytest.MonkeyPatch())
+watch.SILENCE_SECONDS = 15.0
+sys.argv[0] = "scripts/train.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_process_0_is_killed_then_one_falls_silent(tiles, tmp_path):
+    """The place where all meet goes with process 0; a machine that hangs breaks no connection."""
+    long = ("--config.train.total_steps=5000", "--config.log.checkpoint_every_steps=20")
+    run = (2, tiles, tmp_path / "run", "--config.log.eval_every_epochs=1000", *long)
+    group = Group(*run, program=SOON_SILENT)
+    group.wait_for_step(30)
+    group.processes[0].kill()
+    killed = time.monotonic()
+    (_, (status, *printed)) = group.end()
+    assert time.monotonic() - killed < 60
+    assert status not in (0, -signal.SIGKILL), printed
+
+    group = Group(*run, program=SOON_SILENT)
+    group.wait_for_step(small_run.metrics(tmp_path / "run")[-1]["step"] + 1)
+    group.processes[1].send_signal(signal.SIGSTOP)
+    stopped = time.monotonic()
+    try:
+        ((status, out, err),) = small_run.outcomes(group.processes[:1])
+        assert time.monotonic() - stopped < 60
+    finally:
+        small_run.kill(group.processes)
+    assert status == 1 and "these died or cannot be reached: 1; " in err, err
+    assert re.search(r"Going on from step [1-9]\d*\.", out), out
+
+
 def test_a_mistake_of_one_process_ends_all(tiles, tmp_path):
     missing = tmp_path / "missing.npz"
     results = Group(2, tiles, tmp_path / "run", tiles_of={1: missing}).end()
@@ -177,7 +223,7 @@ def _move(count, fsdp, source, target):
         )
         for i in range(count)
     ]
-    assert [process.wait(timeout=200) for process in running] == [0] * count
+    assert [status for status, *_ in small_run.outcomes(running)] == [0] * count
     return target
 
 
