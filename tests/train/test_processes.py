@@ -169,6 +169,25 @@ def test_process_0_is_killed_then_one_falls_silent(tiles, tmp_path):
     assert re.search(r"Going on from step [1-9]\d*\.", out), out
 
 
+BROKEN = """
+import sys
+import jax
+from hicfm_jax.train import watch
+from hicfm_jax.train.processes import joined
+
+watch.SILENCE_SECONDS = 5.0
+with joined(sys.argv[1], 2, int(sys.argv[2])):
+    raise jax.errors.JaxRuntimeError("INTERNAL: NCCL: Duplicate GPU detected")
+"""
+
+
+def test_a_line_that_broke_though_all_live_says_why():
+    place = f"localhost:{_free_port()}"
+    ended = small_run.outcomes([small_run.start([place, str(i)], BROKEN) for i in range(2)])
+    assert [status for status, *_ in ended] == [1, 1]
+    assert "Duplicate GPU detected" in ended[0][2] and "Duplicate GPU" not in ended[1][2]
+
+
 def test_a_mistake_of_one_process_ends_all(tiles, tmp_path):
     missing = tmp_path / "missing.npz"
     results = Group(2, tiles, tmp_path / "run", tiles_of={1: missing}).end()
@@ -227,9 +246,14 @@ def _move(count, fsdp, source, target):
     return target
 
 
-def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, tmp_path):
+@pytest.fixture(scope="module")
+def split(straight, tmp_path_factory):
+    """The straight run's last checkpoint, written by 2 processes with fsdp 2."""
+    return _move(2, 2, straight, tmp_path_factory.mktemp("split"))
+
+
+def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, split, tmp_path):
     """1 process -> 2 with fsdp 2 -> 1 -> 2 with fsdp 1."""
-    split = _move(2, 2, straight, tmp_path / "split")
     whole = _move(1, 1, split, tmp_path / "whole")
     copied = _move(2, 1, whole, tmp_path / "copied")
     expected = checkpoint_folder.read(straight, with_adam=True)
@@ -239,8 +263,7 @@ def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, found.adam, expected.adam)
 
 
-def test_processes_pass_over_a_damaged_checkpoint_together(straight, tmp_path):
-    split = _move(2, 2, straight, tmp_path / "split")
+def test_processes_pass_over_a_damaged_checkpoint_together(straight, split, tmp_path):
     damaged = shutil.copytree(straight, tmp_path / "damaged")
     shutil.rmtree(damaged / "checkpoints" / "24")
     shutil.copytree(split / "checkpoints" / "24", damaged / "checkpoints" / "24")
@@ -299,18 +322,15 @@ def test_tasks_of_srun_find_each_other():
             [sys.executable, "-c", SEEN],
             env={**task, "SLURM_PROCID": str(i)},
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
         for i in range(2)
     ]
-    try:
-        said = [each.communicate(timeout=200)[0] for each in tasks]
-    finally:
-        for each in tasks:
-            each.kill()
-    assert [each.returncode for each in tasks] == [0, 0]
+    (first, said, _), (second, nothing, _) = small_run.outcomes(tasks)
+    assert first == second == 0
     # Beside lines of Gloo's; process 0 alone prints.
-    assert "0 2 2\n" in said[0] and "1 2 2\n" not in said[1]
+    assert "0 2 2\n" in said and "1 2 2\n" not in nothing
 
 
 def test_a_tpu_pod_is_asked(monkeypatch):
