@@ -92,8 +92,8 @@ def test_a_mistake_on_the_command_line(tmp_path, arguments, words):
     workdir = tmp_path / "work"
     tiles = small_run.save_tiles(tmp_path)
     process = small_run.start(small_run.flags(tiles, workdir, *arguments))
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 2, err
+    ((status, _, err),) = small_run.outcomes([process])
+    assert status == 2, err
     lines = [line for line in err.splitlines() if not line.startswith(("WARNING", "I0", "W0"))]
     assert len(lines) == 1 and lines[0].startswith("error: "), err
     assert all(word in lines[0] for word in words), err
