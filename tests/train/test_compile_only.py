@@ -53,7 +53,7 @@ def test_small_gpu_trains_vit_large_within_12_gb(recipe, state):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--compile_only"], "Give one of --input, --model and --config"),
+        (["--compile_only"], "Give one of --input, --model, --config"),
         (["--compile_only", "--config=configs/nothing.py"], "error: [Errno 2]"),
         (
             ["--compile_only", *SMALL, "--devices=8", "--config.mesh.data=3"],
