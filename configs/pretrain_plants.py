@@ -11,7 +11,7 @@ are patterns: arabidopsis_leaf and arabidopsis_root share the third of their spe
 train on must answer to one of them, so set --config.data.mix='brassica*=2,rice*=1' for other species,
 or --config.data.mix= for the mix that make_tiles.py stored in a dataset. Variants:
 
-  (none), revised, small_batch   those of pretrain_arabidopsis.py with several species.
+  (none), revised, small_batch, small_gpu, one_gpu   those of pretrain_arabidopsis.py with several species.
   demo   needs no tiles. No other species can be simulated yet, so this mixes Arabidopsis maps of four
          depths, half of the samples from the deepest; takes as long as pretrain_arabidopsis.py:demo.
 """
