@@ -21,7 +21,7 @@ from hicfm_jax.types import PATCH, Batch
 
 _TRAINING, _EVALUATION = 100, 101  # streams of words under one seed, apart from those of `sampling`
 _AHEAD = 2  # batches whose contacts are drawn before they are asked for
-_TOGETHER = 8  # windows that a worker is given at a time
+_TOGETHER = 4  # windows that a worker is given at a time
 
 
 class _Window(NamedTuple):
