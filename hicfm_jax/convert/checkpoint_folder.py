@@ -55,9 +55,8 @@ def step_folder(path: str | os.PathLike) -> epath.Path:
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     if not folder.is_dir():
         raise InputError(f"{path} is not a folder: give a workdir or one of its checkpoints.")
-    steps = ocp.utils.checkpoint_steps(
-        folder
-    )  # in a bucket also those that are being written have their names
+    # Not by their names, which in a bucket those that are still being written have as well.
+    steps = ocp.utils.checkpoint_steps(folder)
     if not steps:
         raise InputError(f"{path} holds no checkpoint: give a workdir or one of its checkpoints.")
     return folder / str(max(steps))

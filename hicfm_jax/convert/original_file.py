@@ -44,11 +44,12 @@ def read(path: str | os.PathLike) -> OriginalFile:
     `module.`.
 
     Raises:
-      InputError: no such file, damaged, of another kind, or with objects other than arrays.
+      InputError: no such file, in a bucket, damaged, of another kind, or with objects other than arrays.
     """
-    if not local_path(path).is_file():
+    path = local_path(path)
+    if not path.is_file():
         raise InputError(f"{path} is not a file: give a .pth.tar or .safetensors file.")
-    if pathlib.Path(path).suffix == ".safetensors":
+    if path.suffix == ".safetensors":
         tensors, args = safetensors_file.read(path)
         return OriginalFile(_named(tensors, path), args)
     content = torch_file.read(path)

@@ -81,6 +81,7 @@ def create_train_step(
     """
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
+        # The 0 has runs of one micro-batch hide what they hid when every micro-batch had a key of its own.
         key = jax.random.fold_in(jax.random.fold_in(seed_key, state.step), 0)
         keys = jax.random.split(key, len(batch.counts))
         before = select(state.params)

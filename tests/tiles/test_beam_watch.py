@@ -1,10 +1,8 @@
-import os
-import subprocess
-import sys
+"""A Beam worker that is killed."""
 
 import pytest
 
-from tests.train.small_run import ROOT
+from tests.train import small_run
 
 PROGRAM = """
 import os, signal
@@ -30,13 +28,7 @@ if __name__ == "__main__":
 def test_a_killed_worker_ends_the_pipeline():
     """In a program of its own, which has to come to its end as well."""
     pytest.importorskip("apache_beam")
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.startswith("it was killed (status 137)")
-    assert "Traceback" not in ended.stderr
+    ((status, out, err),) = small_run.outcomes([small_run.start([], PROGRAM)])
+    assert status == 0, err
+    assert out.startswith("it was killed (status 137)")
+    assert "Traceback" not in err

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import psutil
@@ -13,7 +11,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.thinned import Thinning
 from hicfm_jax.tiles.workers import workers
 from tests.tiles.test_thinned import made_up_batches
-from tests.train.small_run import ROOT
+from tests.train import small_run
 
 
 def test_processes_draw_what_threads_draw():
@@ -52,15 +50,9 @@ if __name__ == "__main__":
 
 
 def test_they_end_with_the_process_that_started_them_and_not_before():
-    killed = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=300,
-    )
-    assert killed.returncode == -signal.SIGKILL
-    survived, worker = killed.stdout.split()
+    ((status, out, _),) = small_run.outcomes([small_run.start([], PROGRAM)])
+    assert status == -signal.SIGKILL
+    survived, worker = out.split()
     assert survived == "True"
     try:
         psutil.Process(int(worker)).wait(timeout=60)
