@@ -37,11 +37,11 @@ class _NewestAndBest:
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         losses = [self._loss(each) for each in checkpoints]
-        known = [i for i, loss in enumerate(losses) if loss is not None]
-        best = max(known, key=lambda i: (-losses[i], i), default=None)
-        return [
-            i in (best, *range(len(losses) - KEPT, len(losses))) or i not in known for i in range(len(losses))
-        ]
+        unread = {i for i, loss in enumerate(losses) if loss is None}
+        stay = unread | set(range(len(losses))[-KEPT:])
+        if known := set(range(len(losses))) - unread:
+            stay.add(max(known, key=lambda i: (-losses[i], i)))  # the best
+        return [i in stay for i in range(len(losses))]
 
     def _loss(self, checkpoint: Any) -> float | None:
         """Of the validation at that step; infinite if there was none, None if it cannot be read now."""
