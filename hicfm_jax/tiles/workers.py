@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 from hicfm_jax.errors import InputError
 
@@ -37,10 +38,21 @@ def workers(processes: int) -> Iterator[Executor]:
         yield pool
 
 
+class _Process(SpawnProcess):
+    """Does not listen to SIGTERM (see `_follow`), by which a pool ends the others when one was killed."""
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class _Context(SpawnContext):
+    # Spawned: a fork of a process with threads, as JAX's and TensorFlow's, may hang.
+    Process = _Process
+
+
 @functools.lru_cache(maxsize=1)
 def _processes(count: int) -> ProcessPoolExecutor:
-    # Spawned: a fork of a process with threads, as JAX's and TensorFlow's, may hang.
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_follow)
+    return ProcessPoolExecutor(count, _Context(), initializer=_follow)
 
 
 def _follow() -> None:

@@ -1,7 +1,9 @@
 """Processes that draw for a stream."""
 
+import contextlib
 import os
 import signal
+import time
 
 import numpy as np
 import psutil
@@ -29,11 +31,19 @@ def test_a_killed_process_is_one_sentence_and_the_next_stream_has_new_ones():
     stream = thinning.train(made_up_batches(8))
     next(stream)
     with workers(2) as pool:
+        pids = set()
+        while len(pids) < 2:
+            pids.add(pool.submit(os.getpid).result())
+        pool.submit(time.sleep, 5)
         killed = pool.submit(os.getpid).result()
+    (other,) = pids - {killed}
+    time.sleep(0.5)  # until it holds the lock of the queue that they share, which it then never gives back
     os.kill(killed, signal.SIGKILL)
     with pytest.raises(InputError, match=r"One of 2 processes .* data\.thin_processes"):
         list(stream)
     assert len(list(thinning.train(made_up_batches(2)))) == 2
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(other).wait(timeout=60)  # were it left, this program would wait for it at its end
 
 
 PROGRAM = """
@@ -54,7 +64,5 @@ def test_they_end_with_the_process_that_started_them_and_not_before():
     assert status == -signal.SIGKILL
     survived, worker = out.split()
     assert survived == "True"
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(int(worker)).wait(timeout=60)
-    except psutil.NoSuchProcess:
-        pass
