@@ -13,7 +13,7 @@ from PIL import Image
 
 from hicfm_jax.bucket import in_bucket
 from hicfm_jax.train.atomic import write_atomically
-from hicfm_jax.train.bucket_events import write_through_epath
+from hicfm_jax.train.event_files import summary_folder
 from hicfm_jax.train.matmul_rate import matmul_rate
 from hicfm_jax.train.pictures import panel_picture
 
@@ -101,13 +101,8 @@ class Progress:
             # Imported here because it imports torch where that is installed.
             from tensorboardX import SummaryWriter
 
-            if in_bucket(workdir):
-                write_through_epath(workdir)
             self.file = MetricsFile(workdir, resumed_step)
-            # A full disk ends its thread: a queue of its usual length, 10, would then be waited on for ever.
-            self.board = SummaryWriter(
-                str(workdir / "tensorboard"), purge_step=resumed_step + 1, max_queue=1 << 20
-            )
+            self.board = SummaryWriter(summary_folder(workdir / "tensorboard"), purge_step=resumed_step + 1)
 
     def restart_clock(self, step: int) -> None:
         """Leaves what came before (compilation) out of the next rate."""

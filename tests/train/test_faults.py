@@ -9,14 +9,13 @@ import os
 import pathlib
 import shutil
 import signal
-import threading
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from etils import epath
-from tensorboardX import event_file_writer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hicfm_jax.contacts import simulate
 from hicfm_jax.convert import checkpoint_folder
@@ -24,7 +23,7 @@ from hicfm_jax.convert.optimizer import Adam
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import load_network
 from hicfm_jax.tiles.builder import HeldOut, build_tiles
-from hicfm_jax.train import divergence, loop
+from hicfm_jax.train import divergence, event_files, loop
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.progress import Progress
 from tests.train import faults, small_run
@@ -240,21 +239,48 @@ def test_a_full_disk_keeps_what_was_saved(tiles, straight, tmp_path, train):
     _assert_same(tmp_path / "run", straight)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_tensorboard_does_not_hang_on_a_full_disk(tiles, tmp_path, monkeypatch):
-    """Its thread dies of the error, and nobody takes from its queue any more."""
+FULL_FOR_TENSORBOARD = """
+import numpy as np
+from etils import epath
+from configs import pretrain_arabidopsis
+from hicfm_jax.train import event_files, progress
 
-    def full(*_):
+event_files.open = lambda path, *_, **options: open("/dev/full", "wb", **options)
+progress.matmul_rate = lambda dtype: 1.0
+log = progress.Progress(epath.Path("{workdir}"), pretrain_arabidopsis.get_config("demo"), 0, 12, 2, 1)
+for step in range(9):
+    noise = np.random.default_rng(step).random((1, 200, 3, 200))
+    log.validation(step, {{"loss": 1.0}}, noise, ("a", "b", "c"))
+log.close()
+"""
+
+
+def test_tensorboard_does_not_hang_on_a_full_disk(tmp_path):
+    """Were its thread to die of it, the program would wait at its end for someone to read its pictures."""
+    program = FULL_FOR_TENSORBOARD.format(workdir=tmp_path)
+    ((status, out, err),) = small_run.outcomes([small_run.start([], program)])
+    assert (status, err) == (0, "")
+    warnings = [line for line in out.splitlines() if line.startswith("WARNING: ")]
+    assert len(warnings) == 1
+    assert "cannot be written now (No space left on device): TensorBoard lacks" in warnings[0]
+    assert len(small_run.metrics(tmp_path)) == 9
+
+
+def test_tensorboard_catches_up(tmp_path, monkeypatch):
+    faults.with_a_matrix(monkeypatch)
+    progress = Progress(epath.Path(tmp_path), faults.config(tmp_path), 0, 12, 2, 1)
+    send = event_files._LocalFile._send
+
+    def fail(file):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    faults.with_a_matrix(monkeypatch)
-    progress = Progress(epath.Path(tmp_path), faults.config(tiles), 0, 12, 2, 1)
-    monkeypatch.setattr(event_file_writer.EventsWriter, "write_event", full)
-    metrics = {"loss": 1.0} | {f"score_{i}": 1.0 for i in range(30)}
-    logging = threading.Thread(target=progress.validation, args=(4, metrics, [], ()), daemon=True)
-    logging.start()
-    logging.join(20)
-    assert not logging.is_alive()
+    for step, sending in enumerate((send, fail, fail, send)):
+        monkeypatch.setattr(event_files._LocalFile, "_send", sending)
+        progress.validation(step, {"loss": float(step)}, [], ())
+    progress.close()
+    reader = EventAccumulator(str(tmp_path / "tensorboard"))
+    reader.Reload()
+    assert [event.value for event in reader.Scalars("val/loss")] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("what", ["loss", "gradient"])
