@@ -1,5 +1,6 @@
 """What tests share: compiled programs, the optional real maps and golden numbers, the words of setup.py."""
 
+import faulthandler
 import json
 import os
 import pathlib
@@ -22,6 +23,11 @@ def pytest_configure(config):
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     # The same operations in the same order, with less effort for loops; matrix products are a library's.
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".lstrip()
+
+
+def pytest_unconfigure():
+    """Has a thread or process that the program would wait for at its end named, and fail."""
+    faulthandler.dump_traceback_later(120, exit=True)
 
 
 SHARED = pathlib.Path(os.environ.get("HICFM_SHARED", pathlib.Path(__file__).resolve().parents[2] / "shared"))

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import importlib.util
 import os
+import re
 import sys
 import traceback
 import urllib.request
@@ -22,7 +23,7 @@ from hicfm_jax.train.watch import Watch
 JOIN_SECONDS = 120
 """How long processes wait for each other at the start."""
 
-_BROKEN_LINE = ("Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED", "coordination")
+_BROKEN_LINE = re.compile(r"[A-Z_]+: .*(Gloo|NCCL|coordination)|UNAVAILABLE: |DEADLINE_EXCEEDED: ", re.DOTALL)
 _METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/worker-network-endpoints"
 
 
@@ -130,7 +131,8 @@ def _fail(watch: Watch, error: BaseException) -> None:
         watch.fail(sentence + where, 2)
     if isinstance(error, KeyboardInterrupt):
         watch.fail(f"Stopped{where}.", 130)
-    if isinstance(error, jax.errors.JaxRuntimeError) and any(sign in str(error) for sign in _BROKEN_LINE):
+    # What a collective met becomes the one or, where an array is read, the other.
+    if isinstance(error, (jax.errors.JaxRuntimeError, ValueError)) and _BROKEN_LINE.match(str(error)):
         watch.lost(str(error))
     traceback.print_exception(error)
     watch.fail(f"{type(error).__name__}{where}: {str(error)[:200]}", 1)

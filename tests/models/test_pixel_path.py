@@ -18,6 +18,8 @@ from hicfm_jax.models.smoothing import estimated_counts, expected_counts
 from tests.models.test_smoothing import chromosome, context_of
 
 SIZE = (96, 96)
+_init = jax.jit(init_head, static_argnames="model")
+_apply = jax.jit(apply_head, static_argnames=("model", "cutoff"))
 OPTIONS = dict(residual="coverage", pixel_width=4, pixel_depth=1, bin_heads=2)
 
 
@@ -33,14 +35,14 @@ def shallow():
 def predict(model, params, counts, context, enlarge=8.0):
     counts = jnp.asarray(counts)[None]
     total, enlarge = jnp.full(1, 1e6), jnp.full(1, enlarge)
-    return apply_head(model, params, counts, total, cutoff=100.0, context=context, enlarge=enlarge).map[0]
+    return _apply(model, params, counts, total, cutoff=100.0, context=context, enlarge=enlarge).map[0]
 
 
 def test_untrained_it_is_close_to_the_coverage_aware_filter(shallow):
     """This is where training starts, not at noise."""
     counts, context = shallow
     model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    found = predict(model, init_head(model, jax.random.key(0)), counts, context)
+    found = predict(model, _init(model, jax.random.key(0)), counts, context)
     filtered = estimated_counts(jnp.asarray(counts, jnp.float32)[None], expected_counts(context))[0]
     near = np.log10(1 + 8 * np.asarray(filtered))
     assert np.corrcoef(np.ravel(found), np.ravel(near))[0, 1] > 0.99
@@ -50,7 +52,7 @@ def test_untrained_it_is_close_to_the_coverage_aware_filter(shallow):
 def test_it_predicts_at_the_depth_that_is_asked_for(shallow):
     counts, context = shallow
     model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    params = init_head(model, jax.random.key(0))
+    params = _init(model, jax.random.key(0))
     # The transformer sees the enlarged image too; silent, as here, it leaves exact proportion.
     params["pixel_path"]["out"] = jax.tree.map(jnp.zeros_like, params["pixel_path"]["out"])
     eight, sixteen = (10 ** predict(model, params, counts, context, by) - 1 for by in (8.0, 16.0))
@@ -62,16 +64,17 @@ def test_bins_that_cannot_be_seen_stay_empty(shallow):
     hidden = np.arange(20, 24)
     context = {**context, "row_bias": context["row_bias"].at[0, hidden].set(0.0)}
     model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    found = predict(model, init_head(model, jax.random.key(0)), counts, context)
+    found = predict(model, _init(model, jax.random.key(0)), counts, context)
     np.testing.assert_array_equal(found[hidden], 0.0)
     assert np.isfinite(found).all()
 
 
 def test_an_empty_window_has_a_finite_gradient():
     model = create_model("vit_test", (32, 32), "resolution", **OPTIONS)
-    params = init_head(model, jax.random.key(0))
+    params = _init(model, jax.random.key(0))
     context = {"row_bias": jnp.zeros((1, 32)), "column_bias": jnp.zeros((1, 32)), "decay": jnp.zeros((1, 63))}
-    gradient = jax.grad(lambda p: predict(model, p, np.zeros((32, 32)), context).sum())(params)
+    counts = np.zeros((32, 32))
+    gradient = jax.jit(jax.grad(lambda p: predict(model, p, counts, context).sum()))(params)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
@@ -103,7 +106,7 @@ def test_what_does_not_fit_is_said():
     with pytest.raises(InputError, match="coverage"):
         create_model("vit_test", SIZE, "resolution", residual="smooth")
     model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    params = init_head(model, jax.random.key(0))
+    params = _init(model, jax.random.key(0))
     with pytest.raises(InputError, match="make_tiles"):
         apply_head(model, params, jnp.zeros((1, *SIZE)), None)
     assert head_options({"name": "vit_test"}) == {} and head_options({"residual": "none"}) == {}
@@ -146,6 +149,6 @@ def test_it_can_stand_alone(shallow):
     """Without a transformer there is nothing but the path: the way to tell what each is worth."""
     counts, context = shallow
     model = create_model("vit_test", SIZE, "resolution", **OPTIONS, transformer=False)
-    params = init_head(model, jax.random.key(0))
+    params = _init(model, jax.random.key(0))
     assert list(params) == ["pixel_path"]
     assert np.isfinite(predict(model, params, counts, context)).all()

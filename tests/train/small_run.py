@@ -78,18 +78,19 @@ def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
     return sorted(flags, key=lambda flag: not flag.startswith("--config="))  # which has to come first
 
 
-def start(arguments: list[str], program: str | None = None, **options) -> subprocess.Popen:
-    """Starts scripts/train.py as a user would, or a program text that stands in for it."""
+def start(arguments: list[str], program: str | None = None, **variables: str) -> subprocess.Popen:
+    """Starts scripts/train.py as a user would, or a program text that stands in for it.
+
+    `variables` are added to those of the environment.
+    """
     script = ["-c", program] if program else ["scripts/train.py"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
         [sys.executable, *script, *arguments],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
     )
 
 

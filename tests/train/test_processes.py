@@ -2,14 +2,11 @@
 
 import contextlib
 import fcntl
-import os
 import random
 import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -20,6 +17,7 @@ import pytest
 from hicfm_jax.convert import checkpoint_folder
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import processes
+from hicfm_jax.train.checkpoint import has_checkpoints
 from hicfm_jax.train.roll_call import parse_address, roll_call
 from tests.train import small_run
 
@@ -56,11 +54,14 @@ class Group:
         return small_run.outcomes(self.processes)
 
     def wait_for_step(self, step):
+        self.wait_for(lambda: any(line["step"] >= step for line in small_run.metrics(self.workdir)))
+
+    def wait_for(self, condition):
         deadline = time.monotonic() + small_run.PATIENCE_SECONDS
         try:
-            while not any(line["step"] >= step for line in small_run.metrics(self.workdir)):
+            while not condition():
                 assert all(process.poll() is None for process in self.processes), self.end()
-                assert time.monotonic() < deadline, f"Step {step} was not reached in time."
+                assert time.monotonic() < deadline, "What was waited for did not come in time."
                 time.sleep(0.05)
         except BaseException:
             small_run.kill(self.processes)
@@ -149,7 +150,7 @@ def test_process_0_is_killed_then_one_falls_silent(tiles, tmp_path):
     long = ("--config.train.total_steps=5000", "--config.log.checkpoint_every_steps=20")
     run = (2, tiles, tmp_path / "run", "--config.log.eval_every_epochs=1000", *long)
     group = Group(*run, program=SOON_SILENT)
-    group.wait_for_step(30)
+    group.wait_for(lambda: has_checkpoints(group.workdir))
     group.processes[0].kill()
     killed = time.monotonic()
     (_, (status, *printed)) = group.end()
@@ -186,6 +187,35 @@ def test_a_line_that_broke_though_all_live_says_why():
     ended = small_run.outcomes([small_run.start([place, str(i)], BROKEN) for i in range(2)])
     assert [status for status, *_ in ended] == [1, 1]
     assert "Duplicate GPU detected" in ended[0][2] and "Duplicate GPU" not in ended[1][2]
+
+
+class Said(BaseException):
+    """Instead of the end of all processes."""
+
+
+class Recorder:
+    def lost(self, reason):
+        raise Said("lost")
+
+    def fail(self, message, status):
+        raise Said("failed")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer"), "lost"),
+        (jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed:\nread timeout"), "lost"),
+        (jax.errors.JaxRuntimeError("UNAVAILABLE: failed to connect to all addresses"), "lost"),
+        (jax.errors.JaxRuntimeError("INTERNAL: cuSOLVER has failed"), "failed"),
+        (ValueError("NCCL is not a codec"), "failed"),
+        (InputError("UNAVAILABLE: tiles.npz"), "failed"),
+    ],
+)
+def test_what_a_broken_line_looks_like(error, said):
+    """It may be a dead process, which takes a while to show; anything else is told at once."""
+    with pytest.raises(Said, match=said):
+        processes._fail(Recorder(), error)
 
 
 def test_a_mistake_of_one_process_ends_all(tiles, tmp_path):
@@ -233,16 +263,10 @@ with joined(coordinator, int(count), int(process)):
 
 def _move(count, fsdp, source, target):
     """Restores the newest checkpoint in `count` processes and saves it elsewhere."""
-    port = _free_port()
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", MOVE, f"localhost:{port}", str(count), str(i), str(fsdp), source, target],
-            cwd=small_run.ROOT,
-            env={**os.environ, "PYTHONPATH": str(small_run.ROOT)},
-        )
-        for i in range(count)
-    ]
-    assert [status for status, *_ in small_run.outcomes(running)] == [0] * count
+    place = f"localhost:{_free_port()}"
+    each = [[place, str(count), str(i), str(fsdp), str(source), str(target)] for i in range(count)]
+    ended = small_run.outcomes([small_run.start(arguments, MOVE) for arguments in each])
+    assert [status for status, *_ in ended] == [0] * count, ended
     return target
 
 
@@ -308,25 +332,14 @@ with joined(None, None, None):
 
 def test_tasks_of_srun_find_each_other():
     """With the variables that srun sets, one step of two tasks on this machine."""
-    task = {
-        **os.environ,
-        "PYTHONPATH": str(small_run.ROOT),
+    step = {
         "SLURM_JOB_ID": str(random.SystemRandom().randrange(1 << 20)),  # gives the port
         "SLURM_STEP_NODELIST": "localhost",
         "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_NTASKS": "2",
         "SLURM_LOCALID": "0",
     }
-    tasks = [
-        subprocess.Popen(
-            [sys.executable, "-c", SEEN],
-            env={**task, "SLURM_PROCID": str(i)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for i in range(2)
-    ]
+    tasks = [small_run.start([], SEEN, **step, SLURM_PROCID=str(i)) for i in range(2)]
     (first, said, _), (second, nothing, _) = small_run.outcomes(tasks)
     assert first == second == 0
     # Beside lines of Gloo's; process 0 alone prints.
