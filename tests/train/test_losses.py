@@ -105,7 +105,8 @@ def test_what_images_of_counts_spare_changes_nothing():
             found = losses.ssim_losses(output.replace(patch_pred=patch_pred), images, from_counts)
             return (found * jnp.array([1.0, 2.0, 3.0])).sum(), found
 
-        (_, found), gradient = jax.value_and_grad(weighted, has_aux=True)(output.patch_pred * 0.1)
+        value_and_grad = jax.jit(jax.value_and_grad(weighted, has_aux=True))
+        (_, found), gradient = value_and_grad(output.patch_pred * 0.1)
         return found, gradient
 
     (plain, plain_gradient), (spared, gradient) = value_and_gradient(False), value_and_gradient(True)
@@ -117,7 +118,7 @@ def test_padding_examples_do_not_count():
     counts, output = _random_case()
 
     def parts(select, mask):
-        return losses.pretrain_losses(
+        return jax.jit(losses.pretrain_losses, static_argnames="pixel_weight")(
             jax.tree.map(lambda x: x[select], output),
             preprocess.normalize(counts[select]),
             preprocess.valid_mask(counts[select]),
@@ -186,7 +187,7 @@ def test_an_empty_window_keeps_every_gradient_finite():
             pixel_weight=1.0,
         )["loss"]
 
-    assert np.isfinite(jax.grad(total)(output.patch_pred)).all()
+    assert np.isfinite(jax.jit(jax.grad(total))(output.patch_pred)).all()
 
 
 def test_log_loss_is_the_error_that_the_metrics_judge():

@@ -64,7 +64,7 @@ def test_pretraining_in_parts_hides_the_same_patches():
         matrix_count=tiles.matrix_count,
         mask=np.ones(4, np.float32),
     )
-    params, keys = task.init(jax.random.key(0)), jax.random.split(jax.random.key(1), 4)
+    params, keys = jax.jit(task.init)(jax.random.key(0)), jax.random.split(jax.random.key(1), 4)
     whole, loss, _ = jax.jit(accumulate, static_argnums=(0, 4))(task.loss, params, batch, keys, 1)
     parts, mean, good = jax.jit(accumulate, static_argnums=(0, 4))(task.loss, params, batch, keys, 2)
     assert good == 2
