@@ -26,7 +26,7 @@ def pytest_configure(config):
 
 
 def pytest_unconfigure():
-    """Has a thread or process that the program would wait for at its end named, and fail."""
+    """Fails, and shows where it waits, if this program does not come to its end after the tests."""
     faulthandler.dump_traceback_later(120, exit=True)
 
 

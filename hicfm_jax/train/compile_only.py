@@ -93,7 +93,6 @@ def few_inputs(config: ConfigDict) -> Inputs:
     few = config.copy_and_resolve_references()
     few.train.global_batch_size, few.train.accum_steps = 2, 1
     few.data.simulate.train_assays = few.data.simulate.val_assays = 1
-    few.data.simulate.stride = few.data.simulate.tile_size
     return Inputs.create(few)
 
 

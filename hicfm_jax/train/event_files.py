@@ -4,7 +4,10 @@ An error while one is written would end tensorboardX's thread, for whose queue t
 for ever at its end; here it is told, and what could not be written waits for the next time.
 """
 
+import contextlib
+import os
 import time
+from collections.abc import Callable
 
 from etils import epath
 
@@ -40,26 +43,33 @@ def _path(name: str) -> epath.Path:
 
 class _EventFile:
     def __init__(self, path: epath.Path):
-        self._path, self._waiting, self._told = path, bytearray(), False
+        self._path, self._told = path, False
+        self._content = bytearray()  # what is not yet written; of a file in a bucket all
 
     def write(self, data: bytes) -> None:
-        self._waiting += data
+        self._content += data
 
     def flush(self) -> None:
-        try:
-            self._send()
-        except Exception as error:  # every kind of bucket has errors of its own
-            if not self._told:
-                reason = getattr(error, "strerror", None) or error
-                print(
-                    f"WARNING: {self._path} cannot be written now ({reason}): TensorBoard lacks what "
-                    "metrics.jsonl has.",
-                    flush=True,
-                )
-            self._told = True
+        self._attempt(self._send)
 
     def close(self) -> None:
         self.flush()
+
+    def _attempt(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception as error:  # every kind of bucket has errors of its own
+            told, self._told = self._told, True
+            reason = getattr(error, "strerror", None) or error
+            with contextlib.suppress(OSError, ValueError):  # the screen may be a file of the same disk
+                if not told:
+                    print(
+                        f"WARNING: {self._path} cannot be written now ({reason}): TensorBoard lacks what "
+                        "metrics.jsonl has.",
+                        flush=True,
+                    )
+        else:
+            self._told = False
 
 
 class _LocalFile(_EventFile):
@@ -68,12 +78,13 @@ class _LocalFile(_EventFile):
         self._file = open(path, "wb", buffering=0)
 
     def _send(self) -> None:
-        while self._waiting:
-            del self._waiting[: self._file.write(self._waiting)]
+        while self._content:
+            del self._content[: self._file.write(self._content)]
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         super().close()
-        self._file.close()
+        self._attempt(self._file.close)
 
 
 class _BucketFile(_EventFile):
@@ -82,7 +93,7 @@ class _BucketFile(_EventFile):
     def _send(self) -> None:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _SECONDS
-            self._path.write_bytes(bytes(self._waiting))
+            self._path.write_bytes(bytes(self._content))
 
     def close(self) -> None:
         self._next = 0.0

@@ -1,5 +1,6 @@
 """The training loop of every task."""
 
+import contextlib
 import os
 from typing import NamedTuple
 
@@ -88,6 +89,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
         open_workdir(workdir, config) as folder,
         Stop() as stop,
         Checkpoints(folder, config, made_of) as checkpoints,
+        contextlib.ExitStack() as at_the_end,
     ):
         resumes = resumes or has_checkpoints(workdir)  # of a run that held the workdir until now
         if resumes:
@@ -98,6 +100,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
         train_step = compile_train_step(config, task, optimizer, schedule, state, mesh)
         validation = Validation(config, task, inputs, mesh)
         progress = Progress(folder, config, start, total_steps, inputs.steps_per_epoch, task.flops)
+        at_the_end.callback(progress.close)
         if resumes:
             progress.say(f"Going on from step {start}.")
         first = last = {} if resumes else validation.run(state, progress)
@@ -124,7 +127,6 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
                 checkpoints.save(state)
             if stopping:
                 break
-        progress.close()
     return Result(state, first, last, finished=int(state.step) >= total_steps)
 
 

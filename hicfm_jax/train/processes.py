@@ -23,7 +23,8 @@ from hicfm_jax.train.watch import Watch
 JOIN_SECONDS = 120
 """How long processes wait for each other at the start."""
 
-_BROKEN_LINE = re.compile(r"[A-Z_]+: .*(Gloo|NCCL|coordination)|UNAVAILABLE: |DEADLINE_EXCEEDED: ", re.DOTALL)
+_BROKEN_LINE = re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|[A-Z_]+: .*(Gloo|NCCL|coordination)", re.DOTALL)
+_BROKEN_COLLECTIVE = re.compile(r"[A-Z_]+: (Gloo|NCCL)")
 _METADATA = "http://metadata.google.internal/computeMetadata/v1/instance/attributes/worker-network-endpoints"
 
 
@@ -131,8 +132,15 @@ def _fail(watch: Watch, error: BaseException) -> None:
         watch.fail(sentence + where, 2)
     if isinstance(error, KeyboardInterrupt):
         watch.fail(f"Stopped{where}.", 130)
-    # What a collective met becomes the one or, where an array is read, the other.
-    if isinstance(error, (jax.errors.JaxRuntimeError, ValueError)) and _BROKEN_LINE.match(str(error)):
+    if _is_broken_line(error):
         watch.lost(str(error))
     traceback.print_exception(error)
     watch.fail(f"{type(error).__name__}{where}: {str(error)[:200]}", 1)
+
+
+def _is_broken_line(error: BaseException) -> bool:
+    """Whether another process could not be reached, as far as that can be told."""
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        return bool(_BROKEN_LINE.match(str(error)))
+    # jaxlib's, where an array is read. Orbax has ValueErrors too, of a disk or bucket.
+    return isinstance(error, ValueError) and bool(_BROKEN_COLLECTIVE.match(str(error)))

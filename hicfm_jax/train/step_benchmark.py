@@ -38,7 +38,7 @@ def step_config(
     config.task, config.model.name, config.model.dtype = task, model, dtype
     config.model.input_size = input_size
     config.data.simulate.tile_size = max(input_size)
-    config.data.simulate.stride = max(input_size) // 2
+    config.data.simulate.stride = max(input_size)  # few windows are enough
     config.train.global_batch_size, config.train.accum_steps = batch, 1
     config.optim.trainable = trainable
     if task != "pretrain":

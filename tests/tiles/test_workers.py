@@ -31,8 +31,8 @@ def test_a_killed_process_is_one_sentence_and_the_next_stream_has_new_ones():
     stream = thinning.train(made_up_batches(8))
     next(stream)
     with workers(2) as pool:
-        pids = set()
-        while len(pids) < 2:
+        pids, deadline = set(), time.monotonic() + 60
+        while len(pids) < 2 and time.monotonic() < deadline:
             pids.add(pool.submit(os.getpid).result())
         pool.submit(time.sleep, 5)
         killed = pool.submit(os.getpid).result()

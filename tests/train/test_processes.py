@@ -208,7 +208,7 @@ class Recorder:
         (jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed:\nread timeout"), "lost"),
         (jax.errors.JaxRuntimeError("UNAVAILABLE: failed to connect to all addresses"), "lost"),
         (jax.errors.JaxRuntimeError("INTERNAL: cuSOLVER has failed"), "failed"),
-        (ValueError("NCCL is not a codec"), "failed"),
+        (ValueError("DEADLINE_EXCEEDED: gs://bucket/run/coordination/checkpoints"), "failed"),
         (InputError("UNAVAILABLE: tiles.npz"), "failed"),
     ],
 )
