@@ -58,18 +58,20 @@ class _EventFile:
     def _attempt(self, do: Callable[[], None]) -> None:
         try:
             do()
-        except Exception as error:  # every kind of bucket has errors of its own
-            told, self._told = self._told, True
-            reason = getattr(error, "strerror", None) or error
-            with contextlib.suppress(OSError, ValueError):  # the screen may be a file of the same disk
-                if not told:
-                    print(
-                        f"WARNING: {self._path} cannot be written now ({reason}): TensorBoard lacks what "
-                        "metrics.jsonl has.",
-                        flush=True,
-                    )
-        else:
             self._told = False
+        except Exception as error:  # every kind of bucket has errors of its own
+            if not self._told:
+                self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        self._told = True
+        reason = getattr(error, "strerror", None) or error
+        with contextlib.suppress(OSError, ValueError):  # the screen may be a file of the same disk
+            print(
+                f"WARNING: {self._path} cannot be written now ({reason}): TensorBoard lacks what "
+                "metrics.jsonl has.",
+                flush=True,
+            )
 
 
 class _LocalFile(_EventFile):
@@ -88,7 +90,9 @@ class _LocalFile(_EventFile):
 
 
 class _BucketFile(_EventFile):
-    _next = 0.0
+    def __init__(self, path: epath.Path):
+        super().__init__(path)
+        self._next = 0.0
 
     def _send(self) -> None:
         if time.monotonic() >= self._next:

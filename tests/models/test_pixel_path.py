@@ -18,9 +18,11 @@ from hicfm_jax.models.smoothing import estimated_counts, expected_counts
 from tests.models.test_smoothing import chromosome, context_of
 
 SIZE = (96, 96)
+OPTIONS = dict(residual="coverage", pixel_width=4, pixel_depth=1, bin_heads=2)
+
+# Compiled as a whole: the operations one by one take a minute.
 _init = jax.jit(init_head, static_argnames="model")
 _apply = jax.jit(apply_head, static_argnames=("model", "cutoff"))
-OPTIONS = dict(residual="coverage", pixel_width=4, pixel_depth=1, bin_heads=2)
 
 
 @pytest.fixture(scope="module")

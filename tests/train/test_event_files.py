@@ -18,8 +18,8 @@ def _full():
 class Disk:
     """A file that takes five bytes at a time, as long as there is room."""
 
-    def __init__(self, path, *_, **options):
-        self._file, self.room = open(path, "wb", **options), 0
+    def __init__(self, path):
+        self._file, self.room = open(path, "wb", buffering=0), 0
         self.fileno, self.close = self._file.fileno, self._file.close
 
     def write(self, data):
@@ -29,23 +29,18 @@ class Disk:
 
 
 def test_a_full_disk_loses_nothing_once_there_is_room(tmp_path, monkeypatch, capsys):
-    disks = []
-    monkeypatch.setattr(
-        event_files,
-        "open",
-        lambda *a, **options: disks.append(Disk(*a, **options)) or disks[0],
-        raising=False,
-    )
+    disk = Disk(tmp_path / "ours")
+    monkeypatch.setattr(event_files, "open", lambda *_, **options: disk, raising=False)
     ours = RecordWriter(event_files.summary_folder(tmp_path) + "/ours")
     plain = RecordWriter(str(tmp_path / "plain"))
     # Twice there is not enough, the first time in the middle of a record.
     for record, room in zip(RECORDS, (1000, 7, 0, 1000, 0), strict=True):
-        disks[0].room = room
+        disk.room = room
         for writer in (ours, plain):
             writer.write(record)
             writer.flush()
     assert capsys.readouterr().out.count("ours cannot be written now (No space left on device)") == 2
-    disks[0].room = 1000
+    disk.room = 1000
     for writer in (ours, plain):
         writer.close()
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "plain").read_bytes()

@@ -207,8 +207,10 @@ class Recorder:
         (ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer"), "lost"),
         (jax.errors.JaxRuntimeError("UNKNOWN: Gloo all-reduce failed:\nread timeout"), "lost"),
         (jax.errors.JaxRuntimeError("UNAVAILABLE: failed to connect to all addresses"), "lost"),
+        (jax.errors.JaxRuntimeError("INTERNAL: a barrier failed: UNAVAILABLE: Socket closed"), "lost"),
         (jax.errors.JaxRuntimeError("INTERNAL: cuSOLVER has failed"), "failed"),
         (ValueError("DEADLINE_EXCEEDED: gs://bucket/run/coordination/checkpoints"), "failed"),
+        (ValueError("NCCL is not a codec"), "failed"),
         (InputError("UNAVAILABLE: tiles.npz"), "failed"),
     ],
 )
