@@ -8,13 +8,17 @@ python scripts/benchmark.py --config=configs/NAME.py  (or --model=PRESET) how fa
 """
 
 import json
+import pathlib
+import sys
 
 from absl import flags
 from ml_collections import config_flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.windows import parse_shape
+from hicfm_jax.tiles.build.windows import parse_shape
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # benchmarks/ is not installed
 
 _INPUT = flags.DEFINE_string("input", None, "Folder of tiles, or synthetic:DENSITY for random ones.")
 _BATCH = flags.DEFINE_integer("batch", None, "Samples of a batch; 32 of tiles, 1 in training.", lower_bound=1)
@@ -33,7 +37,7 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment whose step is timed or compiled: configs/NAME.py[:variant].", lock_config=True
 )
 _DEVICES = flags.DEFINE_integer("devices", 1, "With --compile_only; CPUs stand in for them.", lower_bound=1)
-flags.register_validator("config", command_line.config_loads)
+flags.register_validator("config", cli.config_loads)
 _OTHERS = {
     "input": (_TASK, _SIZE, _DTYPE, _TRAINABLE, _STEPS, _COMPILE_ONLY, _DEVICES),
     "model": (_WINDOW, _THIN, _THIN_PROCESSES, _SECONDS),
@@ -41,45 +45,37 @@ _OTHERS = {
 }
 
 
-def _stream() -> None:
-    from hicfm_jax.tiles import stream_benchmark, synthetic
+def _stream() -> tuple[str, dict]:
+    from benchmarks import stream, synthetic
 
     window = parse_shape(_WINDOW.value, "window")
+    thin = dict(thin=tuple(_THIN.value), thin_processes=_THIN_PROCESSES.value, seconds=_SECONDS.value)
     with synthetic.tiles_folder(_INPUT.value, window) as tiles:
-        result = stream_benchmark.measure_stream(
-            tiles,
-            batch_size=_BATCH.value or 32,
-            window=window,
-            thin=tuple(_THIN.value),
-            thin_processes=_THIN_PROCESSES.value,
-            seconds=_SECONDS.value,
-        )
-    print(stream_benchmark.table(result))
-    print(json.dumps({"input": _INPUT.value} | result))
+        result = stream.measure_stream(tiles, batch_size=_BATCH.value or 32, window=window, **thin)
+    return stream.table(result), {"input": _INPUT.value} | result
 
 
-def _compile() -> None:
-    from hicfm_jax.train import compile_only
+def _compile() -> tuple[str, dict]:
+    from benchmarks import compile_only
 
     compile_only.stand_in(_DEVICES.value)
     result = compile_only.compile_step(_config())
-    print(compile_only.table(result))
-    print(json.dumps(result))
+    return compile_only.table(result), result
 
 
-def _step() -> None:
-    from hicfm_jax.train import host_memory, step_benchmark
+def _step() -> tuple[str, dict]:
+    from benchmarks import step
+    from hicfm_jax.train import host_memory
 
     host_memory.keep_freed_memory()  # as scripts/train.py does
-    result = step_benchmark.measure_step(_config(), _STEPS.value)
-    print(step_benchmark.table(result))
-    print(json.dumps(result))
+    result = step.measure_step(_config(), _STEPS.value)
+    return step.table(result), result
 
 
 def _config():
     if _CONFIG.value is not None:
         return _CONFIG.value
-    from hicfm_jax.train.step_benchmark import step_config
+    from benchmarks.step import step_config
 
     size = parse_shape(_SIZE.value, "input_size")
     return step_config(_MODEL.value, _TASK.value, size, _BATCH.value or 1, _DTYPE.value, _TRAINABLE.value)
@@ -92,8 +88,11 @@ def main() -> None:
     for flag in _OTHERS[given[0]]:
         if flag.present:
             raise InputError(f"--{flag.name} says nothing with --{given[0]}: leave it out.")
-    (_compile if _COMPILE_ONLY.value else _stream if _INPUT.value is not None else _step)()
+    measure = _compile if _COMPILE_ONLY.value else _stream if _INPUT.value is not None else _step
+    table, result = measure()
+    print(table)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -7,12 +7,15 @@ Without Beam and with one and two workers of its DirectRunner, unless --workers 
 """
 
 import json
+import pathlib
+import sys
 
 from absl import flags
 
-from hicfm_jax import command_line
-from hicfm_jax.tiles import tiling_benchmark
-from hicfm_jax.tiles.windows import parse_shape
+from hicfm_jax import cli
+from hicfm_jax.tiles.build.windows import parse_shape
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # benchmarks/ is not installed
 
 _MAP = flags.DEFINE_string("map", None, "Contact map, or synthetic:DENSITY for a random one.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width of the map in bp.", lower_bound=1)
@@ -23,13 +26,15 @@ _WORKERS = flags.DEFINE_multi_integer("workers", [0, 1, 2], "Beam workers, 0 = n
 
 
 def main() -> None:
+    from benchmarks import tiling
+
     shape = parse_shape(_TILE_SIZE.value)
     settings = dict(tile_size=shape, stride=_STRIDE.value, min_density=_MIN_DENSITY.value)
-    with tiling_benchmark.map_sources(_MAP.value, _RESOLUTION.value, shape) as sources:
-        result = tiling_benchmark.measure_tiling(sources, _WORKERS.value, **settings)
-    print(tiling_benchmark.table(result))
+    with tiling.map_sources(_MAP.value, _RESOLUTION.value, shape) as sources:
+        result = tiling.measure_tiling(sources, _WORKERS.value, **settings)
+    print(tiling.table(result))
     print(json.dumps({"map": _MAP.value} | result | settings))
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -9,10 +9,10 @@ import pathlib
 
 from absl import flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.progress import Progress
-from hicfm_jax.tiles.records import MANIFEST
+from hicfm_jax.progress import Progress
+from hicfm_jax.tiles.dataset import MANIFEST
 from hicfm_jax.tiles.upstream_folder import export_folder, import_folder
 
 _INPUT = flags.DEFINE_string("input", None, "Folder with train.txt, or dataset of tiles.")
@@ -53,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

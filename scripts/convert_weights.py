@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 
-from hicfm_jax import command_line, convert
+from hicfm_jax import cli, convert
 from hicfm_jax.errors import InputError
 
 _INPUT = flags.DEFINE_string("input", None, "File of the original; with --export a workdir or checkpoint.")
@@ -58,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -8,12 +8,12 @@ import sys
 
 from absl import flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, write_report
-from hicfm_jax.evaluate.metrics import MAX_DIAGONAL
-from hicfm_jax.evaluate.report import check_folder
-from hicfm_jax.evaluate.tables import summary
+from hicfm_jax.evaluate.report.tables import summary
+from hicfm_jax.evaluate.report.write_report import check_folder
+from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.tuning import CRITERIA
 
 _REFERENCE = flags.DEFINE_string("reference", None, "The deep map, raw counts.", required=True)
@@ -65,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -13,12 +13,11 @@ import pathlib
 
 from absl import flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.experiment import stages
 from hicfm_jax.experiment.chromosomes import choose_chromosomes
-from hicfm_jax.experiment.results import table
-from hicfm_jax.experiment.run import run_stages
+from hicfm_jax.experiment.run import run_stages, table
 
 _MAP = flags.DEFINE_string("map", "", "Deep contact map of raw counts; empty: a simulated one.")
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the file's only one if not given.")
@@ -66,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

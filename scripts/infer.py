@@ -8,14 +8,13 @@ The checkpoint is a workdir, or a .pth.tar or .safetensors of the original.
 
 from absl import flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance_file
-from hicfm_jax.infer.merge import MERGES
-from hicfm_jax.infer.quiet import Quiet
+from hicfm_jax.infer.stitching import MERGES
 from hicfm_jax.models.heads import OUTPUTS
-from hicfm_jax.tiles.progress import Progress
-from hicfm_jax.tiles.windows import parse_shape
+from hicfm_jax.progress import Progress, Quiet
+from hicfm_jax.tiles.build.windows import parse_shape
 
 _TASK = flags.DEFINE_enum("task", "resolution", list(OUTPUTS), "What the network does; so far: resolution.")
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
@@ -78,4 +77,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

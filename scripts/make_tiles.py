@@ -11,14 +11,14 @@ import shlex
 
 from absl import flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import builder, summary, windows
-from hicfm_jax.tiles.dry_run import count_tiles
-from hicfm_jax.tiles.held_out import HeldOut
-from hicfm_jax.tiles.map_file import map_files
-from hicfm_jax.tiles.mixing import parse_mix
-from hicfm_jax.tiles.progress import Progress
+from hicfm_jax.progress import Progress
+from hicfm_jax.tiles.build import builder, summary, windows
+from hicfm_jax.tiles.build.map_file import map_files
+from hicfm_jax.tiles.build.splits import HeldOut
+from hicfm_jax.tiles.build.summary import count_tiles
+from hicfm_jax.tiles.stream.mixing import parse_mix
 
 _INPUT = flags.DEFINE_multi_string("input", [], "Contact map, URI or NAME=URI; may be given again.")
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp.", lower_bound=1)
@@ -76,7 +76,7 @@ def main() -> None:
         return
     runner = builder.run_here
     if _RUNNER.value == "beam":
-        from hicfm_jax.tiles.beam import beam_runner
+        from hicfm_jax.tiles.build.runners import beam_runner
 
         runner = beam_runner(shlex.split(_BEAM.value))
     manifest, made = builder.build_tiles(sources, _OUTPUT.value, runner=runner, **settings)
@@ -86,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

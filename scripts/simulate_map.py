@@ -5,7 +5,7 @@ python scripts/simulate_map.py --output=map.mcool --contacts=100e6 --resolution=
 
 from absl import flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
 from hicfm_jax.contacts import simulate, write_contacts
 
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
@@ -34,4 +34,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

@@ -5,9 +5,9 @@ python scripts/thin_map.py --input=leaf.mcool --resolution=10000 --fraction=0.06
 
 from absl import flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
-from hicfm_jax.contacts.writers import check_output
+from hicfm_jax.contacts.formats import check_output
 
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the file's only one if not given.")
@@ -26,4 +26,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    cli.run(main)

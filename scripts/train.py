@@ -7,11 +7,11 @@ a run that was stopped. Several machines: docs/distributed.md.
 from absl import flags
 from ml_collections import config_flags
 
-from hicfm_jax import command_line
+from hicfm_jax import cli
+from hicfm_jax.train.distributed import joined
 from hicfm_jax.train.host_memory import keep_freed_memory
+from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.loop import train_and_evaluate
-from hicfm_jax.train.processes import joined
-from hicfm_jax.train.summary import summary
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment: configs/NAME.py[:variant].", lock_config=True
@@ -20,7 +20,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT on the machine of process 0.")
 _PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
-flags.register_validator("config", command_line.config_loads)
+flags.register_validator("config", cli.config_loads)
 
 
 def main():
@@ -32,4 +32,4 @@ def main():
 
 if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
-    command_line.run(main)
+    cli.run(main)

@@ -59,7 +59,7 @@ def test_the_default_is_valid_and_becomes_json():
 
 
 def test_every_field_is_explained_where_it_is_defined():
-    source = (small_run.ROOT / "hicfm_jax" / "config.py").read_text()
+    source = (small_run.ROOT / "hicfm_jax" / "config" / "base.py").read_text()
     body = source[source.index("def base_config") : source.index("return config.lock()")]
     fields = [line for line in body.splitlines() if " = " in line and "config = ConfigDict" not in line]
     assert not [line for line in fields if "#" not in line and "= ConfigDict()" not in line]

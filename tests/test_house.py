@@ -34,7 +34,7 @@ def test_every_import_is_declared(setup_arguments):
             modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module] if isinstance(node, ast.ImportFrom) else []
             for library in {module.split(".")[0] for module in modules}:
-                if library in sys.stdlib_module_names or library in {"hicfm_jax", "configs"}:
+                if library in sys.stdlib_module_names or library in {"hicfm_jax", "configs", "benchmarks"}:
                     continue
                 name = canonicalize_name(DISTRIBUTIONS.get(library, library))
                 assert name in declared, f"{path.name} imports {library}, setup.py does not list {name}"

@@ -9,7 +9,7 @@ import pytest
 from configs import pretrain_arabidopsis, pretrain_plants
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import mixing
+from hicfm_jax.tiles.stream import mixing
 from tests.train import small_run
 
 

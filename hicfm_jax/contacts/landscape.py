@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from hicfm_jax.contacts import arabidopsis
+from hicfm_jax.contacts import tair10
 
 GRID = 1_000  # bp
 GENOME_SEED = 15  # of what all assays share; chosen of twenty for leaving telomeres and knob as measured
@@ -47,12 +47,12 @@ def landscape(chrom: str, resolution: int, seed: int) -> Landscape:
     """The landscape of one Arabidopsis chromosome for one assay.
 
     Args:
-      chrom: a name of `arabidopsis.CHROMSIZES`.
+      chrom: a name of `tair10.CHROMSIZES`.
       resolution: bin width in bp.
       seed: the assay.
     """
-    size = arabidopsis.CHROMSIZES[chrom]
-    index = list(arabidopsis.CHROMSIZES).index(chrom)
+    size = tair10.CHROMSIZES[chrom]
+    index = list(tair10.CHROMSIZES).index(chrom)
     genome = np.random.default_rng([GENOME_SEED, index])
     assay = np.random.default_rng([seed, index, 1])
     n = -(-size // GRID)
@@ -62,9 +62,9 @@ def landscape(chrom: str, resolution: int, seed: int) -> Landscape:
         shared, own = (_smooth_noise(rng, n, length / GRID) for rng in (genome, assay))
         return np.sqrt(1 - OWN_SHARE) * shared + np.sqrt(OWN_SHARE) * own
 
-    regions = [arabidopsis.PERICENTROMERES[chrom]]
-    if chrom == arabidopsis.KNOB[0]:
-        regions.append(arabidopsis.KNOB[1:])
+    regions = [tair10.PERICENTROMERES[chrom]]
+    if chrom == tair10.KNOB[0]:
+        regions.append(tair10.KNOB[1:])
     edge = 50_000.0
     heterochromatin = np.max([_plateau(position, *region, edge) for region in regions], axis=0)
     centromere = np.mean(regions[0])

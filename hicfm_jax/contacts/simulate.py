@@ -1,6 +1,6 @@
 """A simulated Arabidopsis Hi-C map, for when there is no real one: any depth, bins of 2 kb and up.
 
-The facts and their sources are in `arabidopsis.py`, what varies along a chromosome in `landscape.py`,
+The facts and their sources are in `tair10.py`, what varies along a chromosome in `landscape.py`,
 what is expected of a pixel in `intensity.py`; here the counts are drawn.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts import arabidopsis
+from hicfm_jax.contacts import tair10
 from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.intensity import Intensity
+from hicfm_jax.contacts.expected_counts import Intensity
 from hicfm_jax.errors import InputError
 
 MIN_RESOLUTION = 2_000  # bp
@@ -48,19 +48,17 @@ def simulate(
         raise InputError(
             f"contacts={contacts} cannot be simulated: give a number above 0, at most {MAX_CONTACTS:g}."
         )
-    if resolution != int(resolution) or not MIN_RESOLUTION <= resolution <= min(
-        arabidopsis.CHROMSIZES.values()
-    ):
+    if resolution != int(resolution) or not MIN_RESOLUTION <= resolution <= min(tair10.CHROMSIZES.values()):
         raise InputError(
             f"resolution={resolution} cannot be simulated: give whole bp from {MIN_RESOLUTION} "
             "up to a chromosome."
         )
     if seed != int(seed) or seed < 0:
         raise InputError(f"seed={seed} is no seed: give a whole number of 0 or more.")
-    names = [chrom for chrom in arabidopsis.CHROMSIZES if chromosomes is None or chrom in chromosomes]
+    names = [chrom for chrom in tair10.CHROMSIZES if chromosomes is None or chrom in chromosomes]
     if not names or (chromosomes is not None and set(chromosomes) - set(names)):
         raise InputError(
-            f"chromosomes={chromosomes} cannot be simulated: choose from {', '.join(arabidopsis.CHROMSIZES)}."
+            f"chromosomes={chromosomes} cannot be simulated: choose from {', '.join(tair10.CHROMSIZES)}."
         )
     if not 0 <= trans_fraction < 1 or (trans_fraction and len(names) == 1):
         raise InputError(
@@ -77,15 +75,15 @@ def simulate(
         blocks = (block for pair in pairs for _, _, block in intensity.blocks(*pair))
         expected = sum(float(block.sum(dtype=np.float64)) for block in blocks)
         for pair in pairs:
-            indices = [list(arabidopsis.CHROMSIZES).index(chrom) for chrom in pair]
+            indices = [list(tair10.CHROMSIZES).index(chrom) for chrom in pair]
             matrices[pair] = _sample(
                 intensity,
                 pair,
                 contacts * share / expected,
-                contacts * arabidopsis.NOISE_AT_DEPTH,
+                contacts * tair10.NOISE_AT_DEPTH,
                 np.random.default_rng([int(seed), 3, *indices]),
             )
-    chromsizes = {chrom: arabidopsis.CHROMSIZES[chrom] for chrom in names}
+    chromsizes = {chrom: tair10.CHROMSIZES[chrom] for chrom in names}
     return ContactMap(chromsizes, int(resolution), matrices, f"simulated Arabidopsis map (seed {int(seed)})")
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from hicfm_jax.convert import optimizer, original_file, rules
-from hicfm_jax.convert.checkpoint_folder import step_folder
-from hicfm_jax.convert.original_file import OriginalFile
+from hicfm_jax.checkpoints.folder import step_folder
+from hicfm_jax.convert import files, names, optimizer
+from hicfm_jax.convert.files import OriginalFile
+from hicfm_jax.convert.load import Weights, load_weights
 from hicfm_jax.convert.report import Report
-from hicfm_jax.convert.weights import Weights, load_weights
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.positions import sincos_2d
+from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.types import PATCH
 
 _CLASSES = 1000  # of a classifier that the original makes and never uses
@@ -59,8 +59,8 @@ def export(
       InputError: the source cannot be read or is a file of the original, or the output has another
         ending or exists already.
     """
-    original_file.check_writable(output)
-    if original_file.is_original_file(source):
+    files.check_writable(output)
+    if files.is_original_file(source):
         raise InputError(f"{source} is a file of the original already: give a workdir or checkpoint of ours.")
     progress(f"reading {source}")
     weights = load_weights(source, with_adam=True)
@@ -70,7 +70,7 @@ def export(
             "the original has not: only models without one can be written for it."
         )
     progress(f"writing {output}")
-    original_file.write(output, to_original(weights))
+    files.write(output, to_original(weights))
 
 
 def to_original(weights: Weights) -> OriginalFile:
@@ -79,7 +79,7 @@ def to_original(weights: Weights) -> OriginalFile:
     config = weights.meta["config"]
     args = kept.get("args") or _args(config, report)
     tensors = {
-        rules.original_name(path, report.task): rules.to_original(path, value)
+        names.original_name(path, report.task): names.to_original(path, value)
         for path, value in weights.params.items()
     }
     if report.task == "pretrain":
@@ -97,7 +97,7 @@ def to_original(weights: Weights) -> OriginalFile:
     if weights.adam and report.task == "pretrain":
         state = optimizer.to_original(weights.adam, kept.get("groups") or _groups(config, args))
     return OriginalFile(
-        tensors={name: tensors[name] for name in sorted(tensors, key=rules.original_order)},
+        tensors={name: tensors[name] for name in sorted(tensors, key=names.original_order)},
         args=args,
         epoch=kept["epoch"] if "epoch" in kept else _last_epoch(report.path, weights.step),
         optimizer=state,

@@ -1,11 +1,12 @@
 """AdamW's state: PyTorch numbers the parameters, we name them."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from hicfm_jax.convert import rules
+from hicfm_jax.checkpoints.folder import Adam
+from hicfm_jax.convert import names
 from hicfm_jax.errors import InputError
 
 _MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq"}
@@ -21,26 +22,13 @@ _GROUP = {
 }
 
 
-class Adam(NamedTuple):
-    """State of AdamW.
-
-    Attributes:
-      mu, nu: means of gradients and of their squares, by parameter path.
-      count: optimizer steps taken.
-    """
-
-    mu: dict[str, np.ndarray]
-    nu: dict[str, np.ndarray]
-    count: int
-
-
 def numbered(paths: Mapping[str, tuple[int, ...]]) -> list[list[str]]:
     """Our paths in PyTorch's numbering: without weight decay first, each group in the original's order.
 
     Args:
       paths: shape of each pretraining parameter. Position tables have no number: they are fixed.
     """
-    ordered = sorted(paths, key=lambda path: rules.original_order(rules.original_name(path, "pretrain")))
+    ordered = sorted(paths, key=lambda path: names.original_order(names.original_name(path, "pretrain")))
     plain = [path for path in ordered if len(paths[path]) == 1]
     return [plain, [path for path in ordered if len(paths[path]) > 1]]
 
@@ -67,10 +55,10 @@ def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
     moments: dict[str, dict[str, np.ndarray]] = {name: {} for name in _MOMENTS}
     wrong, counts = [], set()
     for number, parameter in zip(numbers, [*groups[0], *groups[1]], strict=True):
-        expected = rules.original_shape(parameter, shapes[parameter])
+        expected = names.original_shape(parameter, shapes[parameter])
         for ours, theirs in _MOMENTS.items():
             value = state.get(number, {}).get(theirs)
-            name = f"{theirs} of {rules.original_name(parameter, 'pretrain')}"
+            name = f"{theirs} of {names.original_name(parameter, 'pretrain')}"
             if value is None or value.shape != expected:
                 wrong.append(
                     f"{name} ({'missing' if value is None else f'shape {value.shape}, not {expected}'})"
@@ -78,7 +66,7 @@ def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
             elif not np.isfinite(value).all():
                 wrong.append(f"{name} (not finite)")
             else:
-                moments[ours][parameter] = rules.to_ours(parameter, value)
+                moments[ours][parameter] = names.to_ours(parameter, value)
         counts.add(int(state.get(number, {}).get("step", 0)))
     if wrong or len(counts) > 1:
         wrong += [f"step counts {sorted(counts)} that differ"] if len(counts) > 1 else []
@@ -99,7 +87,7 @@ def to_original(adam: Adam, groups: list[dict[str, Any]]) -> dict[str, Any]:
         number: {
             "step": np.array(adam.count, np.float32),
             **{
-                theirs: rules.to_original(path, getattr(adam, ours)[path])
+                theirs: names.to_original(path, getattr(adam, ours)[path])
                 for ours, theirs in _MOMENTS.items()
             },
         }

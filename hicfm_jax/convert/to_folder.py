@@ -4,9 +4,9 @@ import json
 import os
 from collections.abc import Callable
 
-from hicfm_jax.convert import checkpoint_folder
+from hicfm_jax.checkpoints import folder
+from hicfm_jax.convert.load import complete, is_told_apart, load_weights, map_scaling
 from hicfm_jax.convert.report import Report
-from hicfm_jax.convert.weights import complete, is_told_apart, load_weights, map_scaling
 from hicfm_jax.errors import InputError
 
 
@@ -31,7 +31,7 @@ def convert_to_folder(
       InputError: see `weights.load_weights`; the output exists already; the parameters serve several
         tasks and neither `task` nor the file says which. Nothing is written.
     """
-    checkpoint_folder.check_free(output)
+    folder.check_free(output)
     weights = load_weights(source, task, input_size, model, with_adam=True, progress=progress)
     report = weights.report
     if task is None and len(report.fits) > 1 and not is_told_apart(weights):
@@ -50,5 +50,5 @@ def convert_to_folder(
         **weights.provenance,
     }
     progress(f"writing {output}")
-    checkpoint_folder.write(output, weights.step, complete(weights), weights.adam, meta)
+    folder.write(output, weights.step, complete(weights), weights.adam, meta)
     return report

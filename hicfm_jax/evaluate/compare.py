@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import score_chromosome
 from hicfm_jax.evaluate.comparison import ChromosomeView, Comparison, Record, pool
-from hicfm_jax.evaluate.diagonals import upper
-from hicfm_jax.evaluate.leakage import leakage_warnings
-from hicfm_jax.evaluate.metrics import MAX_DIAGONAL
-from hicfm_jax.evaluate.opening import Maps, Source
-from hicfm_jax.evaluate.portraits import choose_windows, make_portrait
-from hicfm_jax.evaluate.score_chromosome import ChromosomeScorer
+from hicfm_jax.evaluate.opening import Maps, Source, leakage_warnings
+from hicfm_jax.evaluate.report.thumbnails import choose_windows, make_portrait
+from hicfm_jax.evaluate.scores import score_chromosome
+from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
+from hicfm_jax.evaluate.scores.diagonals import upper
+from hicfm_jax.evaluate.scores.score_chromosome import ChromosomeScorer
 from hicfm_jax.evaluate.tuning import CRITERIA, NAMES, RESCALED, Tuned, tune_baselines
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hicfm_jax.evaluate.score_names import SCORES
+from hicfm_jax.evaluate.scores import SCORES
 
 POOLED = "pooled"
 """In place of a chromosome: all evaluated ones together."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.evaluate import baselines
-from hicfm_jax.evaluate.diagonals import Matrix
-from hicfm_jax.evaluate.metrics import log_mse, stratified_pearson, weighted_mean
+from hicfm_jax.evaluate import filters
+from hicfm_jax.evaluate.scores.correlation import log_mse, stratified_pearson, weighted_mean
+from hicfm_jax.evaluate.scores.diagonals import Matrix
 
 SIGMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0)
 FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
@@ -52,7 +52,7 @@ def tune_baselines(
       criterion: which score of `metrics.py` is to be best: `r`, `log_r` or `mse`.
     """
 
-    def loss(baseline: baselines.Baseline, **numbers: float) -> float:
+    def loss(baseline: filters.Baseline, **numbers: float) -> float:
         scores = [
             _score(baseline(counts, ratio, **numbers), reference, max_diagonal, criterion)
             for counts, reference in pairs
@@ -61,22 +61,22 @@ def tune_baselines(
         return pooled if criterion == "mse" else -pooled
 
     if not pairs:
-        return [Tuned(RESCALED, f"times {ratio:.4g}", baselines.rescaled)]
-    sigma = _best(SIGMAS, lambda value: loss(baselines.gaussian, sigma=value))
-    factor = _best(FACTORS, lambda value: loss(baselines.bicubic, factor=value))
-    aware = _best(SIGMAS, lambda value: loss(baselines.coverage_aware, sigma=value))
-    blend, place = baselines.coverage_aware_blend, SIGMAS.index(aware)
+        return [Tuned(RESCALED, f"times {ratio:.4g}", filters.rescaled)]
+    sigma = _best(SIGMAS, lambda value: loss(filters.gaussian, sigma=value))
+    factor = _best(FACTORS, lambda value: loss(filters.bicubic, factor=value))
+    aware = _best(SIGMAS, lambda value: loss(filters.coverage_aware, sigma=value))
+    blend, place = filters.coverage_aware_blend, SIGMAS.index(aware)
     far = _best(SIGMAS[place:], lambda value: loss(blend, near_sigma=aware, far_sigma=value))
     near = _best(SIGMAS[place::-1], lambda value: loss(blend, near_sigma=value, far_sigma=far))
 
-    def tuned(name: str, settings: str, baseline: baselines.Baseline, **numbers: float) -> Tuned:
+    def tuned(name: str, settings: str, baseline: filters.Baseline, **numbers: float) -> Tuned:
         return Tuned(name, settings, functools.partial(baseline, **numbers))
 
     return [
-        tuned(RESCALED, f"times {ratio:.4g}", baselines.rescaled),
-        tuned(NAMES[1], f"sigma {sigma:g} bins", baselines.gaussian, sigma=sigma),
-        tuned(NAMES[2], f"blocks of {factor} bins", baselines.bicubic, factor=factor),
-        tuned(NAMES[3], f"sigma {aware:g} bins", baselines.coverage_aware, sigma=aware),
+        tuned(RESCALED, f"times {ratio:.4g}", filters.rescaled),
+        tuned(NAMES[1], f"sigma {sigma:g} bins", filters.gaussian, sigma=sigma),
+        tuned(NAMES[2], f"blocks of {factor} bins", filters.bicubic, factor=factor),
+        tuned(NAMES[3], f"sigma {aware:g} bins", filters.coverage_aware, sigma=aware),
         tuned(
             NAMES[4],
             f"sigma {near:g} bins near, {far:g} bins far",

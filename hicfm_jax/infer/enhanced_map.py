@@ -6,8 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.infer.band import Rows
-from hicfm_jax.infer.row_file import RowFile
+from hicfm_jax.infer.stitching import RowFile, Rows
 
 STEP = 1 / 1024
 """Real counts are multiples of this many contacts: far finer than what is predicted, and it packs well."""

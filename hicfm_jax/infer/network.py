@@ -7,11 +7,11 @@ from typing import Any
 
 from flax.traverse_util import unflatten_dict
 
-from hicfm_jax.convert.weights import Weights, complete, load_weights, map_scaling
+from hicfm_jax.convert.load import Weights, complete, load_weights, map_scaling
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import OUTPUTS, TaskModel
+from hicfm_jax.models.preprocess import TargetScaling, target_scaling
 from hicfm_jax.models.presets import create_model
-from hicfm_jax.models.target_scaling import TargetScaling, target_scaling
 
 _ENHANCES = ("resolution", "finetune")
 

@@ -1,11 +1,17 @@
 """How much arithmetic a step takes, counted from the sizes of its matrix products.
 
 A multiply-add counts 2. Element-wise work and the SSIM are left out (below 1 % for ViT-L).
+
+What a device manages when it does nothing but multiply matrices: the measure of every other speed.
 """
 
-from hicfm_jax.models.bin_attention import HEAD_DIM
+import math
+import time
+
+import jax
+
 from hicfm_jax.models.heads import OUTPUTS, TRACKS
-from hicfm_jax.models.pixel_path import LEVELS, PIXEL_FEATURES
+from hicfm_jax.models.pixel_path import HEAD_DIM, LEVELS, PIXEL_FEATURES
 from hicfm_jax.models.presets import PRESETS
 from hicfm_jax.models.smoothing import SIGMAS
 from hicfm_jax.types import PATCH
@@ -102,3 +108,21 @@ def pixel_path_flops(input_size: tuple[int, int], width: int, depth: int, bin_he
     alike = 2 * bin_heads * pixels * (rows + columns)  # averages; the tokens of bins are small beside them
     alike += 2 * bin_heads * HEAD_DIM * (rows**2 + columns**2)
     return 3 * (convolutions + alike) + smoothing
+
+
+def matmul_rate(dtype: str, rounds: int = 4) -> float:
+    """FLOP/s that one device reaches in square matrix products, the best of a few chains of four.
+
+    The numbers are random: of zeros, products of bfloat16 run faster than of anything real.
+    """
+    # An accelerator needs large ones: small ones measure how fast it is told what to do.
+    size = 1024 if jax.default_backend() == "cpu" else 8192
+    x = (jax.random.normal(jax.random.key(0), (size, size)) / math.sqrt(size)).astype(dtype)
+    product = jax.jit(lambda a: a @ a @ a @ a @ a)
+    product(x).block_until_ready()
+    best = math.inf
+    for _ in range(rounds):
+        start = time.perf_counter()
+        product(x).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 4 * 2 * size**3 / best

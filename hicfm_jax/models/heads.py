@@ -1,6 +1,11 @@
-"""The networks that are fine-tuned: encoder and decoder on all patches, and the head of a task."""
+"""The networks that are fine-tuned: encoder and decoder on all patches, and the head of a task.
 
+From raw counts to what a head predicts, the same in training and in inference.
+"""
+
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import flax.struct
@@ -8,10 +13,11 @@ import jax
 import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.decoder import Decoder
+from hicfm_jax.models import preprocess
 from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
 from hicfm_jax.models.preprocess import denormalize, unpatchify
-from hicfm_jax.models.vit import Dense, Encoder
+from hicfm_jax.models.smoothing import estimated_counts, expected_counts
+from hicfm_jax.models.vit import Decoder, Dense, Encoder
 from hicfm_jax.types import PATCH, Array
 
 OUTPUTS = {
@@ -190,3 +196,54 @@ class TaskModel(nn.Module):
         log_ratio = path(shallow.counts, shallow.expected, pixels, bins)
         contacts = shallow.expected * shallow.enlarge[:, None, None] * jnp.exp(log_ratio)
         return jnp.log1p(contacts) / jnp.log(10.0)
+
+
+def apply_head(
+    model: TaskModel,
+    params: Any,
+    counts: Array,
+    total_count: Array | None,
+    *,
+    cutoff: float = 0.0,
+    context: Mapping[str, Array] | None = None,
+    enlarge: Array | None = None,
+) -> HeadOutput:
+    """Runs a head on windows of raw counts.
+
+    With a residual the transformer is not shown the raw counts, most of which are 0 in a shallow map,
+    but a smooth estimate of the deep map: that is closer to what pretraining saw.
+
+    Args:
+      model: from `presets.create_model`.
+      params: its parameters.
+      counts: raw contacts `[B, H, W]`, any real dtype.
+      total_count: contacts of each experiment `[B]`, None where unknown.
+      cutoff: see `preprocess.intensity`.
+      context: what the whole chromosome says about each window, `contacts.expected.Expected.window`;
+        for a residual.
+      enlarge: contacts of the map that is wanted over those of this one, `[B]`; for a residual.
+
+    Raises:
+      InputError: a residual without context or `enlarge`.
+    """
+    if model.residual == "none":
+        return model.apply({"params": params}, preprocess.normalize(counts, cutoff), total_count)
+    if not context or enlarge is None:
+        raise InputError(
+            "A model that adds to a smooth estimate needs the context of each window and by how much to "
+            "enlarge: take tiles of scripts/make_tiles.py that carry it, and set data.thin."
+        )
+    counts, expected = counts.astype(jnp.float32), expected_counts(context)
+    shallow = Shallow(counts, expected, enlarge)
+    estimate = estimated_counts(counts, expected) * enlarge[:, None, None]
+    return model.apply({"params": params}, preprocess.normalize(estimate, cutoff), total_count, shallow)
+
+
+def init_head(model: TaskModel, key: Array) -> Any:
+    """Fresh parameters of a head."""
+    height, width = model.input_size
+    shallow = None
+    if model.residual != "none":
+        pixels = jnp.ones((1, height, width))
+        shallow = Shallow(pixels, pixels, jnp.ones(1))
+    return model.init(key, jnp.zeros((1, height, width, 3)), None, shallow)["params"]

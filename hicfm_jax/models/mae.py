@@ -1,14 +1,87 @@
-"""The masked autoencoder that is pretrained."""
+"""Which patches the encoder may not see: random, but mirror images fall together.
+
+The masked autoencoder that is pretrained.
+"""
 
 import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from hicfm_jax.models import masking
-from hicfm_jax.models.decoder import Decoder
-from hicfm_jax.models.vit import Dense, Encoder
+from hicfm_jax.models.vit import Decoder, Dense, Encoder
 from hicfm_jax.types import NO_DIAGONAL, PATCH, Array
+
+
+@flax.struct.dataclass
+class Masking:
+    """A drawn mask.
+
+    Attributes:
+      keep: indices of the visible patches, in the order the encoder gets them, `[B, K]` int32.
+      restore: place of every patch in the list "visible, then removed", `[B, L]` int32.
+      token_mask: 1 where the encoder may not see the patch, `[B, L]` float32.
+    """
+
+    keep: Array
+    restore: Array
+    token_mask: Array
+
+
+def symmetric_noise(noise: Array, diag: Array, combine: str = "sum") -> Array:
+    """Gives mirror-image patches the same noise, so that neither gives the other away.
+
+    The mirror of patch (r, c) about a diagonal that enters at (0, d) is (c - d, r + d). Where it
+    lies inside the grid, both get the sum of their noises (original: `apply_symmectric_noise`).
+    The sum is larger than a single draw, so patches near the diagonal are removed more often;
+    `combine="mean"` halves it, which lessens the bias.
+
+    Args:
+      noise: `[B, h, w]` in [0, 1).
+      diag: `[B]` in patches; where no patch has a mirror, the noise stays as it is.
+      combine: "sum" (the original) or "mean".
+
+    Returns:
+      `[B, h, w]`.
+    """
+    noise = jnp.asarray(noise)
+    height, width = noise.shape[1:]
+    rows = jnp.arange(height)[None, :, None]
+    columns = jnp.arange(width)[None, None, :]
+    offset = jnp.asarray(diag, jnp.int32)[:, None, None]
+    mirror_row, mirror_column = columns - offset, rows + offset
+    inside = (mirror_row >= 0) & (mirror_row < height) & (mirror_column >= 0) & (mirror_column < width)
+    mirrored = noise[
+        jnp.arange(noise.shape[0])[:, None, None],
+        jnp.clip(mirror_row, 0, height - 1),
+        jnp.clip(mirror_column, 0, width - 1),
+    ]
+    combined = noise + mirrored
+    if combine == "mean":
+        combined = combined / 2
+    return jnp.where(inside, combined, noise)
+
+
+def mask_from_noise(noise: Array, mask_ratio: float) -> Masking:
+    """Keeps the patches with the smallest noise.
+
+    Args:
+      noise: `[B, h, w]`, already symmetric.
+      mask_ratio: share to remove; `int(L * (1 - ratio))` are kept (truncated, as in the original).
+
+    Returns:
+      A `Masking`. Ties go to the first in row-major order: unlike the original's sort, this one
+      is stable, so a mask is a function of its noise.
+    """
+    flat = noise.reshape(noise.shape[0], -1)
+    kept = int(flat.shape[1] * (1 - mask_ratio))
+    order = jnp.argsort(flat, axis=1, stable=True)
+    restore = jnp.argsort(order, axis=1, stable=True)
+    return Masking(keep=order[:, :kept], restore=restore, token_mask=(restore >= kept).astype(jnp.float32))
+
+
+def draw_noise(keys: Array, height: int, width: int) -> Array:
+    """Uniform noise on the patch grid, `[B, h, w]`, of a random key for each example `[B]`."""
+    return jax.vmap(lambda k: jax.random.uniform(k, (height, width)))(keys)
 
 
 @flax.struct.dataclass
@@ -33,7 +106,7 @@ class MaskedAutoencoder(nn.Module):
       dim, depth, heads: of the encoder.
       decoder_dim, decoder_depth, decoder_heads: of the decoder.
       mask_ratio: share of patches that the encoder may not see.
-      mask_combine: how mirror-image patches share their noise, see `masking.symmetric_noise`.
+      mask_combine: how mirror-image patches share their noise, see `symmetric_noise`.
       dtype, scan, remat: see `vit.Blocks`. Parameters are float32 whatever `dtype` is.
     """
 
@@ -75,11 +148,11 @@ class MaskedAutoencoder(nn.Module):
         batch, height, width, _ = images.shape
         grid = (height // PATCH, width // PATCH)
         if noise is None:
-            noise = masking.draw_noise(jax.random.split(self.make_rng("mask"), batch), *grid)
+            noise = draw_noise(jax.random.split(self.make_rng("mask"), batch), *grid)
         if diag is None:
             diag = jnp.full((batch,), NO_DIAGONAL)
-        noise = masking.symmetric_noise(noise, diag, self.mask_combine)
-        mask = masking.mask_from_noise(noise, self.mask_ratio)
+        noise = symmetric_noise(noise, diag, self.mask_combine)
+        mask = mask_from_noise(noise, self.mask_ratio)
         latent = self.encoder(images, total_count, mask.keep)
         decoded = self.decoder(latent, mask.restore, grid).astype(self.dtype)
         return PretrainOutput(

@@ -1,16 +1,69 @@
-"""The transformer: attention, MLP, block, a stack of blocks, and the encoder of Hi-C windows."""
+"""Fixed position tables and the token that tells the network how deep the experiment is.
+
+The transformer: attention, MLP, block, a stack of blocks, and the encoder of Hi-C windows.
+
+The decoder that pretraining and every head share.
+"""
 
 from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from hicfm_jax.models import positions
-from hicfm_jax.models.attention import attend
+from hicfm_jax.models.attention import PRODUCT, attend, dense_product
 from hicfm_jax.models.preprocess import patchify
-from hicfm_jax.models.products import PRODUCT, dense_product
-from hicfm_jax.types import PATCH, Array
+from hicfm_jax.types import DEFAULT_TOTAL_COUNT, PATCH, Array
+
+
+def sincos_1d(positions: np.ndarray, dim: int) -> np.ndarray:
+    """Sine-cosine code of scalar positions: `[N]` -> `[N, dim]`, float32, [sin, cos] halves."""
+    omega = 1.0 / 10000 ** (np.arange(dim // 2, dtype=np.float32) / np.float32(dim / 2))
+    angle = np.asarray(positions, np.float32)[:, None] * omega.astype(np.float32)[None, :]
+    return np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
+
+
+def sincos_2d(height: int, width: int, dim: int, class_token: bool = False) -> np.ndarray:
+    """Position table of a grid of patches in the order of the original.
+
+    Args:
+      height, width: grid size in patches.
+      dim: channels D, a multiple of 4.
+      class_token: put a zero row for the class token first.
+
+    Returns:
+      `[h * w (+ 1), D]` float32, patches row-major. The first half of the channels codes the
+      column, the second half the row (He et al. 2022; original: `get_2d_sincos_pos_embed_rectangle`).
+    """
+    rows, columns = np.divmod(np.arange(height * width), width)
+    table = np.concatenate([sincos_1d(columns, dim // 2), sincos_1d(rows, dim // 2)], axis=1)
+    return np.concatenate([np.zeros((1, dim), np.float32), table]) if class_token else table
+
+
+def table_init(key: Array, height: int, width: int, dim: int, class_token: bool = False) -> Array:
+    """`sincos_2d` as what a parameter `[1, h * w (+ 1), D]` starts from; draws nothing from `key`."""
+    return jnp.asarray(sincos_2d(height, width, dim, class_token))[None]
+
+
+def count_token(total_count: Array | None, batch: int, dim: int) -> Array:
+    """Token for the depth of each experiment (original: `convert_count_to_pos_embed_cuda`).
+
+    Args:
+      total_count: contacts of the whole experiment `[B]`, or None where unknown (1e9 is taken).
+      batch: B.
+      dim: channels D.
+
+    Returns:
+      `[B, D]` float32. The exponent of the frequencies is i / (2 D), not i / (D / 2): published
+      weights depend on it.
+    """
+    if total_count is None:
+        total_count = jnp.full((batch,), DEFAULT_TOTAL_COUNT)
+    omega = 1.0 / 10000 ** (np.arange(dim // 2, dtype=np.float32) / np.float32(2 * dim))
+    angle = jnp.log10(jnp.asarray(total_count, jnp.float32))[:, None] * omega.astype(np.float32)
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1) + 1.0
+
 
 Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform(), dot_general=dense_product)
 
@@ -140,7 +193,7 @@ class Encoder(nn.Module):
     def setup(self):
         self.cls_token = self.param("cls_token", nn.initializers.normal(0.02), (1, 1, self.dim))
         if self.table_grid is not None:
-            self.pos_embed = self.param("pos_embed", positions.table_init, *self.table_grid, self.dim, True)
+            self.pos_embed = self.param("pos_embed", table_init, *self.table_grid, self.dim, True)
         # A 16 x 16 convolution of stride 16 is a dense layer on flattened patches.
         self.patch_embed = Dense(self.dim, dtype=self.dtype)
         self.blocks = Blocks(self.depth, self.heads, self.dtype, scan=self.scan, remat=self.remat)
@@ -157,7 +210,7 @@ class Encoder(nn.Module):
         batch, height, width, _ = images.shape
         patches = patchify(images)
         if self.table_grid is None:
-            table = jnp.asarray(positions.sincos_2d(height // PATCH, width // PATCH, self.dim))[None]
+            table = jnp.asarray(sincos_2d(height // PATCH, width // PATCH, self.dim))[None]
         else:
             table = self.pos_embed[:, 1:]
         if keep is not None:
@@ -165,10 +218,80 @@ class Encoder(nn.Module):
             patches = jnp.take_along_axis(patches, keep[..., None], axis=1)
             table = table[0][keep]
         embedded = self.patch_embed(patches).astype(jnp.float32) + table
-        count = positions.count_token(total_count, batch, self.dim)[:, None]
+        count = count_token(total_count, batch, self.dim)[:, None]
         cls_token = jnp.broadcast_to(self.cls_token, (batch, 1, self.dim))
         return jnp.concatenate([cls_token, count, embedded], axis=1)
 
     def __call__(self, images: Array, total_count: Array | None, keep: Array | None = None) -> Array:
         """Returns the encoded tokens after the final norm, `[B, 2 + K, D]` float32."""
         return self.norm(self.blocks(self.tokens(images, total_count, keep)))
+
+
+class Decoder(nn.Module):
+    """Mixes class, count and patch tokens at a smaller width, `[B, 2 + K, D]` -> `[B, 2 + L, D']`.
+
+    Attributes:
+      dim, depth, heads: width D', number of blocks and heads.
+      norm_eps: of every LayerNorm: 1e-6 in pretraining, 1e-5 in the heads (published weights
+        depend on both).
+      table_grid: (h, w) of a head: every patch arrives, and the position table is a parameter,
+        because published tables are resized ones. None, in pretraining: mask tokens stand in for
+        the removed patches, and the table is computed.
+      dtype, scan, remat: see `vit.Blocks`.
+    """
+
+    dim: int
+    depth: int
+    heads: int
+    norm_eps: float = 1e-6
+    table_grid: tuple[int, int] | None = None
+    dtype: jnp.dtype = jnp.float32
+    scan: bool = False
+    remat: str = "none"
+
+    def setup(self):
+        self.embed = Dense(self.dim, dtype=self.dtype)
+        if self.table_grid is None:
+            self.mask_token = self.param("mask_token", nn.initializers.normal(0.02), (1, 1, self.dim))
+        else:
+            self.pos_embed = self.param("pos_embed", table_init, *self.table_grid, self.dim)
+        self.blocks = Blocks(
+            self.depth, self.heads, self.dtype, self.norm_eps, scan=self.scan, remat=self.remat
+        )
+        self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=jnp.float32)
+
+    def _fill(self, visible: Array, restore: Array) -> Array:
+        """Mask tokens in the removed places: `[B, K, D']` -> `[B, L, D']`."""
+        batch, kept, _ = visible.shape
+        removed = jnp.broadcast_to(self.mask_token, (batch, restore.shape[1] - kept, self.dim))
+        shuffled = jnp.concatenate([visible, removed], axis=1)
+        return jnp.take_along_axis(shuffled, restore[..., None], axis=1)
+
+    def tokens(
+        self, latent: Array, restore: Array | None = None, grid: tuple[int, int] | None = None
+    ) -> Array:
+        """What enters block 0, `[B, 2 + L, D']` float32; arguments as of `__call__`."""
+        embedded = self.embed(latent).astype(jnp.float32)
+        if self.table_grid is None:
+            patches = self._fill(embedded[:, 2:], restore) + jnp.asarray(sincos_2d(*grid, self.dim))
+        else:
+            patches = embedded[:, 2:] + self.pos_embed
+        # The count token gets + 1 instead of a position: published weights depend on it.
+        return jnp.concatenate([embedded[:, :1], embedded[:, 1:2] + 1.0, patches], axis=1)
+
+    def __call__(
+        self, latent: Array, restore: Array | None = None, grid: tuple[int, int] | None = None
+    ) -> Array:
+        """The decoded tokens after the final norm, `[B, 2 + L, D']` float32.
+
+        Args:
+          latent: encoded tokens `[B, 2 + K, D]`.
+          restore: `masking.Masking.restore` `[B, L]`, and
+          grid: (h, w) of the window in patches, both in pretraining only.
+        """
+        return self.norm(self.blocks(self.tokens(latent, restore, grid)))
+
+    def layers(self, latent: Array) -> list[Array]:
+        """The tokens after each block, then after the final norm: `[B, 2 + L, D']` each (heads only)."""
+        blocks = self.blocks(self.tokens(latent), every=True)
+        return [*blocks, self.norm(blocks[-1])]

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from hicfm_jax.bucket import local_path
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import records, shards
-from hicfm_jax.tiles.held_out import SPLITS
-from hicfm_jax.tiles.progress import Silence
-from hicfm_jax.tiles.shards import UNFINISHED
+from hicfm_jax.progress import Silence
+from hicfm_jax.storage import local_path
+from hicfm_jax.tiles import dataset as records
+from hicfm_jax.tiles.build import shards
+from hicfm_jax.tiles.build.shards import UNFINISHED
+from hicfm_jax.tiles.build.splits import SPLITS
 from hicfm_jax.tiles.upstream_tile import TARGETS, read_tile, write_tile
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts import safe_pickle
+from hicfm_jax.contacts.formats import safe_pickle
 from hicfm_jax.errors import InputError
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 

@@ -14,11 +14,11 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
+from hicfm_jax.checkpoints.checksums import check_digest, sealed
+from hicfm_jax.checkpoints.folder import FOLDER, absolute, is_converted, read_meta
 from hicfm_jax.config import to_json
-from hicfm_jax.convert.checkpoint_folder import FOLDER, absolute, is_converted, read_meta
-from hicfm_jax.convert.digest import check_digest, sealed
 from hicfm_jax.errors import InputError
-from hicfm_jax.train.processes import any_process
+from hicfm_jax.train.distributed import any_process
 from hicfm_jax.train.state import TrainState
 
 KEPT = 2  # newest checkpoints; two, so that a damaged one is not the only one

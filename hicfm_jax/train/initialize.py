@@ -9,9 +9,8 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from hicfm_jax.convert.checkpoint_folder import is_converted
-from hicfm_jax.convert.optimizer import Adam
-from hicfm_jax.convert.weights import Weights, load_weights, map_scaling
+from hicfm_jax.checkpoints.folder import Adam, is_converted
+from hicfm_jax.convert.load import Weights, load_weights, map_scaling
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.train.state import TrainState

@@ -6,15 +6,15 @@ from ml_collections import ConfigDict
 
 from hicfm_jax.config import micro_batch_size
 from hicfm_jax.contacts import simulate
-from hicfm_jax.contacts.arabidopsis import CHROMSIZES
+from hicfm_jax.contacts.tair10 import CHROMSIZES
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.arrays import ArrayTiles
-from hicfm_jax.tiles.mixing import parse_mix
-from hicfm_jax.tiles.sampling import steps_per_epoch
-from hicfm_jax.tiles.source import open_source
-from hicfm_jax.tiles.stream import Source
-from hicfm_jax.tiles.thinned import Thinning
-from hicfm_jax.tiles.tile import Tiles
+from hicfm_jax.tiles.stream.batches import Source
+from hicfm_jax.tiles.stream.memory import ArrayTiles
+from hicfm_jax.tiles.stream.mixing import parse_mix
+from hicfm_jax.tiles.stream.sampling import steps_per_epoch
+from hicfm_jax.tiles.stream.shallow_windows import Thinning
+from hicfm_jax.tiles.stream.source import open_source
+from hicfm_jax.tiles.stream.split import Tiles
 from hicfm_jax.types import Batch
 
 HELD_OUT = "Chr4"

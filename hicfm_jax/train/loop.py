@@ -12,17 +12,16 @@ from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
-from hicfm_jax.train.divergence import Divergence
 from hicfm_jax.train.initialize import source_of, start_from
 from hicfm_jax.train.inputs import Inputs
+from hicfm_jax.train.logging.metric_writer import Progress
 from hicfm_jax.train.optim import create_optimizer, create_schedule
-from hicfm_jax.train.progress import Progress
 from hicfm_jax.train.provenance import provenance, trained_before_on
 from hicfm_jax.train.state import TrainState
 from hicfm_jax.train.step import create_train_step
-from hicfm_jax.train.stop import Stop
-from hicfm_jax.train.task import Task
+from hicfm_jax.train.stopping import Divergence, Stop
 from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.tasks.task import Task
 from hicfm_jax.train.trainable import create_select
 from hicfm_jax.train.validation import Validation
 from hicfm_jax.train.workdir import check_workdir, open_workdir

@@ -6,10 +6,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from hicfm_jax.checkpoints.folder import read_meta
 from hicfm_jax.contacts.contact_map import bare_name
-from hicfm_jax.convert.checkpoint_folder import read_meta
-from hicfm_jax.convert.original_file import is_original_file
-from hicfm_jax.tiles.stream import Source
+from hicfm_jax.convert.files import is_original_file
+from hicfm_jax.tiles.stream.batches import Source
 
 _SPLITS = ("train", "val")
 Seen = dict[str, dict[str, list[str]]]

@@ -10,9 +10,9 @@ from ml_collections import ConfigDict
 from hicfm_jax.config import micro_batch_size
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
-from hicfm_jax.train.progress import Progress
+from hicfm_jax.train.logging.metric_writer import Progress
 from hicfm_jax.train.state import TrainState
-from hicfm_jax.train.task import Task
+from hicfm_jax.train.tasks.task import Task
 
 
 class Validation:

@@ -9,11 +9,10 @@ import jax
 from etils import epath
 from ml_collections import ConfigDict
 
-from hicfm_jax.bucket import in_bucket
+from hicfm_jax.checkpoints.folder import absolute
 from hicfm_jax.config import check_resumable, to_json
-from hicfm_jax.convert.checkpoint_folder import absolute
 from hicfm_jax.errors import InputError
-from hicfm_jax.train.atomic import write_atomically
+from hicfm_jax.storage import in_bucket, write_atomically
 
 
 def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:

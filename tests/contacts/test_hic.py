@@ -31,8 +31,8 @@ def test_reads_what_hictk_wrote(hic, engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_reading_in_bands_is_the_same(hic, engine, monkeypatch):
     path, dense = hic
-    for name in ("hictk_engine.HictkEngine", "straw_engine.StrawEngine"):
-        monkeypatch.setattr(f"hicfm_jax.contacts.{name}.PIXELS_AT_ONCE", 20)
+    for name in ("hic.HictkEngine", "straw.StrawEngine"):
+        monkeypatch.setattr(f"hicfm_jax.contacts.formats.{name}.PIXELS_AT_ONCE", 20)
     contact_map = open_contacts(path, 1000, engine)
     np.testing.assert_array_equal(contact_map.matrix("Chr1").toarray(), dense[:11, :11])
     np.testing.assert_array_equal(contact_map.matrix("Chr1", "Chr2").toarray(), dense[:11, 11:15])

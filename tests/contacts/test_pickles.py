@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hicfm_jax.contacts import open_contacts, safe_pickle
+from hicfm_jax.contacts import open_contacts
+from hicfm_jax.contacts.formats import safe_pickle
 from hicfm_jax.errors import InputError
 from tests.contacts import fuzzing
 from tests.contacts.text_damage import other_word

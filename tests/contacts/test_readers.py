@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.contacts import open_contacts
-from hicfm_jax.contacts.cool_pixels import CoolPixels
+from hicfm_jax.contacts.formats.cool_pixels import CoolPixels
 from hicfm_jax.errors import InputError
 
 
@@ -29,7 +29,7 @@ def test_reads_what_was_written(cool):
 
 def test_reading_in_small_pieces_is_the_same(cool, monkeypatch):
     path, dense = cool
-    monkeypatch.setattr("hicfm_jax.contacts.cool_pixels.PIXELS_AT_ONCE", 7)
+    monkeypatch.setattr("hicfm_jax.contacts.formats.cool_pixels.PIXELS_AT_ONCE", 7)
     reader = CoolPixels(str(path))
     found = np.zeros((11, 4))
     pieces = list(reader.pixels("/", 0, 1))

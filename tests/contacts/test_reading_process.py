@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.contacts import open_contacts
-from hicfm_jax.contacts.reading_process import ReadingProcess
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from hicfm_jax.contacts import arabidopsis, open_contacts, simulate, thin
+from hicfm_jax.contacts import open_contacts, simulate, tair10, thin
 from hicfm_jax.contacts.simulate import MAX_CONTACTS, _draw
 from hicfm_jax.errors import InputError
 
@@ -34,11 +34,11 @@ class Measured:
             upper = contact_map.matrix(chrom).toarray().astype(float)
             raw = upper + np.triu(upper, 1).T
             center = (np.arange(len(raw)) + 0.5) * RESOLUTION
-            start, end = arabidopsis.PERICENTROMERES[chrom]
+            start, end = tair10.PERICENTROMERES[chrom]
             self.pericentromere[chrom] = (center > start) & (center < end)
             heterochromatin = self.pericentromere[chrom]
-            if chrom == arabidopsis.KNOB[0]:
-                self.knob = (center > arabidopsis.KNOB[1]) & (center < arabidopsis.KNOB[2])
+            if chrom == tair10.KNOB[0]:
+                self.knob = (center > tair10.KNOB[1]) & (center < tair10.KNOB[2])
                 heterochromatin = heterochromatin | self.knob
             self.mapped[chrom] = raw.sum(0) > 0.15 * np.median(raw.sum(0))
             self.arm[chrom] = self.mapped[chrom] & ~heterochromatin
@@ -125,7 +125,7 @@ def facts(simulated):
 
 def test_depth_is_as_asked(simulated):
     assert simulated.total_count == pytest.approx(DEPTH, rel=1e-3)
-    assert simulated.chromsizes == arabidopsis.CHROMSIZES
+    assert simulated.chromsizes == tair10.CHROMSIZES
     assert simulated.matrix("Chr1").dtype.kind == "i"
     assert "simulated" in simulated.name
 
@@ -151,7 +151,7 @@ def test_raw_decay(facts, distance, count):
     assert mean == pytest.approx(count, rel=0.25)
 
 
-@pytest.mark.parametrize("chrom", arabidopsis.CHROMSIZES)
+@pytest.mark.parametrize("chrom", tair10.CHROMSIZES)
 def test_pericentromeres(facts, chrom):
     ratio = facts.over_expected(chrom)
     ratio[distances(len(ratio)) <= 5] = np.nan
@@ -181,7 +181,7 @@ def focus(ratio, locus1, locus2):
 
 def test_kee_foci(facts):
     strengths = []
-    for one, two in itertools.combinations(arabidopsis.KEE, 2):
+    for one, two in itertools.combinations(tair10.KEE, 2):
         if one[0] == two[0]:
             strengths.append(focus(facts.over_expected(one[0]), one, two))
     # Real: 5-17. The focus' top need not be the middle of a bin, and its surroundings have texture.
@@ -211,7 +211,7 @@ def test_unmappable_bins_gather_in_pericentromeres(facts):
 
 
 def test_coverage_varies_from_bin_to_bin(facts):
-    for chrom in arabidopsis.CHROMSIZES:
+    for chrom in tair10.CHROMSIZES:
         coverage = facts.coverage[chrom][facts.mapped[chrom]]
         # Real: 0.19-0.22.
         assert 0.15 < coverage.std() / coverage.mean() < 0.27
@@ -279,13 +279,13 @@ def test_trans_contacts_are_a_free_share():
     assert 1 - cis / contact_map.total_count == pytest.approx(0.3, abs=0.002)
     assert contact_map.total_count == pytest.approx(20e6, rel=2e-3)
     strengths = []
-    for one, two in itertools.combinations(arabidopsis.KEE, 2):
+    for one, two in itertools.combinations(tair10.KEE, 2):
         if one[0] != two[0]:
             strengths.append(
                 focus(contact_map.matrix(one[0], two[0]).toarray().astype(float) + 1e-9, one, two)
             )
     assert np.median(strengths) > 3, "KEE loci of different chromosomes meet too"
-    assert small().pairs() == [(chrom, chrom) for chrom in arabidopsis.CHROMSIZES]
+    assert small().pairs() == [(chrom, chrom) for chrom in tair10.CHROMSIZES]
 
 
 def test_resolutions_tell_of_one_genome():

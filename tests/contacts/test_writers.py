@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts, write_cool
+from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
+from hicfm_jax.contacts.formats import cool as write_cool
 from hicfm_jax.errors import InputError
 
 

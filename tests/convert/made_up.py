@@ -6,9 +6,10 @@ import pathlib
 import numpy as np
 import torch
 
-from hicfm_jax.convert import optimizer, rules
-from hicfm_jax.convert.parameters import parameter_shapes
-from hicfm_jax.models.positions import sincos_2d
+from hicfm_jax.checkpoints.parameters import parameter_shapes
+from hicfm_jax.convert import names as rules
+from hicfm_jax.convert import optimizer
+from hicfm_jax.models.vit import sincos_2d
 
 SIZE = (64, 96)
 GRID = (4, 6)

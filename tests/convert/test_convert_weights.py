@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from hicfm_jax.convert import checkpoint_folder, convert_to_folder, load_torch_checkpoint, load_weights
-from hicfm_jax.convert.weights import complete
+from hicfm_jax.checkpoints import folder
+from hicfm_jax.convert import convert_to_folder, load_torch_checkpoint, load_weights
+from hicfm_jax.convert.load import complete
 from hicfm_jax.errors import InputError
 from tests.convert import made_up
 from tests.infer import toy_networks
@@ -36,7 +37,7 @@ def test_a_pretraining_file_becomes_a_head(tmp_path):
     rows = {tuple(line.split()[:4]) for line in done.stdout.splitlines()}
     assert {("mapped", "4", "x", "blocks.*.attn.qkv"), ("resized", "1", "x", "pos_embed")} <= rows
     assert ("new", "2", "x", "map_head") in rows and "resolution has no use for it" in done.stdout
-    stored = checkpoint_folder.read(tmp_path / "head")
+    stored = folder.read(tmp_path / "head")
     expected, _ = load_torch_checkpoint(source, "resolution", (32, 32))
     np.testing.assert_array_equal(stored.params["map_head/kernel"], expected["map_head"]["kernel"])
     assert stored.meta["config"]["task"] == "resolution" and stored.adam is None

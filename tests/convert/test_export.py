@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from hicfm_jax.convert import checkpoint_folder, convert_to_folder, export, load_weights
-from hicfm_jax.convert.weights import map_scaling
+from hicfm_jax.checkpoints import folder as checkpoint_folder
+from hicfm_jax.convert import convert_to_folder, export, load_weights
+from hicfm_jax.convert.load import map_scaling
 from hicfm_jax.errors import InputError
 from tests.convert import made_up
 

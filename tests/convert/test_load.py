@@ -9,12 +9,12 @@ import torch
 from flax.traverse_util import flatten_dict
 from safetensors.numpy import save_file
 
+from hicfm_jax.checkpoints.parameters import parameter_shapes
 from hicfm_jax.convert import load_torch_checkpoint, load_weights
-from hicfm_jax.convert.parameters import parameter_shapes
-from hicfm_jax.convert.recognise import HEADS
+from hicfm_jax.convert.detect import HEADS
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import PRESETS, create_model
-from hicfm_jax.models.positions import sincos_2d
+from hicfm_jax.models.vit import sincos_2d
 from tests import reference_torch
 from tests.convert import made_up
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from hicfm_jax.checkpoints.parameters import parameter_shapes
 from hicfm_jax.config import base_config
-from hicfm_jax.convert import load_weights, optimizer, rules
-from hicfm_jax.convert.parameters import parameter_shapes
+from hicfm_jax.convert import load_weights, optimizer
+from hicfm_jax.convert import names as rules
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.optim import create_optimizer
 from tests.convert import made_up

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.convert import rules
-from hicfm_jax.convert.parameters import parameter_shapes
-from hicfm_jax.convert.recognise import HEADS
+from hicfm_jax.checkpoints.parameters import parameter_shapes
+from hicfm_jax.convert import names as rules
+from hicfm_jax.convert.detect import HEADS
 
 TASKS = list(HEADS)  # in the original's numbering
 

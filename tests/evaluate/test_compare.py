@@ -8,9 +8,9 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, simulate, thin
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import compare, score_chromosome
+from hicfm_jax.evaluate import compare
 from hicfm_jax.evaluate.comparison import POOLED, Record, Score, pool
-from hicfm_jax.evaluate.score_names import SCORES
+from hicfm_jax.evaluate.scores import SCORES, score_chromosome
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.contacts import arabidopsis, open_contacts
+from hicfm_jax.contacts import open_contacts, tair10
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.evaluate.diagonals import upper
-from hicfm_jax.evaluate.foci import ADDED, REAL_FROM, call_foci, focus_enrichment
-from hicfm_jax.evaluate.focus_recovery import focus_recovery
+from hicfm_jax.evaluate.scores.diagonals import upper
+from hicfm_jax.evaluate.scores.foci import ADDED, REAL_FROM, call_foci, focus_enrichment, focus_recovery
 
 SIZE = 120
 BINS = np.arange(SIZE)
@@ -92,7 +91,7 @@ def test_the_known_loci_of_arabidopsis(data_dir):
     """All pairs of KEE loci within a chromosome are found, before anything else."""
     deep = open_contacts(data_dir / "arabidopsis_col0_30kb.cool")
     for chrom, pairs in {"Chr3": 6, "Chr4": 1, "Chr5": 1}.items():
-        loci = [(start - 60e3, end + 60e3) for name, start, end in arabidopsis.KEE if name == chrom]
+        loci = [(start - 60e3, end + 60e3) for name, start, end in tair10.KEE if name == chrom]
         _, foci, _ = found(upper(deep.matrix(chrom)))
 
         def locus(place, loci=loci):

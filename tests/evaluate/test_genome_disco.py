@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from hicfm_jax.evaluate.diagonals import upper
-from hicfm_jax.evaluate.genome_disco import genome_disco
+from hicfm_jax.evaluate.scores.diagonals import upper
+from hicfm_jax.evaluate.scores.genome_disco import genome_disco
 
 
 def network(size, *edges):

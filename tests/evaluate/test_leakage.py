@@ -1,7 +1,7 @@
 """A map enhanced by a model that had seen the evaluated chromosomes is not praised without a warning."""
 
 from hicfm_jax.evaluate import compare
-from hicfm_jax.evaluate.leakage import leakage_warnings
+from hicfm_jax.evaluate.opening import leakage_warnings
 
 
 def enhanced(trained, validated=None):

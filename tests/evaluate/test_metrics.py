@@ -8,8 +8,8 @@ import scipy.sparse
 import scipy.stats
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate.diagonals import coarsen, dense, mean_by_distance, upper
-from hicfm_jax.evaluate.metrics import log_mse, spearman_by_distance, stratified_pearson
+from hicfm_jax.evaluate.scores.correlation import log_mse, spearman_by_distance, stratified_pearson
+from hicfm_jax.evaluate.scores.diagonals import coarsen, dense, mean_by_distance, upper
 
 
 @pytest.fixture

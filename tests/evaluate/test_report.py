@@ -9,10 +9,11 @@ import PIL.Image
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import colours, compare, pictures, tables, write_report
+from hicfm_jax.evaluate import compare, write_report
 from hicfm_jax.evaluate.comparison import Record, Score
-from hicfm_jax.evaluate.portraits import make_portrait
-from hicfm_jax.evaluate.score_names import SCORES
+from hicfm_jax.evaluate.report import colors, figures, tables
+from hicfm_jax.evaluate.report.thumbnails import make_portrait
+from hicfm_jax.evaluate.scores import SCORES
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +68,12 @@ def test_pictures_keep_counts_and_mark_what_is_missing(deep):
     matrix = deep.matrix("Chr4")
     portrait = make_portrait(matrix, [], 60_000, np.empty(0), 2.0)
     np.testing.assert_allclose(np.triu(portrait.image), 2 * matrix.toarray(), rtol=1e-6)
-    assert tuple(colours.fall()(0.0)) == (1, 1, 1, 1) and tuple(colours.fall()(1.0)) == (0, 0, 0, 1)
+    assert tuple(colors.fall()(0.0)) == (1, 1, 1, 1) and tuple(colors.fall()(1.0)) == (0, 0, 0, 1)
 
 
 def test_curves_start_at_the_first_diagonal_and_end_at_the_last_one(found):
     view = found.chromosomes[0]
-    decay, spearman = pictures.draw_curves(view, found.resolution).axes
+    decay, spearman = figures.draw_curves(view, found.resolution).axes
     line = {held.get_label(): held for held in decay.get_lines()}["reference"]
     expected = view.portraits["reference"].decay
     assert line.get_xdata()[0] == found.resolution
@@ -94,7 +95,7 @@ def test_a_report_that_fails_leaves_nothing(found, tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("hicfm_jax.evaluate.talk_picture.draw_for_talk", fail)
+    monkeypatch.setattr("hicfm_jax.evaluate.report.talk_picture.draw_for_talk", fail)
     with pytest.raises(RuntimeError, match="no ink"):
         write_report(found, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.evaluate.diagonals import upper
-from hicfm_jax.evaluate.scc import half_width, scc, smooth_band
+from hicfm_jax.evaluate.scores.diagonals import upper
+from hicfm_jax.evaluate.scores.scc import half_width, scc, smooth_band
 
 
 def symmetric(rng, size, mean):

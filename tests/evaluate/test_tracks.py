@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.evaluate.compartments import compartment_correlation, compartment_track
-from hicfm_jax.evaluate.diagonals import upper
-from hicfm_jax.evaluate.insulation import bin_factor, default_window, log_insulation
-from hicfm_jax.evaluate.visible import track_correlation, visible_bins
+from hicfm_jax.evaluate.scores.compartments import compartment_correlation, compartment_track
+from hicfm_jax.evaluate.scores.diagonals import track_correlation, upper, visible_bins
+from hicfm_jax.evaluate.scores.insulation import bin_factor, default_window, log_insulation
 
 SIZE = 100
 BINS = np.arange(SIZE)

@@ -16,8 +16,8 @@ from hicfm_jax.contacts import ContactMap, open_contacts, thin, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance
-from hicfm_jax.infer.quiet import Quiet
-from hicfm_jax.models.target_scaling import target_scaling
+from hicfm_jax.models.preprocess import target_scaling
+from hicfm_jax.progress import Quiet
 from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, SEEN, echo, toy_map
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

@@ -12,12 +12,12 @@ import pytest
 from hicfm_jax.contacts import open_contacts, write_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance, enhance_file
-from hicfm_jax.infer.quiet import Quiet
+from hicfm_jax.progress import Quiet
 from tests.convert import made_up
 from tests.infer.toy_networks import CHROMSIZES, SEEN, toy_map
 from tests.train.small_run import ROOT
 
-enhance_file_module = importlib.import_module("hicfm_jax.infer.enhance_file")
+enhance_file_module = importlib.import_module("hicfm_jax.infer.tasks.enhance_file")
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.infer.merge import MERGES, create_merge, merge_windows, smooth_weights
-from hicfm_jax.infer.positions import covering_positions, original_positions
-from hicfm_jax.models.target_scaling import target_scaling
+from hicfm_jax.infer.scan_plan import covering_positions, original_positions
+from hicfm_jax.infer.stitching import MERGES, create_merge, merge_windows, smooth_weights
+from hicfm_jax.models.preprocess import target_scaling
 
 
 def cut(dense, positions, window):

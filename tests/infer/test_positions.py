@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.infer.positions import covering_positions, original_positions
+from hicfm_jax.infer.scan_plan import covering_positions, original_positions
 
 
 @pytest.mark.parametrize("window", [(32, 32), (32, 48), (48, 32)])

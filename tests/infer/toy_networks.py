@@ -8,14 +8,13 @@ import numpy as np
 import scipy.sparse
 
 from configs import enhance_arabidopsis
+from hicfm_jax.checkpoints import folder
+from hicfm_jax.checkpoints.parameters import parameter_shapes
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.convert import checkpoint_folder
-from hicfm_jax.convert.parameters import parameter_shapes
 from hicfm_jax.infer import Network
 from hicfm_jax.models import HeadOutput
-from hicfm_jax.models.preprocess import denormalize
+from hicfm_jax.models.preprocess import denormalize, target_scaling
 from hicfm_jax.models.presets import head_options
-from hicfm_jax.models.target_scaling import target_scaling
 
 CHROMSIZES = {"Chr1": 99_500, "Chr2": 20_000, "ChrM": 5_300}  # 100, 20 and 6 bins of 1 kb
 RESOLUTION = 1000
@@ -66,7 +65,7 @@ def write_checkpoint(path, task: str = "resolution", residual: str = "coverage",
         path: rng.normal(0, 0.02, shape).astype(np.float32)
         for path, shape in parameter_shapes(*arguments, **options).items()
     }
-    checkpoint_folder.write(path, 7, params, None, {"config": config, **meta})
+    folder.write(path, 7, params, None, {"config": config, **meta})
     return path
 
 

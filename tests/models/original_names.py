@@ -6,8 +6,8 @@ import re
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from hicfm_jax.convert import rules
-from hicfm_jax.convert.parameters import parameter_shapes
+from hicfm_jax.checkpoints.parameters import parameter_shapes
+from hicfm_jax.convert import names as rules
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.models import attention, create_model, positions
+from hicfm_jax.models import attention, create_model, vit
 from hicfm_jax.models.flops import head_flops
 from hicfm_jax.models.heads import OUTPUTS
 from hicfm_jax.models.vit import Encoder
@@ -80,7 +80,7 @@ def test_a_fresh_head_sees_what_the_pretrained_encoder_saw(images):
         return fresh["encoder"]["pos_embed"], fresh["decoder"]["pos_embed"]
 
     encoder_table, decoder_table = jax.jit(tables)(jax.random.key(0))
-    np.testing.assert_array_equal(decoder_table[0], positions.sincos_2d(2, 3, 16))
+    np.testing.assert_array_equal(decoder_table[0], vit.sincos_2d(2, 3, 16))
     pretrained = params("pretrain")["encoder"]
     seen = jax.jit(Encoder(32, 2, 4).apply)({"params": pretrained}, images, None)
     head = {**pretrained, "pos_embed": encoder_table}

@@ -9,7 +9,7 @@ import pytest
 
 from hicfm_jax.config import REMATS
 from hicfm_jax.errors import InputError
-from hicfm_jax.models import PRESETS, create_model, masking, preprocess
+from hicfm_jax.models import PRESETS, create_model, mae, preprocess
 from hicfm_jax.models.flops import pretrain_flops
 from hicfm_jax.models.vit import Blocks
 from hicfm_jax.types import NO_DIAGONAL
@@ -91,8 +91,8 @@ def test_the_encoder_does_not_see_masked_patches():
 @pytest.mark.parametrize("combine", ["sum", "mean"])
 @pytest.mark.parametrize("diag", [-3, -1, 0, 2])
 def test_mirror_image_patches_fall_together(diag, combine):
-    noise = masking.draw_noise(jax.random.split(jax.random.key(3), 50), 5, 7)
-    mirrored = jax.jit(masking.symmetric_noise, static_argnums=2)
+    noise = mae.draw_noise(jax.random.split(jax.random.key(3), 50), 5, 7)
+    mirrored = jax.jit(mae.symmetric_noise, static_argnums=2)
     noise = np.asarray(mirrored(noise, jnp.full((50,), diag), combine))
     for row in range(5):
         for column in range(7):
@@ -103,8 +103,8 @@ def test_mirror_image_patches_fall_together(diag, combine):
 
 @pytest.mark.parametrize("diag", [6, -5, 40, -40, NO_DIAGONAL])
 def test_a_diagonal_that_misses_the_grid_leaves_the_noise(diag):
-    noise = masking.draw_noise(jax.random.split(jax.random.key(3), 2), 5, 6)
-    mirrored = jax.jit(masking.symmetric_noise)(noise, jnp.full((2,), diag))
+    noise = mae.draw_noise(jax.random.split(jax.random.key(3), 2), 5, 6)
+    mirrored = jax.jit(mae.symmetric_noise)(noise, jnp.full((2,), diag))
     np.testing.assert_array_equal(mirrored, noise)
 
 

@@ -8,11 +8,9 @@ import pytest
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import create_model
-from hicfm_jax.models.apply import apply_head, init_head
-from hicfm_jax.models.bin_attention import BinAttention
 from hicfm_jax.models.flops import head_flops, pixel_path_flops
-from hicfm_jax.models.heads import RESIDUALS
-from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
+from hicfm_jax.models.heads import RESIDUALS, apply_head, init_head
+from hicfm_jax.models.pixel_path import PIXEL_FEATURES, BinAttention, PixelPath
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.models.smoothing import estimated_counts, expected_counts
 from tests.models.test_smoothing import chromosome, context_of

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hicfm_jax.models import create_model, masking, positions, preprocess
+from hicfm_jax.models import create_model, mae, preprocess, vit
 from tests.models.original_names import to_ours
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)
@@ -45,9 +45,9 @@ def test_image_of_raw_counts(tiny):
 
 def test_masks_from_stored_noise(tiny):
     arrays, _ = tiny
-    noise = masking.symmetric_noise(arrays["noise"], arrays["diag"].astype(np.int32))
+    noise = mae.symmetric_noise(arrays["noise"], arrays["diag"].astype(np.int32))
     np.testing.assert_array_equal(noise, arrays["noise_sym"])
-    mask = masking.mask_from_noise(noise, 0.75)
+    mask = mae.mask_from_noise(noise, 0.75)
     np.testing.assert_array_equal(mask.restore, arrays["ids_restore"])
     np.testing.assert_array_equal(mask.token_mask, arrays["mask_tokens"])
     np.testing.assert_array_equal(mask.keep, arrays["ids_shuffle"][:, : mask.keep.shape[1]])
@@ -111,7 +111,7 @@ def test_position_tables(golden):
     for name in ("D32_4x6_cls1", "D16_4x6_cls0", "D64_7x9_cls1"):
         dim, grid, token = name.split("_")
         height, width = map(int, grid.split("x"))
-        table = positions.sincos_2d(height, width, int(dim[1:]), class_token=token == "cls1")
+        table = vit.sincos_2d(height, width, int(dim[1:]), class_token=token == "cls1")
         np.testing.assert_allclose(table, arrays[f"pos_embed/{name}"], rtol=0, atol=3e-7)
 
 
@@ -119,14 +119,14 @@ def test_position_tables(golden):
 def test_count_token(golden, dim):
     arrays, _ = golden("upstream_data")
     counts = np.array([1, 10, 1234567, 1e9, 3.7e10], np.float32)
-    np.testing.assert_allclose(positions.count_token(counts, 5, dim), arrays[f"count_embed/D{dim}"], **CLOSE)
+    np.testing.assert_allclose(vit.count_token(counts, 5, dim), arrays[f"count_embed/D{dim}"], **CLOSE)
 
 
 def test_symmetric_noise_at_every_diagonal(golden):
     arrays, _ = golden("upstream_data")
     names = [name for name in arrays.files if name.startswith("symnoise/") and "_diag" in name]
     assert names
-    mirrored = jax.jit(masking.symmetric_noise)
+    mirrored = jax.jit(mae.symmetric_noise)
     for name in names:
         grid, diag = name.removeprefix("symnoise/").split("_diag")
         ours = mirrored(arrays[f"symnoise/{grid}_in"][None], np.array([int(diag)]))

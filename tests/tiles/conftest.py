@@ -3,8 +3,8 @@
 import pytest
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.tiles import builder
-from hicfm_jax.tiles.held_out import HeldOut
+from hicfm_jax.tiles.build import builder
+from hicfm_jax.tiles.build.splits import HeldOut
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 

@@ -5,8 +5,9 @@ import pathlib
 
 import numpy as np
 
-from hicfm_jax.tiles import records, shards
-from hicfm_jax.tiles.arrays import ArrayTiles
+from hicfm_jax.tiles import dataset as records
+from hicfm_jax.tiles.build import shards
+from hicfm_jax.tiles.stream.memory import ArrayTiles
 
 
 def with_targets(tiles: ArrayTiles, *names: str) -> ArrayTiles:

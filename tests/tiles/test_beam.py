@@ -4,9 +4,9 @@ import pytest
 
 from hicfm_jax.contacts import write_contacts
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import beam, builder
-from hicfm_jax.tiles.map_file import MapFile
-from hicfm_jax.tiles.progress import Silence
+from hicfm_jax.progress import Silence
+from hicfm_jax.tiles.build import builder, runners
+from hicfm_jax.tiles.build.map_file import MapFile
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 
@@ -35,7 +35,9 @@ def test_beam_writes_the_bytes_of_the_local_loop(source, tmp_path, monkeypatch):
         def advance(self, windows, where=""):
             seen.append(windows)
 
-    builder.build_tiles(source, tmp_path / "beam", **settings, runner=beam.beam_runner(), progress=Counting())
+    builder.build_tiles(
+        source, tmp_path / "beam", **settings, runner=runners.beam_runner(), progress=Counting()
+    )
     assert seen[0] == 16 and seen[1] > 8  # what the local loop had finished was taken over
     here, there = (
         {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("here", "beam")
@@ -45,7 +47,7 @@ def test_beam_writes_the_bytes_of_the_local_loop(source, tmp_path, monkeypatch):
 
 def test_a_workers_mistake_is_one_sentence(source, tmp_path):
     pytest.importorskip("apache_beam")
-    run = beam.beam_runner()
+    run = runners.beam_runner()
 
     def lose_the_map(job, pieces, progress):
         (tmp_path / "leaf.cool").unlink()
@@ -59,4 +61,4 @@ def test_a_workers_mistake_is_one_sentence(source, tmp_path):
 def test_without_beam_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     with pytest.raises(InputError, match=r"apache_beam.*\.\[beam\]"):
-        beam.beam_runner()
+        runners.beam_runner()

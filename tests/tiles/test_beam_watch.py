@@ -9,7 +9,7 @@ import os, signal
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.beam_watch import run_watched
+from hicfm_jax.tiles.build.beam_watch import run_watched
 
 def killed(number):
     os.kill(os.getpid(), signal.SIGKILL)

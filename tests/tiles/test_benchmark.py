@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
+from benchmarks import stream, synthetic
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import stream_benchmark, synthetic
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -21,11 +21,9 @@ def benchmark(*flags: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("density", [0.12, 0.9])
 def test_every_stage_of_the_stream_is_measured(density):
     with synthetic.tiles_folder(f"synthetic:{density}", (64, 96)) as tiles:
-        result = stream_benchmark.measure_stream(
-            tiles, batch_size=4, window=(64, 64), thin=(0.1, 0.5), seconds=0.05
-        )
+        result = stream.measure_stream(tiles, batch_size=4, window=(64, 64), thin=(0.1, 0.5), seconds=0.05)
     assert not tiles.exists()
-    for stage in stream_benchmark.STAGES:
+    for stage in stream.STAGES:
         rate = result[stage]
         assert rate["tiles"] > 0 and rate["wall_seconds"] >= 0.05
         assert rate["tiles_per_second"] == pytest.approx(rate["tiles"] / rate["wall_seconds"])
@@ -63,10 +61,10 @@ def test_mistakes_are_one_sentence(flags, message):
 
 def test_what_cannot_be_measured(toy_dataset, tmp_path):
     with pytest.raises(InputError, match="seconds is 0"):
-        stream_benchmark.measure_stream(toy_dataset[0], seconds=0)
+        stream.measure_stream(toy_dataset[0], seconds=0)
     with pytest.raises(InputError, match="thin is .* but is two shares"):
-        stream_benchmark.measure_stream(toy_dataset[0], thin=(0.5, 0.1))
+        stream.measure_stream(toy_dataset[0], thin=(0.5, 0.1))
     with pytest.raises(InputError, match="not a folder of tiles"):
-        stream_benchmark.measure_stream(tmp_path / "nowhere")
+        stream.measure_stream(tmp_path / "nowhere")
     with pytest.raises(InputError, match="density is 2"):
         synthetic.parse_density("synthetic:2")

@@ -15,11 +15,12 @@ import tensorflow_datasets as tfds
 
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import builder, pieces, records
-from hicfm_jax.tiles.dry_run import count_tiles
-from hicfm_jax.tiles.map_file import MapFile
-from hicfm_jax.tiles.progress import Silence
-from hicfm_jax.tiles.source import open_source
+from hicfm_jax.progress import Silence
+from hicfm_jax.tiles import dataset
+from hicfm_jax.tiles.build import builder, pieces
+from hicfm_jax.tiles.build.map_file import MapFile
+from hicfm_jax.tiles.build.summary import count_tiles
+from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.types import NO_DIAGONAL
 from tests.tiles import toy_build
 from tests.tiles.toy_maps import dense_to_map, random_matrix
@@ -391,7 +392,7 @@ def test_a_dry_run_counts_what_the_build_writes(toy_dataset, toy_maps):
     assert counted == manifest
     info, written = tfds.builder_from_directory(folder).info, 0
     for split in info.splits.values():
-        files = records.RecordFiles([str(path) for path in split.filepaths], split.shard_lengths)
+        files = dataset.RecordFiles([str(path) for path in split.filepaths], split.shard_lengths)
         written += sum(len(record) for record in files.read(np.arange(len(files))))
     assert size == pytest.approx(written, rel=0.1)
 
@@ -402,15 +403,15 @@ def copy(toy_dataset, tmp_path):
 
 
 def test_tiles_of_another_format_are_refused(copy):
-    manifest = json.loads((copy / records.MANIFEST).read_text())
-    (copy / records.MANIFEST).write_text(json.dumps({"format_version": 1, "old": manifest}))
+    manifest = json.loads((copy / dataset.MANIFEST).read_text())
+    (copy / dataset.MANIFEST).write_text(json.dumps({"format_version": 1, "old": manifest}))
     with pytest.raises(InputError, match="format version 1, but this program reads 2"):
         open_source(copy)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "3", "{}", '{"format_version": 2}'])
 def test_a_damaged_manifest_is_refused(copy, content):
-    (copy / records.MANIFEST).write_text(content)
+    (copy / dataset.MANIFEST).write_text(content)
     with pytest.raises(InputError, match="manifest.json"):
         open_source(copy)
 
@@ -431,8 +432,8 @@ def test_a_damaged_manifest_is_refused(copy, content):
     ],
 )
 def test_a_manifest_with_a_wrong_field_is_refused(copy, name, value):
-    manifest = json.loads((copy / records.MANIFEST).read_text())
-    (copy / records.MANIFEST).write_text(json.dumps(manifest | {name: value}))
+    manifest = json.loads((copy / dataset.MANIFEST).read_text())
+    (copy / dataset.MANIFEST).write_text(json.dumps(manifest | {name: value}))
     with pytest.raises(InputError, match=f"manifest.json is damaged, its {name} is"):
         open_source(copy)
 

@@ -11,12 +11,12 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap, simulate, thin
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import builder, context
-from hicfm_jax.tiles.arrays import ArrayTiles
-from hicfm_jax.tiles.held_out import HeldOut
-from hicfm_jax.tiles.source import MemoryTiles, open_source
-from hicfm_jax.tiles.thinned import Thinning
-from hicfm_jax.tiles.thinned_context import thin_context
+from hicfm_jax.tiles.build import builder
+from hicfm_jax.tiles.build.splits import HeldOut
+from hicfm_jax.tiles.stream import context
+from hicfm_jax.tiles.stream.memory import ArrayTiles
+from hicfm_jax.tiles.stream.shallow_windows import Thinning, thin_context
+from hicfm_jax.tiles.stream.source import MemoryTiles, open_source
 from tests.tiles.toy_maps import random_matrix
 
 WINDOW = (32, 32)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from hicfm_jax.contacts import open_contacts, write_contacts
-from hicfm_jax.tiles.arrays import ArrayTiles
-from hicfm_jax.tiles.source import open_source
+from hicfm_jax.tiles.stream.memory import ArrayTiles
+from hicfm_jax.tiles.stream.source import open_source
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

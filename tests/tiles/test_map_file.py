@@ -1,7 +1,7 @@
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.map_file import map_files, parse_inputs
+from hicfm_jax.tiles.build.map_file import map_files, parse_inputs
 
 
 def test_inputs_are_named_by_their_files_without_suffix_or_group():

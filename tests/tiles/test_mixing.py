@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import mixing, sampling
+from hicfm_jax.tiles.stream import mixing, sampling
 
 
 def groups_of(mix: dict, tiles: dict) -> tuple[mixing.Group, ...]:

@@ -2,9 +2,9 @@ import pytest
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import plan
-from hicfm_jax.tiles.held_out import HeldOut
-from hicfm_jax.tiles.windows import Tiling
+from hicfm_jax.tiles.build import plan
+from hicfm_jax.tiles.build.splits import HeldOut
+from hicfm_jax.tiles.build.windows import Tiling
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 

@@ -8,14 +8,14 @@ import weakref
 import numpy as np
 import pytest
 
-from hicfm_jax.tiles import records
+from hicfm_jax.tiles import dataset
 
 _FILES, _EACH = 120, 3
 
 _READ = """
 import resource, sys
 import numpy as np
-from hicfm_jax.tiles.records import RecordFiles
+from hicfm_jax.tiles.dataset import RecordFiles
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 paths, each = sys.argv[2:], int(sys.argv[1])
 two = [RecordFiles(paths, [each] * len(paths)) for _ in range(2)]
@@ -28,7 +28,7 @@ for seed in range(3):
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
-    records.import_tfds()
+    dataset.import_tfds()
     from array_record.python import array_record_module
 
     folder, names = tmp_path_factory.mktemp("many"), []
@@ -48,8 +48,8 @@ def test_more_files_are_read_than_may_be_open(paths):
 
 def test_files_stay_open_where_they_may(paths, monkeypatch):
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 2 * _FILES
-    monkeypatch.setattr(records, "_ALL_FILES", weakref.WeakSet())  # other tests' files take no part
-    files = records.RecordFiles(paths, [_EACH] * _FILES)
+    monkeypatch.setattr(dataset, "_ALL_FILES", weakref.WeakSet())  # other tests' files take no part
+    files = dataset.RecordFiles(paths, [_EACH] * _FILES)
     files.read(np.arange(len(files)))
     files.read(np.arange(len(files)))
     assert len(files._readers) == _FILES

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import sampling
-from hicfm_jax.tiles.sampling import Draw
+from hicfm_jax.tiles.stream import sampling
+from hicfm_jax.tiles.stream.sampling import Draw
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 
 

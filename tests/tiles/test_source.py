@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import builder
-from hicfm_jax.tiles.arrays import ArrayTiles
-from hicfm_jax.tiles.records import FORMAT_VERSION
-from hicfm_jax.tiles.source import open_source
+from hicfm_jax.tiles.build import builder
+from hicfm_jax.tiles.dataset import FORMAT_VERSION
+from hicfm_jax.tiles.stream.memory import ArrayTiles
+from hicfm_jax.tiles.stream.source import open_source
 from tests.tiles.stored_tiles import store, with_targets
 from tests.tiles.test_streams import TRAIN, assert_same, take
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import builder
-from hicfm_jax.tiles import disk as disk_module
-from hicfm_jax.tiles.arrays import ArrayTiles
-from hicfm_jax.tiles.source import open_source
+from hicfm_jax.tiles.build import builder
+from hicfm_jax.tiles.stream import disk as disk_module
+from hicfm_jax.tiles.stream.memory import ArrayTiles
+from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 from tests.tiles.stored_tiles import store, with_targets
 from tests.tiles.toy_maps import dense_to_map, random_matrix
@@ -249,7 +249,7 @@ def test_streams_check_when_they_are_made(source, changes):
 def test_memory_needs_no_tensorflow_and_disk_leaves_cleanly(toy_dataset):
     program = textwrap.dedent(f"""
         import sys
-        from hicfm_jax.tiles import arrays, source
+        from hicfm_jax.tiles.stream import memory, source
         assert "tensorflow" not in sys.modules
         tiles = source.open_source({str(toy_dataset[0])!r})
         stream = tiles.train_stream(batch_size=8, window=(32, 32), seed=0)

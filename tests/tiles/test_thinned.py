@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.binomial import binomial, log_uniform
-from hicfm_jax.tiles.thinned import Thinning, thin_window
+from hicfm_jax.tiles.stream.shallow_windows import Thinning, binomial, log_uniform, thin_window
 from hicfm_jax.types import NO_DIAGONAL, Batch
 
 SHARE = 1 / 16

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from benchmarks import tiling
+from benchmarks.process_tree import ProcessTree
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import tiling_benchmark
-from hicfm_jax.tiles.process_tree import ProcessTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HAS_PROC = pathlib.Path("/proc/self/status").exists()
@@ -75,10 +75,10 @@ def test_a_tree_counts_its_processes_together_and_remembers_those_that_ended():
 
 def test_mistakes_are_told():
     with pytest.raises(InputError, match="workers is .*-1"):
-        tiling_benchmark.measure_tiling({}, [0, -1])
+        tiling.measure_tiling({}, [0, -1])
     with pytest.raises(InputError, match="--resolution is missing"):
-        with tiling_benchmark.map_sources("map.cool", None, (32, 32)):
+        with tiling.map_sources("map.cool", None, (32, 32)):
             pass
     with pytest.raises(InputError, match="has no density"):
-        with tiling_benchmark.map_sources("synthetic:much", None, (32, 32)):
+        with tiling.map_sources("synthetic:much", None, (32, 32)):
             pass

@@ -14,8 +14,10 @@ import scipy.sparse
 import tensorflow_datasets as tfds
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import records, shards, upstream_folder
-from hicfm_jax.tiles.source import open_source
+from hicfm_jax.tiles import dataset as records
+from hicfm_jax.tiles import upstream_folder
+from hicfm_jax.tiles.build import shards
+from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 from tests.tiles.toy_maps import random_matrix
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import cutting, windows
-from hicfm_jax.tiles.loci import read_loci
-from hicfm_jax.tiles.plan import find_regions
+from hicfm_jax.tiles.build import cutting, windows
+from hicfm_jax.tiles.build.plan import find_regions
+from hicfm_jax.tiles.build.windows import read_loci
 from hicfm_jax.types import NO_DIAGONAL
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 

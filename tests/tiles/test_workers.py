@@ -10,8 +10,8 @@ import psutil
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.thinned import Thinning
-from hicfm_jax.tiles.workers import workers
+from hicfm_jax.tiles.stream.shallow_windows import Thinning
+from hicfm_jax.tiles.stream.workers import workers
 from tests.tiles.test_thinned import made_up_batches
 from tests.train import small_run
 
@@ -48,7 +48,7 @@ def test_a_killed_process_is_one_sentence_and_the_next_stream_has_new_ones():
 
 PROGRAM = """
 import os, signal
-from hicfm_jax.tiles.workers import workers
+from hicfm_jax.tiles.stream.workers import workers
 if __name__ == "__main__":
     with workers(1) as pool:
         worker = pool.submit(os.getpid).result()

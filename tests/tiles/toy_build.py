@@ -4,10 +4,11 @@ import multiprocessing
 import pathlib
 import time
 
-from hicfm_jax.tiles import builder, records, unfinished
+from hicfm_jax.tiles import dataset
+from hicfm_jax.tiles.build import builder, shards
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
-records.import_tfds()  # slow, and done once: the processes are forked from a server that has it
+dataset.import_tfds()  # slow, and done once: the processes are forked from a server that has it
 
 
 def server():
@@ -36,6 +37,6 @@ def build(output: pathlib.Path) -> None:
 
 def hold(folder: pathlib.Path, held) -> None:
     """Works in the folder of an unfinished build until it is killed."""
-    with unfinished.locked(folder):
+    with shards.locked(folder):
         held.set()
         time.sleep(600)

@@ -27,10 +27,11 @@ import tensorboardX  # noqa: F401  slow to import, and done once: runs are forke
 from ml_collections import ConfigDict
 
 from configs import pretrain_arabidopsis
-from hicfm_jax.train import loop, progress
+from hicfm_jax.train import loop
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
-from hicfm_jax.train.task import Task
+from hicfm_jax.train.logging import metric_writer
+from hicfm_jax.train.tasks.task import Task
 from hicfm_jax.types import Batch
 from tests.train import small_run
 
@@ -58,7 +59,7 @@ def config(tiles: pathlib.Path, *more: str) -> ConfigDict:
 def with_a_matrix(patch: pytest.MonkeyPatch) -> None:
     """Makes runs of this process train the matrix, and leave out what only says how fast they are."""
     patch.setattr(loop, "create_task", matrix_task)
-    patch.setattr(progress, "matmul_rate", lambda dtype: 1.0)
+    patch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)
 
 
 def matrix_task(config, targets=None) -> Task:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from hicfm_jax.tiles.arrays import ArrayTiles
-from hicfm_jax.tiles.source import MemoryTiles
-from hicfm_jax.train.progress import TIMING, Progress
+from hicfm_jax.tiles.stream.memory import ArrayTiles
+from hicfm_jax.tiles.stream.source import MemoryTiles
+from hicfm_jax.train.logging.metric_writer import TIMING, Progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 400

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from benchmarks.compile_only import compile_step
 from configs import finetune_resolution_arabidopsis, pretrain_arabidopsis
-from hicfm_jax.train.compile_only import compile_step
 from tests.train.small_run import ROOT
 
 SMALL = (

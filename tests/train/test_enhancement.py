@@ -8,8 +8,8 @@ from configs import enhance_arabidopsis, pretrain_arabidopsis
 from hicfm_jax import config as config_lib
 from hicfm_jax.contacts import simulate
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.arrays import ArrayTiles
-from hicfm_jax.tiles.source import MemoryTiles
+from hicfm_jax.tiles.stream.memory import ArrayTiles
+from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train import loop
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs

@@ -6,7 +6,7 @@ import types
 
 from tensorboardX.record_writer import RecordWriter
 
-from hicfm_jax.train import event_files
+from hicfm_jax.train.logging import event_files
 
 RECORDS = [b"one", b"two" * 50, b"three", b"four", b"five"]
 

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hicfm_jax.checkpoints import folder as checkpoint_folder
+from hicfm_jax.checkpoints.folder import Adam
 from hicfm_jax.contacts import simulate
-from hicfm_jax.convert import checkpoint_folder
-from hicfm_jax.convert.optimizer import Adam
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import load_network
-from hicfm_jax.tiles.builder import HeldOut, build_tiles
-from hicfm_jax.train import divergence, loop
+from hicfm_jax.tiles.build.builder import HeldOut, build_tiles
+from hicfm_jax.train import loop, stopping
 from hicfm_jax.train.checkpoint import Checkpoints
 from tests.train import faults, small_run
 from tests.train.faults import Fault, Run
@@ -239,11 +239,11 @@ FULL_FOR_TENSORBOARD = """
 import numpy as np
 from etils import epath
 from configs import pretrain_arabidopsis
-from hicfm_jax.train import event_files, progress
+from hicfm_jax.train.logging import event_files, metric_writer
 
 event_files.open = lambda path, *_, **options: open("/dev/full", "wb", **options)
-progress.matmul_rate = lambda dtype: 1.0
-log = progress.Progress(epath.Path("{workdir}"), pretrain_arabidopsis.get_config("demo"), 0, 12, 2, 1)
+metric_writer.matmul_rate = lambda dtype: 1.0
+log = metric_writer.Progress(epath.Path("{workdir}"), pretrain_arabidopsis.get_config("demo"), 0, 12, 2, 1)
 for step in range(9):
     noise = np.random.default_rng(step).random((1, 200, 3, 200))
     log.validation(step, {{"loss": 1.0}}, noise, ("a", "b", "c"))
@@ -279,7 +279,7 @@ def test_nan_is_skipped_and_counted(tiles, tmp_path, train, monkeypatch, capsys,
 
 
 def test_nothing_but_nan_ends_the_run(tiles, tmp_path, train, monkeypatch):
-    monkeypatch.setattr(divergence, "PATIENCE", 4)
+    monkeypatch.setattr(stopping, "PATIENCE", 4)
     faults.change_batches(monkeypatch, faults.poison("both", {2, 3, 4, *range(6, 13)}))
     with pytest.raises(InputError, match="From step 7 to 12 no micro-batch had a finite loss"):
         train(tiles, tmp_path / "run", "--config.train.total_steps=20")

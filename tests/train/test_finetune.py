@@ -13,14 +13,14 @@ from PIL import Image
 from configs import finetune_resolution_arabidopsis, pretrain_arabidopsis
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.source import MemoryTiles
+from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train import loop
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
+from hicfm_jax.train.logging.panels import GAP
+from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.pictures import GAP
 from hicfm_jax.train.sharding import create_mesh, parameter_name
-from hicfm_jax.train.summary import summary
 from hicfm_jax.train.tasks import create_task
 from tests.train import small_run
 

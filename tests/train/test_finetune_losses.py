@@ -7,8 +7,8 @@ import pytest
 
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.target_scaling import SCALINGS, target_scaling
-from hicfm_jax.train.finetune_losses import (
+from hicfm_jax.models.preprocess import SCALINGS, target_scaling
+from hicfm_jax.train.losses.finetuning_losses import (
     TargetLoss,
     cosine,
     finetune_losses,

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hicfm_jax.tiles.thinned import Thinning
-from hicfm_jax.train import finetune_metrics
-from hicfm_jax.train.derived_targets import coverage_track, distance_profile
-from hicfm_jax.train.finetune_panels import target_panels
-from hicfm_jax.train.map_baselines import map_baselines
+from hicfm_jax.tiles.stream.shallow_windows import Thinning
+from hicfm_jax.train.metrics import finetune_metrics
+from hicfm_jax.train.metrics.references import map_baselines
+from hicfm_jax.train.tasks.finetune_task import coverage_track, distance_profile, target_panels
 from hicfm_jax.types import Batch
 from tests.train import small_run
 

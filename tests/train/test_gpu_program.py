@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from benchmarks.compile_only import trace_step
 from configs import finetune_resolution_arabidopsis, pretrain_arabidopsis
 from hicfm_jax.models import attention
-from hicfm_jax.train.compile_only import trace_step
 
 PATCHES = 784  # of a window of 448
 TOKENS = (196, 198, PATCHES, 786)  # visible patches, the same as encoded, all patches, the same as decoded

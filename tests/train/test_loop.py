@@ -15,11 +15,11 @@ from PIL import Image
 from configs import pretrain_arabidopsis
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import write_atomically
 from hicfm_jax.train import loop
-from hicfm_jax.train.atomic import write_atomically
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
 from hicfm_jax.train.inputs import Inputs
-from hicfm_jax.train.summary import summary
+from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.tasks import create_task
 from tests.train import small_run
 

@@ -7,9 +7,10 @@ import pytest
 
 from hicfm_jax.models import create_model, preprocess
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.train import losses, ssim
-from hicfm_jax.train.pretrain_metrics import predicted_intensity
-from hicfm_jax.train.ssim import gaussian_taps, ssim_per_channel
+from hicfm_jax.train.losses import pretraining_losses as losses
+from hicfm_jax.train.losses import ssim
+from hicfm_jax.train.losses.ssim import gaussian_taps, ssim_per_channel
+from hicfm_jax.train.metrics.pretrain_metrics import predicted_intensity
 from tests.train.golden_model import load_params, named_leaves, spreads
 
 

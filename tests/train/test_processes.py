@@ -14,9 +14,9 @@ import jax
 import numpy as np
 import pytest
 
-from hicfm_jax.convert import checkpoint_folder
+from hicfm_jax.checkpoints import folder
 from hicfm_jax.errors import InputError
-from hicfm_jax.train import processes
+from hicfm_jax.train import distributed
 from hicfm_jax.train.checkpoint import has_checkpoints
 from hicfm_jax.train.roll_call import parse_address, roll_call
 from tests.train import small_run
@@ -174,7 +174,7 @@ BROKEN = """
 import sys
 import jax
 from hicfm_jax.train import watch
-from hicfm_jax.train.processes import joined
+from hicfm_jax.train.distributed import joined
 
 watch.SILENCE_SECONDS = 5.0
 with joined(sys.argv[1], 2, int(sys.argv[2])):
@@ -217,7 +217,7 @@ class Recorder:
 def test_what_a_broken_line_looks_like(error, said):
     """It may be a dead process, which takes a while to show; anything else is told at once."""
     with pytest.raises(Said, match=said):
-        processes._fail(Recorder(), error)
+        distributed._fail(Recorder(), error)
 
 
 def test_a_mistake_of_one_process_ends_all(tiles, tmp_path):
@@ -246,7 +246,7 @@ import jax
 from configs import pretrain_arabidopsis
 from hicfm_jax.train import loop, optim, sharding
 from hicfm_jax.train.checkpoint import Checkpoints
-from hicfm_jax.train.processes import joined
+from hicfm_jax.train.distributed import joined
 from hicfm_jax.train.tasks import create_task
 
 coordinator, count, process, fsdp, source, target = sys.argv[1:]
@@ -282,9 +282,9 @@ def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, split, tmp_path
     """1 process -> 2 with fsdp 2 -> 1 -> 2 with fsdp 1."""
     whole = _move(1, 1, split, tmp_path / "whole")
     copied = _move(2, 1, whole, tmp_path / "copied")
-    expected = checkpoint_folder.read(straight, with_adam=True)
+    expected = folder.read(straight, with_adam=True)
     for workdir in (split, whole, copied):
-        found = checkpoint_folder.read(workdir, with_adam=True)
+        found = folder.read(workdir, with_adam=True)
         jax.tree.map(np.testing.assert_array_equal, found.params, expected.params)
         jax.tree.map(np.testing.assert_array_equal, found.adam, expected.adam)
 
@@ -297,7 +297,7 @@ def test_processes_pass_over_a_damaged_checkpoint_together(straight, split, tmp_
     for file in part.rglob("d/*"):  # process 0 can read all that it needs
         file.write_bytes(b"")
     restored = _move(2, 2, damaged, tmp_path / "restored")
-    assert checkpoint_folder.step_folder(restored).name == "23"
+    assert folder.step_folder(restored).name == "23"
     assert (damaged / "checkpoints" / "damaged-24").is_dir()
 
 
@@ -314,19 +314,19 @@ def test_processes_pass_over_a_damaged_checkpoint_together(straight, split, tmp_
     ],
 )
 def test_flags_that_do_not_go_together(given, named):
-    with pytest.raises(InputError, match=named), processes.joined(*given):
+    with pytest.raises(InputError, match=named), distributed.joined(*given):
         pass
 
 
 def test_a_single_process_needs_nothing(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "1")
-    with processes.joined(None, None, None), processes.joined("node:1", 1, 0):
+    with distributed.joined(None, None, None), distributed.joined("node:1", 1, 0):
         assert jax.process_count() == 1
 
 
 SEEN = """
 import jax
-from hicfm_jax.train.processes import joined
+from hicfm_jax.train.distributed import joined
 with joined(None, None, None):
     print(jax.process_index(), jax.process_count(), jax.device_count())
 """
@@ -352,7 +352,7 @@ def test_a_tpu_pod_is_asked(monkeypatch):
     asked = []
     monkeypatch.setattr(jax.distributed, "initialize", lambda **options: asked.append(options))
     monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "host-0,host-1")
-    with processes.joined(None, None, None):
+    with distributed.joined(None, None, None):
         pass
     assert len(asked) == 1 and asked[0].keys() == {"initialization_timeout"}
 

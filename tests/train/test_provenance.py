@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hicfm_jax import config as config_lib
-from hicfm_jax.tiles.source import open_source
+from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.train.provenance import provenance, trained_before_on
 from tests.train.small_run import make_tiles
 

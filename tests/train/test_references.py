@@ -6,8 +6,8 @@ import pytest
 
 from hicfm_jax.models import preprocess
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.train import pretrain_metrics
-from hicfm_jax.train.references import bin_distance, masked_references, visible_pixels
+from hicfm_jax.train.metrics import pretrain_metrics
+from hicfm_jax.train.metrics.references import bin_distance, masked_references, visible_pixels
 from hicfm_jax.types import NO_DIAGONAL, Batch
 
 SIZE = 64

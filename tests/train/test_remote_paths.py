@@ -8,17 +8,19 @@ import pytest
 from etils.epath import backend, gpath
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from hicfm_jax.checkpoints import folder as checkpoint_folder
 from hicfm_jax.config import base_config, to_json
 from hicfm_jax.contacts import simulate
-from hicfm_jax.convert import checkpoint_folder, original_file
+from hicfm_jax.convert import files as original_file
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles import context, records
-from hicfm_jax.tiles.builder import HeldOut, build_tiles
-from hicfm_jax.tiles.pipeline import DiskTiles
-from hicfm_jax.tiles.source import open_source
+from hicfm_jax.tiles import dataset
+from hicfm_jax.tiles.build.builder import HeldOut, build_tiles
+from hicfm_jax.tiles.stream import context
+from hicfm_jax.tiles.stream.source import open_source
+from hicfm_jax.tiles.stream.tf_pipeline import DiskTiles
 from hicfm_jax.train.checkpoint import has_checkpoints
-from hicfm_jax.train.progress import Progress
-from hicfm_jax.train.summary import summary
+from hicfm_jax.train.logging.metric_writer import Progress
+from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.workdir import check_workdir, open_workdir
 from tests.train import small_run
 
@@ -97,7 +99,7 @@ def test_what_a_folder_of_tiles_says(bucket):
     held_out = HeldOut(val_chromosomes=["Chr4"])
     build_tiles(maps, bucket / "tiles", tile_size=64, stride=48, held_out=held_out)
     tiles = DiskTiles("gs://bucket/tiles")
-    assert tiles.manifest == records.read_manifest(bucket / "tiles")
+    assert tiles.manifest == dataset.read_manifest(bucket / "tiles")
     found, local = (context.read_context(place, []) for place in ("gs://bucket/tiles", bucket / "tiles"))
     assert found.keys() == local.keys()
     for key, expected in local.items():

@@ -27,7 +27,7 @@ from hicfm_jax.train import loop, optim, sharding
 from hicfm_jax.train.tasks import create_task
 from tests.train import small_run
 from hicfm_jax.train.inputs import Inputs
-from hicfm_jax.tiles.source import MemoryTiles
+from hicfm_jax.tiles.stream.source import MemoryTiles
 
 tiles = MemoryTiles({{"train": small_run.make_tiles(16, 0), "val": small_run.make_tiles(1, 1)}})
 for layout in {layouts}:

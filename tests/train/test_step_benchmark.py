@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from benchmarks import step
+from benchmarks.compile_only import compile_step
 from hicfm_jax.errors import InputError
-from hicfm_jax.train import step_benchmark
-from hicfm_jax.train.compile_only import compile_step
 from tests.train.test_compile_only import benchmark
 
 FIGURES = (
@@ -25,8 +25,8 @@ FIGURES = (
     [("pretrain", "all", "bfloat16"), ("resolution", "decoder", "float32")],
 )
 def test_a_step_is_timed_beside_matrix_products(task, trainable, dtype):
-    config = step_benchmark.step_config("vit_test", task, (32, 48), 2, dtype, trainable)
-    result = step_benchmark.measure_step(config, steps=2)
+    config = step.step_config("vit_test", task, (32, 48), 2, dtype, trainable)
+    result = step.measure_step(config, steps=2)
     assert all(result[figure] > 0 for figure in FIGURES)
     assert (result["device"], result["dtype"], result["batch"]) == ("cpu", dtype, 2)
     assert result["steps_per_second"] == pytest.approx(1 / result["step_seconds"])
@@ -48,9 +48,7 @@ def test_the_script_ends_in_one_json_object():
 
 def test_a_frozen_encoder_has_no_gradient_to_compute():
     everything, decoder = (
-        compile_step(
-            step_benchmark.step_config("vit_tiny_patch16", "resolution", (64, 64), 1, "float32", trainable)
-        )
+        compile_step(step.step_config("vit_tiny_patch16", "resolution", (64, 64), 1, "float32", trainable))
         for trainable in ("all", "decoder")
     )
     assert decoder["total"] < 0.7 * everything["total"]
@@ -71,6 +69,6 @@ def test_mistakes_are_one_sentence(flags, message):
 
 
 def test_no_step_to_time():
-    config = step_benchmark.step_config("vit_test", "pretrain", (32, 48), 1, "float32", "all")
+    config = step.step_config("vit_test", "pretrain", (32, 48), 1, "float32", "all")
     with pytest.raises(InputError, match="at least one step"):
-        step_benchmark.measure_step(config, steps=0)
+        step.measure_step(config, steps=0)

@@ -1,0 +1,1 @@
+"""Checkpoint folders: arrays, metadata and checksums."""

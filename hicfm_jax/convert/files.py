@@ -1,0 +1,120 @@
+"""A checkpoint file of the original, whatever its format."""
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hicfm_jax.convert import safetensors_file, torch_file
+from hicfm_jax.errors import InputError
+from hicfm_jax.storage import local_path
+
+SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar", ".safetensors")
+
+
+class OriginalFile(NamedTuple):
+    """What is in the file.
+
+    Attributes:
+      tensors: arrays under the original's names.
+      args: command line of the run that wrote it, as far as stored.
+      epoch: last epoch trained, counted from 0.
+      optimizer: torch's state_dict of it, tensors as arrays.
+      scaler: torch's state_dict of the gradient scaler.
+    """
+
+    tensors: Mapping[str, np.ndarray]
+    args: Mapping[str, Any] = {}
+    epoch: int | None = None
+    optimizer: Mapping[str, Any] | None = None
+    scaler: Mapping[str, Any] | None = None
+
+
+def is_original_file(path: str | os.PathLike) -> bool:
+    """Whether this is, or by its name would be, a file of the original and not a folder of ours."""
+    return os.path.isfile(path) or (os.fspath(path).endswith(SUFFIXES) and not os.path.isdir(path))
+
+
+def read(path: str | os.PathLike) -> OriginalFile:
+    """Reads a `.pth.tar` (or `.pth`) or `.safetensors` file.
+
+    The model may be under `model`, under `state_dict` or bare, its names may carry DataParallel's
+    `module.`.
+
+    Raises:
+      InputError: no such file, in a bucket, damaged, of another kind, or with objects other than arrays.
+    """
+    path = local_path(path)
+    if not path.is_file():
+        raise InputError(f"{path} is not a file: give a .pth.tar or .safetensors file.")
+    if path.suffix == ".safetensors":
+        tensors, args = safetensors_file.read(path)
+        return OriginalFile(_named(tensors, path), args)
+    content = torch_file.read(path)
+    model = next((content[key] for key in ("model", "state_dict") if key in content), content)
+    args, epoch, scaler = (content.get(key) for key in ("args", "epoch", "scaler"))
+    return OriginalFile(
+        tensors=_named(model, path),
+        args=args if isinstance(args, Mapping) else {},
+        epoch=epoch if isinstance(epoch, int) else None,
+        optimizer=_optimizer(content.get("optimizer"), path),
+        scaler=scaler if isinstance(scaler, Mapping) else None,
+    )
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Refuses a name that does not say its format, and to replace a file.
+
+    Raises:
+      InputError: it has none of `SUFFIXES`, or is there already.
+    """
+    if os.path.isfile(path):
+        raise InputError(f"{path} exists already: remove it or choose another name.")
+    if not os.fspath(path).endswith(SUFFIXES) or os.path.isdir(path):
+        raise InputError(f"{path} must be a file that ends in .pth.tar or .safetensors, its format.")
+
+
+def write(path: str | os.PathLike, file: OriginalFile) -> None:
+    """Writes the file, whole or not at all; `.safetensors` holds the model and its `args` only."""
+    check_writable(path)
+    partial = f"{os.fspath(path)}.partial"
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    try:
+        if pathlib.Path(path).suffix == ".safetensors":
+            safetensors_file.write(partial, file.tensors, file.args)
+        else:
+            content = {"model": file.tensors, "optimizer": file.optimizer, "epoch": file.epoch}
+            content |= {"scaler": file.scaler, "args": file.args}
+            torch_file.write(partial, {name: part for name, part in content.items() if part is not None})
+        os.replace(partial, path)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def _optimizer(state: Any, path: str | os.PathLike) -> Mapping[str, Any] | None:
+    if state is None or (isinstance(state, Mapping) and state.get("state") == {}):  # before the first step
+        return None
+    held = state.get("state") if isinstance(state, Mapping) else None
+    if not isinstance(held, Mapping) or not isinstance(state.get("param_groups"), list):
+        raise InputError(f"{path} holds an optimizer that is not torch's AdamW: remove it from the file.")
+    return state
+
+
+def _named(model: Any, path: str | os.PathLike) -> dict[str, np.ndarray]:
+    if not isinstance(model, Mapping) or not model:
+        raise InputError(f"{path} holds no parameters by name: give a checkpoint of HiCFoundation.")
+    strange = [
+        name
+        for name, value in model.items()
+        if not isinstance(name, str) or not isinstance(value, np.ndarray) or value.dtype.kind != "f"
+    ]
+    if strange:
+        raise InputError(
+            f"{path} holds {', '.join(map(repr, strange[:10]))} where a model has arrays of floats under "
+            "names: give a checkpoint of HiCFoundation."
+        )
+    prefix = "module." if all(name.startswith("module.") for name in model) else ""
+    return {name.removeprefix(prefix): value for name, value in model.items()}

@@ -1,0 +1,1 @@
+"""Reports of comparisons: HTML, tables and figures."""

@@ -1,0 +1,67 @@
+"""Scores as tables: the CSV file, and rows with the best values marked."""
+
+import csv
+import math
+import pathlib
+
+from hicfm_jax.evaluate.comparison import POOLED, Comparison, Record
+from hicfm_jax.evaluate.scores import SCORES
+
+
+def write_csv(comparison: Comparison, path: pathlib.Path) -> None:
+    """One line for each map and chromosome, the pooled ones first; an empty field is a score not told."""
+    views = {view.name: view for view in comparison.chromosomes}
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        facts = ["foci", "data_range", "whole_map_resolution"]
+        writer.writerow(["map", "chromosome", *SCORES, "baseline", "settings", *facts])
+        for record in comparison.records:
+            if record.chromosome == POOLED:
+                facts = [sum(len(view.foci) for view in comparison.chromosomes), "", ""]
+            else:
+                view = views[record.chromosome]
+                facts = [len(view.foci), f"{view.data_range:.4f}", view.whole_resolution]
+            values = [_exact(record.scores[name].value) for name in SCORES]
+            writer.writerow(
+                [record.map, record.chromosome, *values, int(record.baseline), record.settings, *facts]
+            )
+
+
+def best_values(records: list[Record]) -> dict[str, float]:
+    """Of each score the best value among maps, rounded as tables show it; scores nobody has are left out."""
+    best = {}
+    for name, score in SCORES.items():
+        values = [record.scores[name].value for record in records]
+        values = [value for value in values if not math.isnan(value)]
+        if values:
+            best[name] = float(shown(max(values) if score.higher_is_better else min(values), name))
+    return best
+
+
+def shown(value: float, name: str) -> str:
+    """A score with the digits that mean something; empty for NaN."""
+    if math.isnan(value):
+        return ""
+    return f"{value:.{ {'mse': 4, 'psnr': 1}.get(name, 3) }f}"
+
+
+def _exact(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+SUMMARY = ("r", "log_r", "mse", "scc", "ssim", "insulation_r", "compartment_r", "focus_recovery")
+
+
+def summary(comparison: Comparison) -> str:
+    """The most telling pooled scores as a table for a terminal."""
+    rows = [["", *(SCORES[name].title for name in SUMMARY)]]
+    for record in comparison.of(POOLED):
+        rows.append([record.map, *(shown(record.scores[name].value, name) or "-" for name in SUMMARY)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if column == 0 else text.rjust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

@@ -1,0 +1,50 @@
+"""Writes what a comparison found into a folder: `metrics.csv`, `report.html`, `report.png`."""
+
+import os
+import pathlib
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.comparison import Comparison
+from hicfm_jax.evaluate.report.tables import write_csv
+from hicfm_jax.storage import complete_or_absent
+
+FILES = ("metrics.csv", "report.html", "report.png")
+
+
+def check_folder(folder: str | os.PathLike) -> pathlib.Path:
+    """The folder to write to, which need not be there; InputError if it cannot be."""
+    path = pathlib.Path(folder)
+    for part in (path, *path.parents):
+        if part.exists():
+            if not part.is_dir():
+                raise InputError(f"{part} is a file: give a folder for the report.")
+            if not os.access(part, os.W_OK):
+                raise InputError(f"{part} may not be written to: give another folder for the report.")
+            break
+    return path
+
+
+def write_report(comparison: Comparison, folder: str | os.PathLike) -> list[pathlib.Path]:
+    """Writes the three files, each of which appears when all are complete; older ones are replaced.
+
+    Returns:
+      Their paths.
+
+    Raises:
+      InputError: a folder that cannot be one.
+      OSError: the disk is full or not writable.
+    """
+    # matplotlib is for whoever draws, not for whoever compares.
+    from hicfm_jax.evaluate.report.figures import png
+    from hicfm_jax.evaluate.report.html import render
+    from hicfm_jax.evaluate.report.talk_picture import draw_for_talk
+
+    target = check_folder(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    with complete_or_absent(target / "report") as unfinished:
+        write_csv(comparison, unfinished / "metrics.csv")
+        (unfinished / "report.html").write_text(render(comparison), encoding="utf-8")
+        (unfinished / "report.png").write_bytes(png(draw_for_talk(comparison)))
+        for name in FILES:
+            os.replace(unfinished / name, target / name)
+    return [target / name for name in FILES]

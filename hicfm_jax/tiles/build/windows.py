@@ -1,0 +1,209 @@
+"""Where tiles lie on a contact map.
+
+Loci of a BED file as bins of the contact maps.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from collections.abc import Sequence
+import numpy as np
+from hicfm_jax.contacts import ContactMap
+from hicfm_jax.errors import InputError
+from hicfm_jax.types import PATCH
+import contextlib
+import os
+
+
+MODES = ("grid", "diagonal", "locus")
+
+
+@dataclasses.dataclass(frozen=True)
+class Positions:
+    """First bins of the windows of one chromosome pair, sorted by row, then by column.
+
+    Row i has the windows at `cols[skipped[i] : skipped[i] + taken[i]]`. They are not listed one by
+    one because a fine map of a large genome has hundreds of millions.
+    """
+
+    rows: np.ndarray
+    cols: np.ndarray
+    skipped: np.ndarray
+    taken: np.ndarray
+
+    def __len__(self) -> int:
+        return int(self.taken.sum())
+
+    def between(self, first: int, last: int) -> np.ndarray:
+        """(row start, column start) of the windows number `first` to `last - 1`, `[last - first, 2]`."""
+        ends = np.cumsum(self.taken)
+        number = np.arange(first, last)
+        row = np.searchsorted(ends, number, side="right")
+        col = self.skipped[row] + number - (ends[row] - self.taken[row])
+        return np.stack([self.rows[row], self.cols[col]], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiling:
+    """Which windows of a map become tiles.
+
+    Attributes:
+      tile_shape: (H, W) in bins.
+      stride: bins from one window to the next, along both axes.
+      min_density: fraction of non-zero pixels that a tile needs; padding counts as zeros.
+      mode: `grid` = everywhere on the map; `diagonal` = corners on the main diagonal, as the original
+        tiles for fine-tuning; `locus` = centred on the main diagonal, as the original's epigenome
+        windows of 128 x 4000.
+      trans: grid the pairs of different chromosomes, too.
+      loci: bins that the windows of mode `locus` are centred at, by assay and chromosome; None = the
+        centres of rows that begin every `stride` bins.
+    """
+
+    tile_shape: tuple[int, int] = (448, 448)
+    stride: int = 224
+    min_density: float = 0.01
+    mode: str = "grid"
+    trans: bool = False
+    loci: Mapping[str, Mapping[str, Sequence[int]]] | None = None
+
+    def __post_init__(self):
+        """Raises InputError unless the values describe a tiling."""
+        height, width = self.tile_shape
+        if min(self.tile_shape) < PATCH:
+            raise InputError(
+                f"tile_size is {shape_text(self.tile_shape)} but a tile has at least one patch, {PATCH} bins "
+                "a side: set more."
+            )
+        most, side = (height, "height") if self.mode == "locus" else (min(self.tile_shape), "shorter side")
+        if self.loci is None and not 1 <= self.stride <= most:
+            raise InputError(
+                f"stride is {self.stride} but must lie between 1 and the tile's {side}, {most}, else bins "
+                "are lost."
+            )
+        if not 0 <= self.min_density <= 1:
+            raise InputError(
+                f"min_density is {self.min_density} but is a fraction of pixels: set it between 0 and 1."
+            )
+        if self.mode not in MODES:
+            raise InputError(f"mode is {self.mode!r}: choose from {', '.join(MODES)}.")
+        if self.mode == "diagonal" and height != width:
+            raise InputError(
+                f"tile_size is {height} x {width} but mode diagonal cuts squares: give one number, "
+                "or use mode locus, which centres rectangles on the diagonal."
+            )
+        if self.trans and self.mode != "grid":
+            raise InputError(
+                f"trans tiles have no diagonal to follow, but mode is {self.mode}: use mode grid."
+            )
+        if self.loci is not None and self.mode != "locus":
+            raise InputError(f"loci are given but mode is {self.mode}: use mode locus.")
+
+    @property
+    def needed(self) -> int:
+        """Non-zero pixels that a tile must have; an empty one is never taken."""
+        height, width = self.tile_shape
+        return max(1, int(np.ceil(self.min_density * (height * width))))
+
+    def positions(self, contact_map: ContactMap, assay: str, chromosomes: tuple[str, str]) -> Positions:
+        """The windows of a chromosome pair.
+
+        In mode grid the starts along each axis are those of `grid_starts`. A cis map is symmetric, so
+        a window is left out if its row start lies behind its column start: its pixels are those of
+        others, mirrored. Only the last column keeps such windows, because rectangles may end earlier
+        along the columns than along the rows.
+        """
+        (height, width), (rows_of, cols_of) = self.tile_shape, chromosomes
+        n_rows, n_cols = contact_map.n_bins(rows_of), contact_map.n_bins(cols_of)
+        if self.loci is not None:
+            centres = np.unique(np.array(self.loci.get(assay, {}).get(rows_of, ()), np.int64))
+            return _single(centres - height // 2, centres - width // 2)
+        rows = grid_starts(n_rows, height, self.stride)
+        if self.mode != "grid":
+            return _single(rows, rows if self.mode == "diagonal" else rows + height // 2 - width // 2)
+        cols = grid_starts(n_cols, width, self.stride)
+        if not len(cols):
+            return _single(cols, cols)
+        skipped = np.zeros(len(rows), np.int64)
+        if rows_of == cols_of:
+            skipped = np.minimum(np.searchsorted(cols, rows), len(cols) - 1)
+        return Positions(rows, cols, skipped, len(cols) - skipped)
+
+
+def as_shape(tile_size: int | Sequence[int]) -> tuple[int, int]:
+    """(H, W) of a tile given by one side or by both."""
+    height, width = (tile_size, tile_size) if isinstance(tile_size, int) else tile_size
+    return int(height), int(width)
+
+
+def parse_shape(text: str, what: str = "tile_size") -> tuple[int, int]:
+    """Reads `448` or `128,4000`; raises InputError for anything else."""
+    try:
+        return as_shape([int(side) for side in text.split(",")] if "," in text else int(text))
+    except ValueError:
+        raise InputError(
+            f"{what} is {text!r}: give one side in bins, or height and width as in 128,4000."
+        ) from None
+
+
+def shape_text(shape: tuple[int, int]) -> str:
+    """`448` or `128 x 4000`."""
+    return f"{shape[0]}" if shape[0] == shape[1] else f"{shape[0]} x {shape[1]}"
+
+
+def grid_starts(n_bins: int, size: int, stride: int) -> np.ndarray:
+    """First bins of the windows along one axis: 0, stride, ... below `n_bins - size // 2`.
+
+    The last windows hang over the end by up to half their size; a chromosome of at most half a
+    window has none (rule of the original's tiling).
+    """
+    return np.arange(0, n_bins - size // 2, stride)
+
+
+def _single(rows: np.ndarray, cols: np.ndarray) -> Positions:
+    return Positions(rows, cols, np.arange(len(rows)), np.ones(len(rows), np.int64))
+
+
+def read_loci(
+    path: str | os.PathLike, contact_maps: Mapping[str, ContactMap]
+) -> dict[str, dict[str, list[int]]]:
+    """The bins that hold the middles of the loci, by assay and the map's own name of the chromosome.
+
+    A locus counts for every map that has its chromosome; in the file it may be called `1`, `chr1` or
+    `Chr1`. Further columns, comments, `track` and `browser` lines are passed over.
+
+    Raises:
+      InputError: no such file, a line that is no BED line, a chromosome that no map has, or a locus
+        beyond its end.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): give a BED file of loci.") from error
+    loci = {assay: {} for assay in contact_maps}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        where = f"{path}, line {number}"
+        fields = line.split()
+        if len(fields) < 3 or not (fields[1].isdecimal() and fields[2].isdecimal()):
+            raise InputError(f"{where} is {line[:60]!r}: expected chromosome, start and end in bp.")
+        middle = (int(fields[1]) + int(fields[2])) // 2
+        own = {}
+        for assay, contact_map in contact_maps.items():
+            with contextlib.suppress(InputError):  # another map may have it
+                own[assay] = contact_map.find_chromosome(fields[0])
+        if not own:
+            raise InputError(
+                f"{where} names chromosome {fields[0]!r}, which no map has: use the maps' names."
+            )
+        for assay, name in own.items():
+            end = contact_maps[assay].chromsizes[name]
+            if middle >= end:
+                raise InputError(
+                    f"{where} lies about {middle:,} bp but {name} of {assay} ends at {end:,} bp: "
+                    "use loci of this assembly."
+                )
+            loci[assay].setdefault(name, []).append(middle // contact_maps[assay].resolution)
+    if not any(loci.values()):
+        raise InputError(f"{path} has no locus: give a BED file with at least one.")
+    return loci

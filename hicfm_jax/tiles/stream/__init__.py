@@ -1,0 +1,1 @@
+"""From tile datasets to batches."""

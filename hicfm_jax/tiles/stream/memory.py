@@ -1,0 +1,158 @@
+"""Tiles in memory, for machines without TensorFlow: the same batches as from disk."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.expected import Expected
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.build import cutting, plan, splits, windows
+from hicfm_jax.tiles.stream.split import Tile
+from hicfm_jax.types import DEFAULT_TOTAL_COUNT, PATCH
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayTiles:
+    """Tiles of contact maps, all of one size, in memory.
+
+    Attributes:
+      counts: raw contacts `[N, H, W]`, uint16 or float32, both triangles.
+      diag: where the main diagonal enters each tile, in pixels, `[N]` int32 (sign as in `Batch`).
+      total_count: contacts of the whole map of each tile, `[N]` float32.
+      matrix_count: contacts in each tile, `[N]` float32.
+      chromosomes: names of the rows' and the columns' chromosome, `[N, 2]` str.
+      starts: first bin of rows and columns, `[N, 2]` int32.
+      assay: which map each tile is from, `[N]` str.
+      targets: what fine-tuning regresses on, float32: `map` `[N, H, W]`, `track` `[N, H]`, `embedding`
+        `[N, D]`; those there are.
+      expected: by assay and chromosome, what distance and visibility let expect of the cis map.
+    """
+
+    counts: np.ndarray
+    diag: np.ndarray
+    total_count: np.ndarray
+    matrix_count: np.ndarray
+    chromosomes: np.ndarray
+    starts: np.ndarray
+    assay: np.ndarray
+    targets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    expected: Mapping[tuple[str, str], Expected] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        return self.counts.shape[1:]
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.counts.dtype
+
+    @property
+    def patch_aligned(self) -> bool:
+        crossing = np.abs(self.diag) < max(self.tile_shape)
+        return not (self.diag[crossing] % PATCH).any()
+
+    @functools.cached_property
+    def has_context(self) -> bool:
+        return all(self._expected(i) is not None for i in range(len(self))) if self.expected else False
+
+    @property
+    def target_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: target.shape[1:] for name, target in self.targets.items()}
+
+    @property
+    def assays(self) -> list[str]:
+        return list(dict.fromkeys(self.assay.tolist()))
+
+    def assay_numbers(self) -> np.ndarray:
+        """Which of `assays` each tile is from, `[N]`."""
+        number = {assay: i for i, assay in enumerate(self.assays)}
+        return np.array([number[assay] for assay in self.assay.tolist()])
+
+    def chromosomes_by_assay(self) -> dict[str, list[str]]:
+        shown = {assay: {} for assay in self.assays}
+        for assay, names in zip(self.assay.tolist(), self.chromosomes.tolist(), strict=True):
+            shown[assay] |= dict.fromkeys(filter(None, names))
+        return {assay: list(names) for assay, names in shown.items() if names}
+
+    def total_count_by_assay(self) -> dict[str, float]:
+        totals = dict(zip(self.assay.tolist(), self.total_count.tolist(), strict=True))
+        return {assay: total for assay, total in totals.items() if total != DEFAULT_TOTAL_COUNT}
+
+    def open(self) -> None:
+        """Memory needs no opening, see `tile.Tiles`."""
+
+    def read(self, indices: np.ndarray) -> list[Tile]:
+        """Tiles at these positions."""
+        return [
+            Tile(
+                diag=self.diag[i],
+                total_count=self.total_count[i],
+                matrix_count=self.matrix_count[i],
+                array=functools.partial(self._array, i),
+                starts=self.starts[i],
+                expected=self._expected(i),
+            )
+            for i in indices
+        ]
+
+    def _array(self, index: int, name: str) -> np.ndarray:
+        return (self.counts if name == "counts" else self.targets[name])[index]
+
+    def _expected(self, index: int) -> Expected | None:
+        rows, columns = self.chromosomes[index].tolist()
+        return self.expected.get((str(self.assay[index]), rows)) if rows == columns else None
+
+    @classmethod
+    def from_contact_maps(
+        cls,
+        contact_maps: Mapping[str, ContactMap],
+        tile_size: int | tuple[int, int],
+        stride: int,
+        min_density: float = 0.01,
+        chromosomes: Sequence[str] | None = None,
+        *,
+        mode: str = "grid",
+        trans: bool = False,
+    ) -> "ArrayTiles":
+        """Cuts maps; order: map, chromosome pair, row, column, as in a dataset on disk.
+
+        Args:
+          contact_maps: maps of one resolution by assay name.
+          tile_size: bins of a tile's side, or (H, W).
+          stride: bins from one tile to the next.
+          min_density: fraction of non-zero pixels that a tile needs.
+          chromosomes: names to use; None for all.
+          mode, trans: as in `windows.Tiling`.
+
+        Raises:
+          InputError: unknown chromosome, differing resolutions, or no tile dense enough.
+        """
+        tiling = windows.Tiling(windows.as_shape(tile_size), stride, min_density, mode, trans)
+        plan.check_resolution(contact_maps)
+        regions = plan.find_regions(contact_maps, tiling)
+        if chromosomes is not None:
+            chosen = splits.find_chromosomes(contact_maps, chromosomes, "chromosomes")
+            regions = [
+                region
+                for region in regions
+                if all(splits.is_among(chosen, region.assay, name) for name in region.chromosomes)
+            ]
+        dtype, expected = plan.survey(contact_maps, regions)
+        records = []
+        for region in regions:
+            contact_map = contact_maps[region.assay]
+            source = contact_map, region.assay, region.chromosomes
+            records += filter(None, cutting.cut_tiles(*source, tiling, dtype, contact_map.total_count))
+        if not records:
+            raise InputError(
+                f"No tile of {windows.shape_text(tiling.tile_shape)} bins has {min_density:.1%} non-zero "
+                "pixels: lower min_density, use smaller tiles or a coarser resolution."
+            )
+        fields = {field: np.stack([record[field] for record in records]) for field in records[0]}
+        return cls(**fields, expected=expected)

@@ -1,0 +1,102 @@
+"""How well fine-tuned heads predict: sums over windows that add up to the reported numbers."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from hicfm_jax.train.losses.finetuning_losses import cosine
+from hicfm_jax.train.metrics.references import distance_means
+from hicfm_jax.types import Array
+
+_TINY = 1e-30
+_PARTS = ("squares", "pixels", "xy", "xx", "yy")
+
+
+def _agreement(name: str, predicted: Array, true: Array, weights: Array) -> dict[str, Array]:
+    """Sums for mean squared error and Pearson correlation about the mean of each example."""
+    axes = tuple(range(1, true.ndim))
+    total = jnp.maximum(weights.sum(axis=axes, keepdims=True), 1.0)
+    x, y = (v - (v * weights).sum(axis=axes, keepdims=True) / total for v in (predicted, true))
+    sums = {
+        "squares": (predicted - true) ** 2,
+        "pixels": jnp.ones_like(true),
+        "xy": x * y,
+        "xx": x * x,
+        "yy": y * y,
+    }
+    return {f"{name}/{part}": jnp.sum(value * weights) for part, value in sums.items()}
+
+
+def map_sums(predictions: Mapping[str, Array], true: Array, inside: Array, diag: Array) -> dict[str, Array]:
+    """Sums of one batch for each of several predictions of the same maps.
+
+    Args:
+      predictions: by name, `[B, H, W]`, on the scale of `true`.
+      true: `[B, H, W]`.
+      inside: 1 for the pixels that count, 0 beyond a chromosome's end and in padding, `[B, H, W]`.
+      diag: in patches, `[B]`.
+
+    Returns:
+      Scalars for `finish`, also of what is left after each window's mean at each genomic distance
+      is taken off: a map that only shows distance decay has no correlation there.
+    """
+
+    maps = jnp.stack([true, *predictions.values()])
+    beyond = maps - jax.vmap(distance_means, (0, None, None))(maps, inside, diag)
+    sums = {}
+    for name, predicted, residual in zip(predictions, maps[1:], beyond[1:], strict=True):
+        sums |= _agreement(name, predicted, true, inside)
+        sums |= _agreement(f"{name}_distance", residual, beyond[0], inside)
+    return sums
+
+
+def track_sums(
+    predicted: Array, true: Array, example_mask: Array, names: tuple[str, ...]
+) -> dict[str, Array]:
+    """Sums of tracks `[B, H]`, or `[B, K, H]` with one of `names` each."""
+    if true.ndim == 2:
+        return _agreement("track", predicted, true, jnp.broadcast_to(example_mask[:, None], true.shape))
+    sums = {}
+    for k, name in enumerate(names):
+        weights = jnp.broadcast_to(example_mask[:, None], true[:, k].shape)
+        sums |= _agreement(f"track_{name}", predicted[:, k], true[:, k], weights)
+    return sums
+
+
+def embedding_sums(predicted: Array, true: Array, example_mask: Array) -> dict[str, Array]:
+    """Sums of embeddings `[B, D']`."""
+    return {"embedding_cosine": jnp.sum(cosine(predicted, true) * example_mask)}
+
+
+def call_sums(probability: Array, true: Array, inside: Array) -> dict[str, Array]:
+    """Sums for the F1 score of pixels called at 0.5, `[B, H, W]` each."""
+    called, positive = probability > 0.5, true > 0.5
+    return {
+        "calls/both": jnp.sum(inside * (called & positive)),
+        "calls/either": jnp.sum(inside * called) + jnp.sum(inside * positive),
+    }
+
+
+def finish(sums: Mapping[str, float]) -> dict[str, float]:
+    """From sums over a whole evaluation to the reported numbers.
+
+    Returns:
+      `NAME_mse` and `NAME_r` (Pearson, each window's mean taken off) for every prediction;
+      `map_r_distance` and so on, Pearson of what distance from the diagonal leaves unexplained;
+      `embedding_cosine`; `call_f1`.
+    """
+    metrics = {}
+    for name in dict.fromkeys(key.rpartition("/")[0] for key in sums if key.endswith("/xy")):
+        part = {p: sums[f"{name}/{p}"] for p in _PARTS}
+        correlation = part["xy"] / max((part["xx"] * part["yy"]) ** 0.5, _TINY)
+        if name.endswith("_distance"):
+            metrics[f"{name.removesuffix('_distance')}_r_distance"] = correlation
+        else:
+            metrics[f"{name}_mse"] = part["squares"] / max(part["pixels"], 1.0)
+            metrics[f"{name}_r"] = correlation
+    if "embedding_cosine" in sums:
+        metrics["embedding_cosine"] = sums["embedding_cosine"] / max(sums["examples"], 1.0)
+    if "calls/both" in sums:
+        metrics["call_f1"] = 2 * sums["calls/both"] / max(sums["calls/either"], 1.0)
+    return metrics

@@ -1,0 +1,65 @@
+"""Reproducibility as a task: embeddings that tell replicates of a window from other windows."""
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from hicfm_jax.models import preprocess
+from hicfm_jax.train.losses.finetuning_losses import triplet_loss, triplet_similarities
+from hicfm_jax.train.tasks.finetune_task import create_head, flops
+from hicfm_jax.train.tasks.task import Task
+
+
+def reproducibility_task(config: ConfigDict) -> Task:
+    """A triplet of two draws of a window and another window (see `finetune_losses.triplet_loss`)."""
+    size = tuple(config.model.input_size)
+    model = create_head(config)
+
+    def init(key):
+        return model.init(key, jnp.zeros((1, *size, 3)))["params"]
+
+    def embed(params, counts, total_count):
+        images = preprocess.normalize(counts, config.data.cutoff)
+        return model.apply({"params": params}, images, total_count).embedding
+
+    def pair(params, batch):
+        counts = jnp.concatenate([batch.counts, batch.targets["replicate"]])
+        embeddings = embed(params, counts, jnp.tile(batch.total_count, 2))
+        return embeddings[: len(batch.counts)], embeddings[len(batch.counts) :]
+
+    def loss(params, batch, keys):
+        value = triplet_loss(*pair(params, batch), config.targets.margin, batch.mask)
+        return value, {"loss": value}
+
+    def evaluate(params, batch, keys):
+        anchor, replicate = pair(params, batch)
+        same, other = triplet_similarities(anchor, replicate)
+        both = batch.mask * jnp.roll(batch.mask, 1)
+        return {
+            "examples": both.sum(),
+            "loss": triplet_loss(anchor, replicate, config.targets.margin, batch.mask) * both.sum(),
+            "replicate_cosine": jnp.sum(same * both),
+            "other_cosine": jnp.sum(other * both),
+            "told_apart": jnp.sum((same > other) * both),
+        }
+
+    def finish(sums):
+        return {
+            name: value / max(sums["examples"], 1.0) for name, value in sums.items() if name != "examples"
+        }
+
+    def panels(params, batch, keys):
+        shown = (batch.counts, batch.targets["replicate"], batch.targets["deep"])
+        return jnp.stack([preprocess.intensity(counts, config.data.cutoff) for counts in shown], axis=2)
+
+    return Task(
+        model=model,
+        init=init,
+        center=lambda params, batch: params,
+        loss=loss,
+        evaluate=evaluate,
+        finish=finish,
+        panels=panels,
+        panel_names=("a draw", "its replicate", "all contacts"),
+        metrics=("loss",),
+        flops=2 * flops(config),
+    )
