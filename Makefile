@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo experiment test lint format venv clean
+.PHONY: demo experiment test test-all lint format venv clean
 
 demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
 	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
@@ -10,8 +10,12 @@ experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.m
 	$(BIN)/python scripts/experiment.py --workdir=$(or $(OUT),runs/experiment) $(if $(MAP),--map=$(MAP)) \
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) $(FLAGS)
 
-test: lint ## everything that has to hold before a change goes in
-	$(BIN)/python -m pytest
+test: lint ## what a contributor needs to trust a change, under 4 minutes on two cores
+	$(BIN)/python -m pytest -m "not slow"
+	HICFM_DEFAULT_COMPILER=1 $(BIN)/python -m pytest -m "default_compiler and not slow"
+
+test-all: test ## and the rest, under 15 minutes on two cores
+	$(BIN)/python -m pytest -m slow
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -33,4 +37,4 @@ venv: .venv/installed
 	@touch $@
 
 clean: ## back to a fresh clone, but for runs/
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .jax_cache

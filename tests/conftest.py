@@ -1,28 +1,56 @@
-"""What tests share: compiled programs, the optional real maps and golden numbers, the words of setup.py."""
+"""What tests share: compiler settings, optional extras, real maps, golden numbers, the arguments of setup.py."""
 
 import faulthandler
+import importlib.util
 import json
 import os
 import pathlib
 import runpy
-import shutil
 import sys
-import tempfile
 import types
 
 import numpy as np
 import pytest
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# Distribution extras of setup.py by the module that they bring.
+EXTRAS = {
+    "apache_beam": "beam",
+    "cooltools": "evaluate",
+    "hicstraw": "straw",
+    "hictkpy": "hic",
+    "matplotlib": "evaluate",
+    "safetensors": "torch",
+    "tensorflow": "data",
+    "torch": "torch",
+}
+
 
 def pytest_configure(config):
-    """Lets tests and the scripts they start compile quickly, and once: most of their time is compiling."""
-    folder = tempfile.mkdtemp(prefix="hicfm_jax_tests_")
-    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-    # Read by jax when it is imported, here and in child processes.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    """Compiles quickly and once: most of the tests' time is compiling.
+
+    `HICFM_DEFAULT_COMPILER=1` keeps the compiler settings that users have, for the tests marked
+    `default_compiler`.
+    """
+    # Read by jax when it is imported, here and in child processes. Kept between runs, ignored by git.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".jax_cache")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-    # The same operations in the same order, with less effort for loops; matrix products are a library's.
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".lstrip()
+    if os.environ.get("HICFM_DEFAULT_COMPILER") != "1":
+        # The same operations in the same order, with less effort for loops; matrix products are a library's.
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".lstrip()
+
+
+def pytest_runtest_setup(item):
+    """Skips what needs an extra that is not installed; fails instead under `HICFM_REQUIRE_EXTRAS=1`."""
+    for mark in item.iter_markers("needs"):
+        for module in mark.args:
+            if importlib.util.find_spec(module) is None:
+                message = f"{module} is not installed: pip install -e '.[{EXTRAS[module]}]'"
+                if os.environ.get("HICFM_REQUIRE_EXTRAS") == "1":
+                    pytest.fail(message)
+                pytest.skip(message)
 
 
 def pytest_unconfigure():
@@ -30,7 +58,7 @@ def pytest_unconfigure():
     faulthandler.dump_traceback_later(120, exit=True)
 
 
-SHARED = pathlib.Path(os.environ.get("HICFM_SHARED", pathlib.Path(__file__).resolve().parents[2] / "shared"))
+SHARED = pathlib.Path(os.environ.get("HICFM_SHARED", ROOT.parent / "shared"))
 
 
 def _folder(name: str) -> pathlib.Path:
@@ -75,5 +103,5 @@ def setup_arguments():
     stand_in.setup = called.update
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "setuptools", stand_in)
-        runpy.run_path(str(pathlib.Path(__file__).resolve().parents[1] / "setup.py"))
+        runpy.run_path(str(ROOT / "setup.py"))
     return called
