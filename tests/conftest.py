@@ -1,4 +1,4 @@
-"""What tests share: compiler settings, optional extras, real maps, golden numbers, the arguments of setup.py."""
+"""What tests share: compiler settings, optional extras, real maps, golden numbers, setup.py's words."""
 
 import faulthandler
 import importlib.util
