@@ -1,12 +1,8 @@
-"""Paths of remote storage (gs://...): workdirs may be there, most other files may not.
-
-Files that appear under their name whole, or not at all.
-
-Files that are whole or not there.
-"""
+"""Files and folders written whole or not at all, locks, and bucket paths."""
 
 import contextlib
 import errno
+import fcntl
 import os
 import pathlib
 import re
@@ -20,7 +16,7 @@ from hicfm_jax.errors import InputError
 
 
 def in_bucket(path: str | os.PathLike) -> bool:
-    """Whether a path is of remote storage, where nothing can be locked or appended to."""
+    """Whether a path is in remote storage (`gs://...`), which has neither locks nor appending."""
     return "://" in os.fspath(path)
 
 
@@ -38,15 +34,23 @@ def local_path(path: str | os.PathLike) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def complete_or_absent(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder beside `path` to write in, gone afterwards; the caller moves the finished file out of it.
+def atomic_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Yields a path of the same name in a hidden folder beside `path`; the file moves over at the end.
+
+    After an error, a full disk or a kill, the old file or none stands under the name. The hidden folder
+    may hold other files that the work needs; it is removed.
 
     Raises:
       OSError: the disk is full or not writable, named by `path`; also where HDF5 said so in its own words.
     """
+    path = pathlib.Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        partial = pathlib.Path(folder) / path.name
         try:
-            yield pathlib.Path(folder)
+            yield partial
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
         except (OSError, RuntimeError) as error:
             number = getattr(error, "errno", None) or _hdf5_errno(error)
             if number is None:
@@ -55,6 +59,59 @@ def complete_or_absent(path: pathlib.Path) -> Iterator[pathlib.Path]:
             for written in filter(pathlib.Path.is_file, pathlib.Path(folder).rglob("*")):
                 os.truncate(written, 0)
             raise OSError(number, os.strerror(number), str(path)) from error
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Yields an empty hidden folder beside `path`, which becomes `path` at the end.
+
+    After an error or a kill no folder of that name is there. An empty one is replaced.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        partial.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only their owner can read
+        yield partial
+        if path.exists():
+            path.rmdir()  # it is empty; rename does not replace it on every file system
+        partial.rename(path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_atomically(path: str | os.PathLike, data: bytes) -> None:
+    """Writes a file whole or not at all, on disk or in a bucket, where objects appear whole anyway."""
+    if in_bucket(path):
+        epath.Path(path).write_bytes(data)
+        return
+    with atomic_file(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path, in_use: str) -> Iterator[None]:
+    """Holds a lock file against other processes, also those of other machines.
+
+    The operating system takes the lock from a killed process, so nothing has to be cleaned up.
+
+    Args:
+      path: of the lock file, which is made and stays.
+      in_use: the message where another process holds it.
+
+    Raises:
+      InputError: another process holds the lock, or the file system has none.
+    """
+    with open(path, "a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise InputError(in_use) from error
+        except OSError as error:
+            raise InputError(
+                f"{path.parent} cannot be locked ({error.strerror}): choose a file system with locks."
+            ) from error
+        yield
 
 
 def check_space(path: pathlib.Path, needed: float) -> None:
@@ -68,16 +125,7 @@ def _hdf5_errno(error: Exception) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def write_atomically(path: epath.Path, data: bytes) -> None:
-    """Writes a file; a full disk, a kill or a power cut leaves the old one, or none, under its name."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            if not in_bucket(path):
-                file.flush()
-                os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

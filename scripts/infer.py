@@ -13,7 +13,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance_file
 from hicfm_jax.infer.stitching import MERGES
 from hicfm_jax.models.heads import OUTPUTS
-from hicfm_jax.progress import Progress, Quiet
+from hicfm_jax.progress import NullProgress, Progress
 from hicfm_jax.tiles.build.windows import parse_shape
 
 _TASK = flags.DEFINE_enum("task", "resolution", list(OUTPUTS), "What the network does; so far: resolution.")
@@ -65,7 +65,7 @@ def main() -> None:
             integer=_INTEGER.value,
             balance=_BALANCE.value,
             batch_size=_BATCH.value,
-            progress=Quiet() if _QUIET.value else Progress(),
+            progress=NullProgress() if _QUIET.value else Progress(),
             chromosomes=_CHROMOSOMES.value,
             target_contacts=_TARGET.value,
             merge=_MERGE.value,

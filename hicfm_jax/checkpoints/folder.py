@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from hicfm_jax.checkpoints.checksums import check_digest, sealed
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import in_bucket, local_path
+from hicfm_jax.storage import atomic_folder, in_bucket, local_path
 
 FOLDER = "checkpoints"
 """Folder of a workdir with one folder a step: `params`, `meta`, and `training` (of a run) or `adam`."""
@@ -168,20 +167,14 @@ def write(
     """
     check_free(path)
     folder = absolute(path)
-    partial = folder.with_name(f".{folder.name}.partial")
     arrays = {"params": unflatten_dict(params, sep="/")}
     if adam:
         moments = {name: unflatten_dict(getattr(adam, name), sep="/") for name in ("mu", "nu")}
         arrays["adam"] = {**moments, "count": np.int32(adam.count)}
     items = {name: ocp.args.PyTreeSave(tree) for name, tree in arrays.items()}
     items["meta"] = ocp.args.JsonSave(sealed({"step": step, **meta}, **arrays))
-    try:
+    with atomic_folder(folder) as partial:
         # Weights hardly compress; trying takes longer and twice the memory.
         handlers = {name: ocp.PyTreeCheckpointHandler(use_compression=False) for name in arrays}
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler("meta", **handlers)) as checkpointer:
             checkpointer.save(partial / FOLDER / str(step), args=ocp.args.Composite(**items), force=True)
-        if folder.exists():
-            folder.rmdir()  # it is empty; rename does not replace it everywhere
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

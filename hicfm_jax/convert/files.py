@@ -9,7 +9,7 @@ import numpy as np
 
 from hicfm_jax.convert import safetensors_file, torch_file
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import local_path
+from hicfm_jax.storage import atomic_file, local_path
 
 SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar", ".safetensors")
 
@@ -79,19 +79,14 @@ def check_writable(path: str | os.PathLike) -> None:
 def write(path: str | os.PathLike, file: OriginalFile) -> None:
     """Writes the file, whole or not at all; `.safetensors` holds the model and its `args` only."""
     check_writable(path)
-    partial = f"{os.fspath(path)}.partial"
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    try:
+    with atomic_file(path) as partial:
         if pathlib.Path(path).suffix == ".safetensors":
             safetensors_file.write(partial, file.tensors, file.args)
         else:
             content = {"model": file.tensors, "optimizer": file.optimizer, "epoch": file.epoch}
             content |= {"scaler": file.scaler, "args": file.args}
             torch_file.write(partial, {name: part for name, part in content.items() if part is not None})
-        os.replace(partial, path)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
 
 
 def _optimizer(state: Any, path: str | os.PathLike) -> Mapping[str, Any] | None:

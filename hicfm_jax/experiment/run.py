@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.experiment.stages import Setting, Stage, depth_name, report
+from hicfm_jax.storage import write_atomically
 
 RECORD = "experiment.json"
 """In the workdir: the maps it is about, and the command that made each output."""
@@ -88,9 +89,7 @@ def _read(path: pathlib.Path) -> dict:
 
 
 def _write(path: pathlib.Path, record: Mapping[str, object]) -> None:
-    unfinished = path.with_name(path.name + ".partial")
-    unfinished.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(unfinished, path)
+    write_atomically(path, json.dumps(record, indent=1).encode())
 
 
 COLUMNS = {"r": "r", "log_r": "log r", "mse": "MSE", "insulation_r": "insulation", "focus_recovery": "foci"}

@@ -8,18 +8,15 @@ import contextlib
 import os
 import pathlib
 import re
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.progress import Silence
-from hicfm_jax.storage import local_path
+from hicfm_jax.progress import NullProgress
+from hicfm_jax.storage import atomic_folder, local_path
 from hicfm_jax.tiles import dataset as records
 from hicfm_jax.tiles.build import shards
-from hicfm_jax.tiles.build.shards import UNFINISHED
 from hicfm_jax.tiles.build.splits import SPLITS
 from hicfm_jax.tiles.upstream_tile import TARGETS, read_tile, write_tile
 
@@ -29,7 +26,7 @@ def import_folder(
     output: str | os.PathLike,
     *,
     resolution: int | None = None,
-    progress: Silence | None = None,
+    progress: NullProgress | None = None,
 ) -> dict:
     """Makes a dataset of a folder of the original.
 
@@ -51,10 +48,10 @@ def import_folder(
         targets; or another thing is there under `output`.
       OSError: the disk is full or not writable; nothing is left behind.
     """
-    progress = progress or Silence()
+    progress = progress or NullProgress()
     listed = _listed_tiles(pathlib.Path(folder))
     records.import_tfds()  # what is missing is told before the tiles are read
-    with contextlib.closing(progress), _complete_or_absent(output) as partial:
+    with contextlib.closing(progress), atomic_folder(_free(output)) as partial:
         progress.start(2 * sum(len(paths) for assays in listed.values() for paths in assays.values()))
         survey = _Survey()
         splits, files = {}, {}
@@ -109,7 +106,7 @@ def export_folder(
     dataset: str | os.PathLike,
     output: str | os.PathLike,
     *,
-    progress: Silence | None = None,
+    progress: NullProgress | None = None,
 ) -> dict[str, dict[str, int]]:
     """Makes a folder of the original of a dataset; `import_folder` gives the same tiles again.
 
@@ -126,14 +123,14 @@ def export_folder(
         under `output`.
       OSError: the disk is full or not writable; nothing is left behind.
     """
-    progress = progress or Silence()
+    progress = progress or NullProgress()
     splits = records.read_manifest(dataset)["splits"]
     for assay in {assay for split in splits.values() for assay in split["assays"]}:
         if pathlib.PurePath(assay).name != assay or assay != " ".join(assay.split()):
             raise InputError(
                 f"{dataset}: the assay {assay!r} cannot name a folder: make the tiles under another name."
             )
-    with contextlib.closing(progress), _complete_or_absent(output) as partial:
+    with contextlib.closing(progress), atomic_folder(_free(output)) as partial:
         progress.start(sum(split["tiles"] for split in splits.values()))
         for name, split in splits.items():
             (partial / f"{name}.txt").write_text("".join(f"{name}/{assay}\n" for assay in split["assays"]))
@@ -214,7 +211,9 @@ def _by_numbers(path: pathlib.Path) -> list:
     return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", path.name))]
 
 
-def _read_again(paths: list[pathlib.Path], assay: str, dtype: np.dtype, progress: Silence) -> Iterator[dict]:
+def _read_again(
+    paths: list[pathlib.Path], assay: str, dtype: np.dtype, progress: NullProgress
+) -> Iterator[dict]:
     for path in paths:
         tile = read_tile(path, assay)
         yield tile | {"counts": tile["counts"].astype(dtype)}
@@ -233,16 +232,8 @@ def _stored_tiles(dataset: str | os.PathLike, split: str) -> Iterator[dict]:
         ) from error
 
 
-@contextlib.contextmanager
-def _complete_or_absent(output: str | os.PathLike) -> Iterator[pathlib.Path]:
+def _free(output: str | os.PathLike) -> pathlib.Path:
     output = local_path(output).resolve()
     if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output} is there already: remove it or choose another --output.")
-    # A name that nobody has: OUTPUT.partial may be a build of make_tiles that waits to go on.
-    partial = output.with_name(f"{output.name}.{uuid.uuid4().hex}{UNFINISHED}")
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return output

@@ -1,8 +1,8 @@
 """A run's folder: one config, one process at a time."""
 
 import contextlib
-import fcntl
 import os
+import pathlib
 from collections.abc import Iterator
 
 import jax
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from hicfm_jax.checkpoints.folder import absolute
 from hicfm_jax.config import check_resumable, to_json
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import in_bucket, write_atomically
+from hicfm_jax.storage import in_bucket, locked, write_atomically
 
 
 def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:
@@ -51,12 +51,6 @@ def _lock(folder: epath.Path) -> Iterator[None]:
     if jax.process_index() or in_bucket(folder):
         yield
         return
-    # The lock dies with the process, so a killed run leaves nothing to clean up.
-    with open(folder / ".lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{folder} is in use by another run: wait for it or use another --workdir."
-            ) from error
+    in_use = f"{folder} is in use by another run: wait for it or use another --workdir."
+    with locked(pathlib.Path(folder) / ".lock", in_use):
         yield

@@ -17,7 +17,7 @@ from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance
 from hicfm_jax.models.preprocess import target_scaling
-from hicfm_jax.progress import Quiet
+from hicfm_jax.progress import NullProgress
 from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, SEEN, echo, toy_map
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -178,7 +178,7 @@ def test_dense_maps_are_shown_without_a_cutoff_to_published_weights():
     assert off.max() == pytest.approx(CUTOFF, rel=1e-3)
 
 
-class Told(Quiet):
+class Told(NullProgress):
     def __init__(self):
         self.total, self.done, self.lines = 0, 0, []
 

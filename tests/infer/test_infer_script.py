@@ -12,7 +12,7 @@ import pytest
 from hicfm_jax.contacts import open_contacts, write_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance, enhance_file
-from hicfm_jax.progress import Quiet
+from hicfm_jax.progress import NullProgress
 from tests.convert import made_up
 from tests.infer.toy_networks import CHROMSIZES, SEEN, toy_map
 from tests.train.small_run import ROOT
@@ -108,7 +108,7 @@ def test_what_a_large_map_takes_is_told_before_the_work(tmp_path, shallow, check
     monkeypatch.setattr(enhance_file_module, "MUCH_MEMORY", 1000)
     said = []
 
-    class Listener(Quiet):
+    class Listener(NullProgress):
         def say(self, text):
             said.append(text)
 

@@ -4,7 +4,7 @@ import pytest
 
 from hicfm_jax.contacts import write_contacts
 from hicfm_jax.errors import InputError
-from hicfm_jax.progress import Silence
+from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles.build import builder, runners
 from hicfm_jax.tiles.build.map_file import MapFile
 from tests.tiles.toy_maps import dense_to_map, random_matrix
@@ -31,7 +31,7 @@ def test_beam_writes_the_bytes_of_the_local_loop(source, tmp_path, monkeypatch):
         builder.build_tiles(source, tmp_path / "beam", **settings, runner=interrupted)
     seen = []
 
-    class Counting(Silence):
+    class Counting(NullProgress):
         def advance(self, windows, where=""):
             seen.append(windows)
 

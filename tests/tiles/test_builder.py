@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.errors import InputError
-from hicfm_jax.progress import Silence
+from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import builder, pieces
 from hicfm_jax.tiles.build.map_file import MapFile
@@ -260,7 +260,7 @@ def test_what_a_killed_build_left_half_done_is_cleared_away(toy_maps, tmp_path, 
 
 
 def test_finished_pieces_are_kept_for_the_same_tiles_only(toy_maps, tmp_path, monkeypatch, small_pieces):
-    class Telling(Silence):
+    class Telling(NullProgress):
         lines = ()
 
         def say(self, line):

@@ -25,7 +25,7 @@ from hicfm_jax.contacts.chromsizes import (
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.matrices import check_total, map_of_matrices, sparse_from_arrays
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import check_space, complete_or_absent
+from hicfm_jax.storage import atomic_file, check_space
 
 
 def open_array(
@@ -190,8 +190,7 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
     """
     index = {chrom: number for number, chrom in enumerate(contact_map.chromsizes)}
     check_space(path, 12 * sum(contact_map.matrix(*pair).nnz for pair in contact_map.pairs()))
-    with complete_or_absent(path) as folder:
-        partial = folder / "map.npz"
+    with atomic_file(path) as partial:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as file:
             _add(file, "name", np.array(contact_map.name))
             _add(file, "resolution", np.array(contact_map.resolution))
@@ -205,7 +204,6 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
                 _add(file, f"row_{ending}", matrix.row.astype(np.int32))
                 _add(file, f"col_{ending}", matrix.col.astype(np.int32))
                 _add(file, f"count_{ending}", matrix.data)
-        os.replace(partial, path)
 
 
 def _add(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:

@@ -4,7 +4,6 @@ Writing contact maps as `.cool`, and as `.mcool` with zoom levels.
 """
 
 import functools
-import os
 import pathlib
 from collections.abc import Iterator, Mapping
 
@@ -17,7 +16,7 @@ from hicfm_jax.contacts.contact_map import ContactMap, Pair
 from hicfm_jax.contacts.formats.cool_pixels import CoolPixels
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import check_space, complete_or_absent
+from hicfm_jax.storage import atomic_file, check_space
 
 
 def open_cool(
@@ -182,8 +181,8 @@ def write_cool(
     cis_only = all(chrom1 == chrom2 for chrom1, chrom2 in contact_map.pairs())
     metadata = {**contact_map.metadata, "name": contact_map.name, **(metadata or {})}
 
-    with complete_or_absent(path) as folder:
-        plain = folder / "plain.cool"
+    with atomic_file(path) as result:
+        plain = result.with_name("plain.cool") if zoomed else result
         cooler.create_cooler(
             str(plain),
             _bins(contact_map),
@@ -196,10 +195,9 @@ def write_cool(
             # Cooler guesses the width from the bins, wrongly where all chromosomes are shorter than one.
             file.attrs.update({"bin-type": "fixed", "bin-size": contact_map.resolution})
         resolutions = [contact_map.resolution]
-        result, groups = plain, ["/"]
+        groups = ["/"]
         if zoomed:
             resolutions = zoom_levels(contact_map.resolution, contact_map.chromsizes)
-            result = folder / "zoomed.mcool"
             cooler.zoomify_cooler(
                 str(plain), str(result), resolutions, chunksize=5_000_000, dtypes=dtypes, metadata=metadata
             )
@@ -208,7 +206,6 @@ def write_cool(
             for group in groups:
                 # Over chromosomes that do not touch, the genome-wide iteration swings for ever.
                 cooler.balance_cooler(cooler.Cooler(f"{result}::{group}"), cis_only=cis_only, store=True)
-        os.replace(result, path)
     return resolutions
 
 

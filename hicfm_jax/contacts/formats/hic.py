@@ -20,7 +20,7 @@ from hicfm_jax.contacts.formats.hic_index import HicIndex, read_index
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.contacts.formats.straw import StrawEngine
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import check_space, complete_or_absent
+from hicfm_jax.storage import atomic_file, check_space
 
 SUM_TOLERANCE = 0.01
 """Share by which counts may miss the sum that the file states, which is in single precision."""
@@ -227,10 +227,9 @@ def write_hic(contact_map: ContactMap, path: pathlib.Path) -> list[int]:
     bins = [contact_map.n_bins(chrom) for chrom in contact_map.chromsizes]
     offset = dict(zip(contact_map.chromsizes, np.cumsum([0, *bins]).tolist(), strict=False))
     try:
-        with complete_or_absent(path) as folder:
-            partial = folder / "map.hic"
+        with atomic_file(path) as partial:
             writer = hictkpy.hic.FileWriter(
-                str(partial), contact_map.chromsizes, levels, tmpdir=str(folder), compression_lvl=6
+                str(partial), contact_map.chromsizes, levels, tmpdir=str(partial.parent), compression_lvl=6
             )
             for chrom1, chrom2 in contact_map.pairs():
                 part = contact_map.matrix(chrom1, chrom2).tocoo()
@@ -242,7 +241,6 @@ def write_hic(contact_map: ContactMap, path: pathlib.Path) -> list[int]:
                     }
                     writer.add_pixels(pd.DataFrame(columns))
             writer.finalize().close()
-            os.replace(partial, path)
     except RuntimeError as error:
         # Hictk's word for a failed write, whatever the reason.
         if "iostream error" not in str(error):

@@ -5,7 +5,6 @@ Writing contact maps as 4DN `.pairs`: one line a contact.
 
 import functools
 import gzip
-import os
 import pathlib
 from collections.abc import Iterator
 
@@ -16,7 +15,7 @@ from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.contact_lines import Header, read_header, spool_contacts
 from hicfm_jax.contacts.formats.spool import Spool
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import check_space, complete_or_absent
+from hicfm_jax.storage import atomic_file, check_space
 
 
 def open_pairs(path: str, resolution: int | None) -> ContactMap:
@@ -93,14 +92,12 @@ def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
     compressed = path.suffix.lower() == ".gz"
     # Sorted lines that differ in few digits compress at least fivefold.
     check_space(path, contact_map.total_count * (2 * (longest + digits) + 10) / (5 if compressed else 1))
-    with complete_or_absent(path) as folder:
-        partial = folder / "map.pairs"
+    with atomic_file(path) as partial:
         with gzip.open(partial, "wb", compresslevel=4) if compressed else open(partial, "wb") as file:
             file.write(_header(contact_map).encode())
             for pair in contact_map.pairs():
                 for lines in _lines(contact_map, *pair):
                     file.write(lines.encode())
-        os.replace(partial, path)
 
 
 def _header(contact_map: ContactMap) -> str:

@@ -1,12 +1,13 @@
 """Writes what a comparison found into a folder: `metrics.csv`, `report.html`, `report.png`."""
 
+import contextlib
 import os
 import pathlib
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.comparison import Comparison
 from hicfm_jax.evaluate.report.tables import write_csv
-from hicfm_jax.storage import complete_or_absent
+from hicfm_jax.storage import atomic_file
 
 FILES = ("metrics.csv", "report.html", "report.png")
 
@@ -41,10 +42,10 @@ def write_report(comparison: Comparison, folder: str | os.PathLike) -> list[path
 
     target = check_folder(folder)
     target.mkdir(parents=True, exist_ok=True)
-    with complete_or_absent(target / "report") as unfinished:
-        write_csv(comparison, unfinished / "metrics.csv")
-        (unfinished / "report.html").write_text(render(comparison), encoding="utf-8")
-        (unfinished / "report.png").write_bytes(png(draw_for_talk(comparison)))
-        for name in FILES:
-            os.replace(unfinished / name, target / name)
+    # No file appears before all are drawn.
+    with contextlib.ExitStack() as stack:
+        table, page, picture = (stack.enter_context(atomic_file(target / name)) for name in FILES)
+        write_csv(comparison, table)
+        page.write_text(render(comparison), encoding="utf-8")
+        picture.write_bytes(png(draw_for_talk(comparison)))
     return [target / name for name in FILES]

@@ -13,7 +13,7 @@ from hicfm_jax.infer.network import load_network
 from hicfm_jax.infer.scan_plan import Plan, make_plan
 from hicfm_jax.infer.stitching import ROW_BYTES
 from hicfm_jax.infer.tasks.resolution import run_plan
-from hicfm_jax.progress import Quiet, Silence
+from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_space
 
 MANY_PIXELS = 30_000_000
@@ -39,7 +39,7 @@ def enhance_file(
     integer: bool | None = None,
     balance: bool | None = None,
     batch_size: int = 8,
-    progress: Silence | None = None,
+    progress: NullProgress | None = None,
     **choices,
 ) -> str:
     """Enhances a map and writes it.
@@ -76,7 +76,7 @@ def enhance_file(
     check_space(output, ROW_BYTES * sum(pixels))
     needed = _WRITING_BYTES * max(pixels)
     if needed > MUCH_MEMORY:
-        (progress or Quiet()).say(
+        (progress or NullProgress()).say(
             f"Writing up to {max(pixels) / 1e6:,.0f} million pixels of one chromosome takes up to "
             f"{needed / 1e9:.0f} GB of memory; --max_distance leaves out those far from the diagonal."
         )
@@ -84,7 +84,7 @@ def enhance_file(
     folder = output.parent
     deep = run_plan(shallow, network, plan, bool(integer), batch_size, folder, progress)
     if balance and sum(pixels) > MANY_PIXELS:
-        (progress or Quiet()).say(
+        (progress or NullProgress()).say(
             f"Balancing up to {sum(pixels) / 1e6:,.0f} million pixels takes longer than "
             "predicting them; --nobalance leaves the weights out."
         )

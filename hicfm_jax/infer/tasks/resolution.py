@@ -16,7 +16,7 @@ from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import Predictor, Window
 from hicfm_jax.infer.scan_plan import Plan, make_plan
 from hicfm_jax.infer.stitching import RowFile, create_merge, merge_windows
-from hicfm_jax.progress import Quiet, Silence
+from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles.build.cutting import scan
 
 
@@ -34,7 +34,7 @@ def enhance(
     integer: bool = False,
     batch_size: int = 8,
     folder: str | os.PathLike | None = None,
-    progress: Silence | None = None,
+    progress: NullProgress | None = None,
 ) -> ContactMap:
     """Predicts what a deeper experiment would have given, for whole chromosomes.
 
@@ -94,12 +94,12 @@ def run_plan(
     integer: bool = False,
     batch_size: int = 8,
     folder: str | os.PathLike | None = None,
-    progress: Silence | None = None,
+    progress: NullProgress | None = None,
 ) -> ContactMap:
     """Enhances as planned; arguments and errors as of `enhance`."""
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size} but must be 1 or more.")
-    progress = progress or Quiet()
+    progress = progress or NullProgress()
     for warning in plan.warnings:
         progress.say(f"WARNING: {warning}")
     predict = Predictor(network, plan.total_count, plan.cutoff, plan.enlarge, batch_size)
@@ -163,7 +163,7 @@ def _windows(matrix, positions: np.ndarray, network: Network) -> Iterator[Window
         yield Window(counts, context)
 
 
-def _told(predictions: Iterator[np.ndarray], progress: Silence, chrom: str) -> Iterator[np.ndarray]:
+def _told(predictions: Iterator[np.ndarray], progress: NullProgress, chrom: str) -> Iterator[np.ndarray]:
     for values in predictions:
         progress.advance(1, chrom)
         yield values

@@ -8,17 +8,18 @@ import pathlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 
-from hicfm_jax.storage import local_path
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.stream import context
+from hicfm_jax.progress import NullProgress
+from hicfm_jax.storage import local_path
 from hicfm_jax.tiles import dataset
-from hicfm_jax.tiles.build import shards, summary, shards as unfinished, windows
-from hicfm_jax.tiles.build.splits import HeldOut
+from hicfm_jax.tiles.build import shards, summary, windows
+from hicfm_jax.tiles.build import shards as unfinished
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.pieces import Job, Tally, finished_piece, write_piece
 from hicfm_jax.tiles.build.plan import Piece, Plan, find_pieces, plan_tiles
-from hicfm_jax.progress import Silence
+from hicfm_jax.tiles.build.splits import HeldOut
+from hicfm_jax.tiles.stream import context
 
 __all__ = ["HeldOut", "build_tiles", "run_here"]
 
@@ -28,10 +29,10 @@ PIECE_WINDOWS = 4096
 PIECE_PIXELS = 1 << 29
 """Pixels of one piece at most: 1 GB as uint16, and a third of that or less on disk."""
 
-Runner = Callable[[Job, Sequence[Piece], Silence], None]
+Runner = Callable[[Job, Sequence[Piece], NullProgress], None]
 
 
-def run_here(job: Job, pieces: Sequence[Piece], progress: Silence) -> None:
+def run_here(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
     """Writes the pieces one after another; no chromosome pair is loaded twice."""
     maps = OpenMaps(job.sources)
     for piece in pieces:
@@ -43,7 +44,7 @@ def build_tiles(
     output: str | os.PathLike,
     *,
     runner: Runner = run_here,
-    progress: Silence | None = None,
+    progress: NullProgress | None = None,
     **settings,
 ) -> tuple[dict, bool]:
     """Cuts contact maps into tiles and writes those that are dense enough.
@@ -71,7 +72,7 @@ def build_tiles(
         that name, or another build at work on it.
       OSError: the disk is full or not writable.
     """
-    progress = progress or Silence()
+    progress = progress or NullProgress()
     output = local_path(output).resolve()
     if output == pathlib.Path.cwd():
         raise InputError(f"{output} is the current folder: give --output the name of a folder to make.")
@@ -101,7 +102,7 @@ def build_tiles(
 
 
 def _build(
-    plan: Plan, output: pathlib.Path, partial: pathlib.Path, runner: Runner, progress: Silence
+    plan: Plan, output: pathlib.Path, partial: pathlib.Path, runner: Runner, progress: NullProgress
 ) -> dict:
     most = max(1, min(PIECE_WINDOWS, PIECE_PIXELS // (plan.tiling.tile_shape[0] * plan.tiling.tile_shape[1])))
     pieces = find_pieces(plan.regions, most)
@@ -150,7 +151,7 @@ def _files(job: Job, tallies: Mapping[Piece, Tally], split: str) -> list[tuple[p
     ]
 
 
-def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: Silence) -> Job:
+def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: NullProgress) -> Job:
     """Readies the folder of the pieces; those of an earlier build stay if they are of the same tiles."""
     state = {
         "arguments": json.loads(json.dumps(plan.arguments)),

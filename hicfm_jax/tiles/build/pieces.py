@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.tiles.build import cutting, shards
 from hicfm_jax.tiles import dataset
+from hicfm_jax.tiles.build import cutting, shards
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.plan import Piece
 from hicfm_jax.tiles.build.windows import Tiling

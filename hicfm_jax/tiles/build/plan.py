@@ -13,12 +13,13 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.expected import Expected, find_expected
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.build import cutting, windows as loci, windows
-from hicfm_jax.tiles.stream import mixing
 from hicfm_jax.tiles import dataset
-from hicfm_jax.tiles.build.splits import SPLITS, HeldOut
+from hicfm_jax.tiles.build import cutting, windows
+from hicfm_jax.tiles.build import windows as loci
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
+from hicfm_jax.tiles.build.splits import SPLITS, HeldOut
 from hicfm_jax.tiles.build.windows import Tiling
+from hicfm_jax.tiles.stream import mixing
 
 
 class Region(NamedTuple):

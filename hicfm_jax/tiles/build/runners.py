@@ -4,11 +4,11 @@ import logging
 from collections.abc import Sequence
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles.build.beam_watch import run_watched
 from hicfm_jax.tiles.build.map_file import OpenMaps
 from hicfm_jax.tiles.build.pieces import Job, write_piece
 from hicfm_jax.tiles.build.plan import Piece
-from hicfm_jax.progress import Silence
 
 
 def beam_runner(options: Sequence[str] = ()):
@@ -31,7 +31,7 @@ def beam_runner(options: Sequence[str] = ()):
             f"Building with Beam needs {error.name}, which is not installed: run pip install -e '.[beam]'."
         ) from error
 
-    def run(job: Job, pieces: Sequence[Piece], progress: Silence) -> None:
+    def run(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
         progress.say(f"Beam writes {len(pieces)} pieces.")
         if not pieces:
             return

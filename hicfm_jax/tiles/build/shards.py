@@ -8,17 +8,14 @@ import errno
 import json
 import os
 import pathlib
-import uuid
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from hicfm_jax.tiles import dataset
-import fcntl
 import shutil
-from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.stream import context
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from hicfm_jax import storage
+from hicfm_jax.errors import InputError
+from hicfm_jax.tiles import dataset
+from hicfm_jax.tiles.stream import context
 
 UNFINISHED = ".unfinished"
 """Ends the name of a file that is being written."""
@@ -169,19 +166,8 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
             f"{folder}, where an unfinished build would be kept, holds {strangers[0]}: "
             "move it or choose another --output."
         )
-    with open(folder / _LOCK, "a") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            raise InputError(
-                f"{folder} is in use by another build of the same tiles: wait for it, or choose another "
-                "--output."
-            ) from error
-        except OSError as error:
-            raise InputError(
-                f"{folder} cannot be locked ({error.strerror}): choose an --output on a file system "
-                "with locks."
-            ) from error
+    in_use = f"{folder} is in use by another build of the same tiles: wait for it or choose another --output."
+    with storage.locked(folder / _LOCK, in_use):
         yield
 
 

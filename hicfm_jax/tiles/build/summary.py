@@ -5,20 +5,17 @@ What a build would write, without writing it.
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable
-from collections.abc import Mapping
-from hicfm_jax.tiles.build.splits import SPLITS
-from hicfm_jax.tiles.build.plan import Region
-from hicfm_jax.types import PATCH
 import zlib
-from hicfm_jax.contacts import ContactMap
-from hicfm_jax.tiles.build import cutting
-from hicfm_jax.tiles.build.map_file import MapFile
-from hicfm_jax.tiles.build.map_file import OpenMaps
-from hicfm_jax.tiles.build.plan import plan_tiles
-from hicfm_jax.progress import Silence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
+from hicfm_jax.contacts import ContactMap
+from hicfm_jax.progress import NullProgress
+from hicfm_jax.tiles.build import cutting
+from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
+from hicfm_jax.tiles.build.plan import Region, plan_tiles
+from hicfm_jax.tiles.build.splits import SPLITS
+from hicfm_jax.types import PATCH
 
 ACROSS = "across_splits"
 """Among the trans tallies of a map, the pairs whose chromosomes belong to different splits."""
@@ -121,7 +118,7 @@ _OTHER_BYTES = 300
 
 
 def count_tiles(
-    sources: Mapping[str, ContactMap | MapFile], *, progress: Silence | None = None, **settings
+    sources: Mapping[str, ContactMap | MapFile], *, progress: NullProgress | None = None, **settings
 ) -> tuple[dict, int]:
     """Counts the tiles that `builder.build_tiles` would write, exactly, and estimates their size.
 
@@ -139,7 +136,7 @@ def count_tiles(
     Raises:
       InputError: arguments that do not fit the maps.
     """
-    progress = progress or Silence()
+    progress = progress or NullProgress()
     plan = plan_tiles(sources, **settings)
     regions = [region for region in plan.regions if region.windows and region.split]
     dtype, maps = plan.dtype(), OpenMaps(sources)

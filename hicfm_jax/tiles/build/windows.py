@@ -3,16 +3,16 @@
 Loci of a BED file as bins of the contact maps.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+
 import numpy as np
+
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.types import PATCH
-import contextlib
-import os
-
 
 MODES = ("grid", "diagonal", "locus")
 

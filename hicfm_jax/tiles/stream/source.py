@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import atomic_file
 from hicfm_jax.tiles.dataset import FORMAT_VERSION
 from hicfm_jax.tiles.stream.batches import Source
 from hicfm_jax.tiles.stream.context import pack, unpack
@@ -72,13 +73,8 @@ class MemoryTiles(Source):
             for group, arrays in groups.items():
                 content |= {f"{split}/{group}/{name}": array for name, array in arrays.items()}
         path = pathlib.Path(path)
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with partial.open("wb") as file:
-                np.savez_compressed(file, format_version=FORMAT_VERSION, **content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with atomic_file(path) as partial, partial.open("wb") as file:
+            np.savez_compressed(file, format_version=FORMAT_VERSION, **content)
 
 
 def open_source(source: str | os.PathLike | ArrayTiles | Mapping[str, ArrayTiles]) -> Source:

@@ -1,0 +1,1 @@
+"""From contact maps to tile datasets on disk."""
