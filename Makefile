@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo experiment test test-all lint format venv clean
+.PHONY: demo experiment test test-all test-core lint format venv venv-core clean
 
 demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
 	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
@@ -16,6 +16,9 @@ test: lint ## what a contributor needs to trust a change, under 4 minutes on two
 
 test-all: test ## and the rest, under 15 minutes on two cores
 	$(BIN)/python -m pytest -m slow
+
+test-core: .venv-core/installed ## the first tier without hic-straw, hictk, PyTorch and Beam
+	.venv-core/bin/python -m pytest -m "not slow"
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -36,5 +39,12 @@ venv: .venv/installed
 	|| echo "hic-straw is left out: it needs a C++ compiler and libcurl's headers (see BUILD.md)."
 	@touch $@
 
+venv-core: .venv-core/installed
+
+.venv-core/installed: setup.py
+	$(PYTHON) -m venv $(if $(wildcard $@),,--clear) .venv-core
+	.venv-core/bin/python -m pip install --quiet -e '.[data,evaluate,dev]'
+	@touch $@
+
 clean: ## back to a fresh clone, but for runs/
-	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .jax_cache
+	rm -rf .venv .venv-core build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .jax_cache
