@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo experiment test test-all test-core lint format venv venv-core clean
+.PHONY: demo experiment test test-all test-slow test-core lint format venv venv-core clean
 
 demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
 	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
@@ -14,7 +14,9 @@ test: lint ## what a contributor needs to trust a change, under 4 minutes on two
 	$(BIN)/python -m pytest -m "not slow"
 	HICFM_DEFAULT_COMPILER=1 $(BIN)/python -m pytest -m "default_compiler and not slow"
 
-test-all: test ## and the rest, under 15 minutes on two cores
+test-all: test test-slow ## everything, under 15 minutes on two cores
+
+test-slow: .venv/installed
 	$(BIN)/python -m pytest -m slow
 
 test-core: .venv-core/installed ## the first tier without hic-straw, hictk, PyTorch and Beam
