@@ -13,7 +13,6 @@ from tests.commands import BLOCK, PAGES, ROOT, check_command, check_config_field
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {
     "absl": "absl-py",
-    "grpc": "grpcio",
     "hicstraw": "hic-straw",
     "orbax": "orbax-checkpoint",
     "PIL": "pillow",

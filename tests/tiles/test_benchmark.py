@@ -54,7 +54,7 @@ def test_mistakes_are_one_sentence(flags, message, run_script):
 def test_what_cannot_be_measured(toy_dataset, tmp_path):
     with pytest.raises(InputError, match="seconds is 0"):
         stream.measure_stream(toy_dataset[0], seconds=0)
-    with pytest.raises(InputError, match="thin is .* but is two shares"):
+    with pytest.raises(InputError, match="thin is .* two fractions"):
         stream.measure_stream(toy_dataset[0], thin=(0.5, 0.1))
     with pytest.raises(InputError, match="not a folder of tiles"):
         stream.measure_stream(tmp_path / "nowhere")

@@ -45,7 +45,8 @@ def test_the_last_line_can_be_run_and_a_stride_off_the_patches_is_noted(tmp_path
     done = make_tiles(f"--input={folder}/leaf.cool", *flags, f"--output={tmp_path}/tiles")
     assert done.status == 0, done.err
     *_, note, following = done.out.splitlines()
-    assert note.startswith("Note: with --stride=40 ")
+    assert note.startswith("Note: windows of more than 48 x 48 bins lose their diagonal")
+    assert "--config.model.input_size=48,48" in following
     python = pathlib.Path(following.split()[1])
     assert (ROOT / python).samefile(sys.executable)
     manifest = json.loads((tmp_path / "tiles" / "manifest.json").read_text())
@@ -83,6 +84,14 @@ def test_a_dry_run_writes_nothing(tmp_path, make_tiles):
         (["--input=a.cool", "--resolution=1000", "--output=x", "--tile_size=1,2,3"], "tile_size is '1,2,3'"),
         (["--input=a.cool", "--resolution=1000", "--output=x", "--mix=rice"], "mix has 'rice'"),
         (["--input=a.cool", "--resolution=many"], "--resolution=many"),
+        (
+            ["--input=a.cool", "--resolution=1000", "--output=x", "--processes=2", "--runner=beam"],
+            "--processes cannot be combined with --runner=beam",
+        ),
+        (
+            ["--input=a.cool", "--resolution=1000", "--output=x", "--beam_options=--parallelism=8"],
+            "--beam_options needs --runner=beam",
+        ),
     ],
 )
 def test_mistakes_end_in_one_sentence(flags, message, make_tiles):

@@ -338,7 +338,7 @@ def test_the_mix_of_a_dataset_holds_unless_another_is_given(wide_dataset):
     assert leaf_share() == pytest.approx(0.75, abs=0.02)
     assert leaf_share(mix={"leaf": 1, "root": 4}) == pytest.approx(0.2, abs=0.02)
     assert leaf_share(mix={}) == pytest.approx((totals == 0).mean(), abs=0.05)
-    with pytest.raises(InputError, match="'root' answers to no key"):
+    with pytest.raises(InputError, match="'root' matches no key"):
         source.train_stream(**arguments, mix={"leaf": 1})
 
 
@@ -358,7 +358,7 @@ def test_a_tile_that_cannot_be_decoded_is_told(wide_tiles, tmp_path, monkeypatch
     monkeypatch.setattr(zlib, "compress", lambda content, *_: real(content)[:-20])
     folder = store(tmp_path / "cut", {"train": wide_tiles}, mix={})
     monkeypatch.undo()
-    with pytest.raises(InputError, match="cut holds a tile of split 'train' that cannot be decoded"):
+    with pytest.raises(InputError, match="cut has a tile of split 'train' that cannot be decoded"):
         next(open_source(folder).train_stream(**(TRAIN | {"window": (32, 48)})))
 
 

@@ -264,14 +264,14 @@ def out_of_bounds():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"diag": 0}, r"2.pkl holds the keys \['diag'\], but a tile is a dict with the key 'input'"),
-        ([1, 2], "2.pkl holds list"),
+        ({"diag": 0}, r"2.pkl has the keys \['diag'\], but a tile is a dict with the key 'input'"),
+        ([1, 2], "2.pkl has list"),
         (tile() | {"input": np.zeros((1, 32, 32))}, r"2.pkl: input has the shape \(1, 32, 32\)"),
         (tile() | {"input": np.zeros((0, 32))}, r"input has the shape \(0, 32\)"),
         (tile() | {"input": "a matrix"}, "input is str"),
         (tile() | {"input": np.array([["a"]])}, "2.pkl.* expected|2.pkl.*numbers"),
-        (tile() | {"input": np.full((32, 32), -1.0)}, "input holds -1, but contacts are 0 or more"),
-        (tile() | {"input": np.full((32, 32), np.inf)}, "input holds a value beyond 1e.30"),
+        (tile() | {"input": np.full((32, 32), -1.0)}, "input has -1, but contacts are 0 or more"),
+        (tile() | {"input": np.full((32, 32), np.inf)}, "input has a value beyond 1e.30"),
         (tile() | {"input": out_of_bounds()}, "2.pkl.*(damaged|index)"),
         (tile() | {"input": np.ones((32, 48))}, r"2.pkl has the shape \(32, 48\) and the tiles before it"),
         (tile(input_count=0), "input_count is 0, but should be positive or None"),
@@ -306,10 +306,13 @@ def test_a_file_that_is_no_pickle(tmp_path):
         ({"val": "leaf"}, "has no train.txt"),
         ({"train": " \n\n"}, "train.txt is empty"),
         ({"train": "leaf\nroot"}, "train.txt lists 'root', but there is no folder"),
-        ({"train": "leaf\nempty"}, "train.txt lists 'empty', but .* holds no .pkl file"),
+        ({"train": "leaf\nempty"}, "train.txt lists 'empty', but .* has no .pkl file"),
         ({"train": "leaf\nleaf"}, "train.txt lists 'leaf', but .*train.txt lists it"),
         ({"train": "leaf", "val": "./leaf"}, "val.txt lists './leaf', but .*train.txt lists it"),
-        ({"train": "leaf\nother/leaf"}, "lists 'other/leaf', but .*train.txt lists it or its namesake"),
+        (
+            {"train": "leaf\nother/leaf"},
+            "lists 'other/leaf', but .*train.txt lists it or a folder of the same name",
+        ),
     ],
 )
 def test_lists_that_cannot_be_followed(tmp_path, lists, message):
@@ -341,7 +344,7 @@ def test_a_full_disk_leaves_nothing(finetuning_dataset, tmp_path, monkeypatch):
 
 
 def test_what_is_there_is_not_replaced(finetuning_dataset, tmp_path):
-    with pytest.raises(InputError, match="dataset is there already: remove it or choose another --output"):
+    with pytest.raises(InputError, match="dataset exists: remove it or choose another --output"):
         upstream_folder.export_folder(finetuning_dataset, finetuning_dataset)
     assert records.read_manifest(finetuning_dataset)
 

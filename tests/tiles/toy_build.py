@@ -5,6 +5,7 @@ import pathlib
 
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import builder
+from hicfm_jax.tiles.build.splits import HeldOut
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 dataset.import_tfds()  # slow, and done once: the processes are forked from a server that has it
@@ -30,5 +31,5 @@ def build(output: pathlib.Path) -> None:
         )
         for assay, seed in (("leaf", 0), ("root", 10))
     }
-    held_out = builder.HeldOut(val_chromosomes=["leaf:B"])
+    held_out = HeldOut(val_chromosomes=["leaf:B"])
     builder.build_tiles(maps, output, tile_size=32, stride=16, min_density=0.2, trans=True, held_out=held_out)

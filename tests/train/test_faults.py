@@ -19,7 +19,8 @@ from hicfm_jax.checkpoints.folder import Adam
 from hicfm_jax.contacts import simulate
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import load_network
-from hicfm_jax.tiles.build.builder import HeldOut, build_tiles
+from hicfm_jax.tiles.build.builder import build_tiles
+from hicfm_jax.tiles.build.splits import HeldOut
 from hicfm_jax.train import loop, stopping
 from hicfm_jax.train.checkpoint import Checkpoints
 from tests.train import faults, small_run
