@@ -18,6 +18,7 @@ FLOORS = {
     "bucket": 0,
     "config": 0,
     "command_line": 0,
+    "xla_flags": 0,
     "contacts": 1,
     "models": 1,
     "tiles": 2,
@@ -101,7 +102,8 @@ def test_imports_point_to_the_own_folder_or_downwards(module):
             continue
         target = _place(imported)
         if not place:
-            pytest.fail(f"hicfm_jax/__init__.py stays light, but imports {imported}")
+            assert imported == "hicfm_jax.xla_flags", f"hicfm_jax/__init__.py stays light: no {imported}"
+            continue
         if FLOORS[place] > 0 and target == place:
             continue
         upwards = FLOORS[target] > FLOORS[place]
