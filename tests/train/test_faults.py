@@ -82,6 +82,7 @@ def _assert_same(workdir, other):
     assert not left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "saved"),
     [
@@ -104,6 +105,7 @@ def test_kill_9(tiles, straight, tmp_path, fault, saved):
     _assert_same(tmp_path / "run", straight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "step"),
     [(Fault("compile", 0, signal.SIGTERM), 1), (Fault("validation", 1, signal.SIGTERM), 5)],
@@ -167,6 +169,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     _assert_same(workdir, straight)
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_comes_through(stopped, tiles, train, tmp_path):
     """Orbax alone reads on over nearly every bit that matters."""
     config = faults.config(tiles)
@@ -222,6 +225,7 @@ def test_the_best_checkpoint_outlives_a_resume(stopped, tiles, train, tmp_path):
     assert _checkpoints(tmp_path / "run") == {"2", "5", "6"}
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_saved(tiles, straight, tmp_path, train):
     fault = Fault("full_disk", 6)
     status, printed = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", fault).wait()
@@ -251,6 +255,7 @@ log.close()
 """
 
 
+@pytest.mark.slow
 def test_tensorboard_does_not_hang_on_a_full_disk(tmp_path):
     """Were its thread to die of it, the program would wait at its end for someone to read its pictures."""
     program = FULL_FOR_TENSORBOARD.format(workdir=tmp_path)
@@ -285,6 +290,7 @@ def test_nothing_but_nan_ends_the_run(tiles, tmp_path, train, monkeypatch):
         train(tiles, tmp_path / "run", "--config.train.total_steps=20")
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_workdir(tiles, straight, tmp_path, train):
     run = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", Fault("step", 7, signal=None))
     run.wait_for("waiting")
@@ -335,6 +341,7 @@ def stored(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_network_and_tiles_on_disk_are_no_exception(stored, tmp_path):
     arguments = faults.flags(stored, tmp_path / "run")
     for fault, expected in ((Fault("step", 8), -signal.SIGKILL), (None, 0)):
@@ -345,6 +352,7 @@ def test_the_network_and_tiles_on_disk_are_no_exception(stored, tmp_path):
     _assert_same(tmp_path / "run", tmp_path / "straight")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flipped byte", "truncated"])
 def test_a_damaged_tile_ends_the_run_and_sound_ones_go_on(stored, tmp_path, train, damage):
     train(stored, tmp_path / "straight")

@@ -78,6 +78,7 @@ def test_lines_of_metrics(run):
     assert records[1]["epoch"] == 1.0  # 10 tiles, batches of 4: 2 steps an epoch
 
 
+@pytest.mark.slow
 def test_validation_does_not_depend_on_the_batch_size(run, tiles):
     """5 held-out tiles in batches of 4 (padded) or 1: the same numbers."""
     config, workdir, result = run
@@ -99,6 +100,7 @@ def test_the_count_head_starts_at_the_mean_of_the_tiles(run):
     assert centred["encoder"] is result.state.params["encoder"]
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_made_longer_with_less_memory(run):
     config, workdir, _ = run
     longer = config.copy_and_resolve_references()
@@ -260,6 +262,7 @@ def test_parameters_from_nowhere_are_refused(tiles, tmp_path, where):
         loop.train_and_evaluate(config, tmp_path / "new")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", pretrain_arabidopsis.VARIANTS)
 def test_every_variant_is_valid_and_takes_a_step(variant, tiles, tmp_path):
     """At a toy size; batch and steps are cut, everything else is the variant's own."""
