@@ -21,6 +21,7 @@ EXTRAS = {
     "hicstraw": "straw",
     "hictkpy": "hic",
     "matplotlib": "evaluate",
+    "mkdocs": "docs",
     "safetensors": "torch",
     "tensorflow": "data",
     "torch": "torch",

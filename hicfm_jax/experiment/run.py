@@ -93,7 +93,7 @@ def _write(path: pathlib.Path, record: Mapping[str, object]) -> None:
 
 
 COLUMNS = {"r": "r", "log_r": "log r", "mse": "MSE", "insulation_r": "insulation", "focus_recovery": "foci"}
-"""Scores of `metrics.csv` that are shown, and their titles; `docs/evaluation.md` defines them."""
+"""Scores of `metrics.csv` that are shown, and their titles; `docs/reference/scores.md` defines them."""
 
 
 def table(setting: Setting) -> str:

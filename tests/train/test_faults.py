@@ -1,6 +1,6 @@
 """Whatever ends or damages a run: nothing that was saved is lost, and it ends as if nothing had happened.
 
-`docs/survival.md` tells users the same.
+`docs/how-to/survival.md` tells users the same.
 """
 
 import json
