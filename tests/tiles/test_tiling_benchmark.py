@@ -6,14 +6,15 @@ import pytest
 
 from benchmarks import tiling
 from hicfm_jax.errors import InputError
+from tests.run_script import run_script
 
 
 @pytest.mark.slow  # starts a process for each build, and a worker process
-def test_the_script_measures_builds_with_and_without_processes(run_script):
+def test_the_script_measures_builds_with_and_without_processes():
     flags = ["--map=synthetic:0.3", "--tile_size=32", "--stride=16", "--processes=0", "--processes=1"]
     done = run_script("benchmark_tiling.py", *flags)
-    assert done.status == 0, done.err
-    *table, last = done.out.splitlines()
+    assert done.returncode == 0, done.stderr
+    *table, last = done.stdout.splitlines()
     result = json.loads(last)
     # Ten tiles a side, half a tile apart: 19 rows of windows, those on and above the diagonal.
     assert (result["windows"], result["tiles"], result["pieces"]) == (190, 190, 1)

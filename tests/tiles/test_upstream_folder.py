@@ -17,6 +17,7 @@ from hicfm_jax.tiles import upstream_folder
 from hicfm_jax.tiles.build import shards
 from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
+from tests.run_script import run_script
 from tests.tiles.toy_maps import random_matrix
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -357,7 +358,7 @@ def test_an_assay_that_no_folder_can_be_named_after(finetuning_dataset, tmp_path
     assert not (tmp_path / "folder").exists()
 
 
-def test_the_script_goes_both_ways(tmp_path, run_script):
+def test_the_script_goes_both_ways(tmp_path):
     folder = write_folder(
         tmp_path / "folder",
         train={"leaf": {"1.pkl": tile(1), "2.pkl": tile(2)}},
@@ -365,8 +366,8 @@ def test_the_script_goes_both_ways(tmp_path, run_script):
     )
     for source, output in ((folder, tmp_path / "tiles"), (tmp_path / "tiles", tmp_path / "again")):
         done = run_script("convert_tiles.py", f"--input={source}", f"--output={output}")
-        assert done.status == 0, done.err
-        table = [line.split() for line in done.out.splitlines()]
+        assert done.returncode == 0, done.stderr
+        table = [line.split() for line in done.stdout.splitlines()]
         assert table[1:3] == [["train", "2", "leaf"], ["val", "1", "root"]]
     assert (tmp_path / "again" / "train.txt").read_text() == "train/leaf\n"
 
@@ -375,11 +376,11 @@ def test_the_script_goes_both_ways(tmp_path, run_script):
     ("flags", "message"),
     [
         (["--input=nowhere", "--output=x"], "nowhere is not a folder"),
-        (["--input=tests", "--output=x"], "tests has no train.txt"),
+        ([f"--input={ROOT / 'tests'}", "--output=x"], "tests has no train.txt"),
     ],
 )
-def test_mistakes_end_in_one_sentence(flags, message, run_script):
+def test_mistakes_end_in_one_sentence(flags, message):
     done = run_script("convert_tiles.py", *flags)
-    assert (done.status, done.out) == (2, "")
-    assert done.err.startswith("error: ") and done.err.count("\n") == 1 and message in done.err
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr
     assert not (ROOT / "x").exists()
