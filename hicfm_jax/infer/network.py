@@ -7,7 +7,8 @@ from typing import Any
 
 from flax.traverse_util import unflatten_dict
 
-from hicfm_jax.convert.load import Weights, complete, load_weights, map_scaling
+from hicfm_jax.checkpoints.weights import Weights, load_weights
+from hicfm_jax.convert import is_original_file, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import OUTPUTS, TaskModel
 from hicfm_jax.models.preprocess import TargetScaling, target_scaling
@@ -70,7 +71,8 @@ def load_network(path: str | os.PathLike, input_size: tuple[int, int] | None = N
       InputError: no such checkpoint, damaged, of another task or size.
     """
     path = os.fspath(path)
-    weights = load_weights(path, input_size=input_size)
+    load = load_original if is_original_file(path) else load_weights
+    weights = load(path, input_size=input_size)
     weights.report = dataclasses.replace(weights.report, task=_task(path, weights))
     report, config = weights.report, weights.meta.get("config", {})
     # Only a run of ours has this section: files of the original are converted without.
@@ -78,8 +80,8 @@ def load_network(path: str | os.PathLike, input_size: tuple[int, int] | None = N
     shares = tuple((data or {}).get("thin", ()))
     return Network(
         model=create_model(report.model, report.input_size, report.task, **weights.head),
-        params=unflatten_dict(complete(weights), sep="/"),
-        scaling=target_scaling(map_scaling(weights)),
+        params=unflatten_dict(weights.complete(), sep="/"),
+        scaling=target_scaling(weights.map_scaling),
         cutoff=(data or {}).get("cutoff", 0.0),
         published=data is None and report.task == "resolution",
         checkpoint=path,
