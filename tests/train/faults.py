@@ -33,7 +33,6 @@ from hicfm_jax.train.tasks.task import Task
 from hicfm_jax.types import Batch
 from tests.train import small_run
 
-
 OWN = ("--config.log.checkpoint_every_steps=2", "--config.log.image_count=2")
 
 

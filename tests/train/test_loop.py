@@ -10,7 +10,6 @@ from PIL import Image
 
 from configs import pretrain_arabidopsis
 from hicfm_jax import config as config_lib
-from hicfm_jax.checkpoints import folder
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import loop, sharding
 from hicfm_jax.train.checkpoint import Checkpoints
@@ -105,9 +104,7 @@ def test_validation_does_not_depend_on_the_batch_size(run, config):
     mesh, task = sharding.create_mesh(config), create_task(config)
     config.train.accum_steps = 4
     with Checkpoints(run[0], config) as checkpoints:
-        state = checkpoints.restore_latest(
-            loop.state_shapes(config, task, create_optimizer(config), mesh)
-        )
+        state = checkpoints.restore_latest(loop.state_shapes(config, task, create_optimizer(config), mesh))
 
     class Silent:
         def validation(self, *_):
