@@ -34,6 +34,7 @@ def test_an_unknown_variant_is_named():
         pretrain_plants.get_config("big")
 
 
+@pytest.mark.slow
 def test_the_demo_runs_from_nothing(tmp_path):
     workdir = tmp_path / "work"
     flags = small_run.flags(

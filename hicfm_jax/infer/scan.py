@@ -1,7 +1,8 @@
 """Windows of a map through the network, in batches over all devices."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.models.heads import apply_head
+from hicfm_jax.models.preprocess import TargetScaling
 
 
 class Window(NamedTuple):
@@ -50,31 +52,11 @@ class Predictor:
         self.batch_size = -(-batch_size // len(devices)) * len(devices)
         mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
         self._shared = NamedSharding(mesh, PartitionSpec("batch"))
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        self._params = jax.device_put(network.params, everywhere)
+        self._params = jax.device_put(network.params, NamedSharding(mesh, PartitionSpec()))
         self._depth = {"total_count": np.float32(total_count)}
         if enlarge is not None:
             self._depth["enlarge"] = np.float32(enlarge)
-
-        def contacts(params, depth, counts, context):
-            # Arguments and not constants, so that one program serves every depth.
-            depth = {name: jnp.full(len(counts), value) for name, value in depth.items()}
-            output = apply_head(
-                network.model, params, counts, cutoff=cutoff, context=context or None, **depth
-            ).map
-            found = jnp.maximum(network.scaling.unscale(output), 0.0)
-            # The maximum of NaN and 0 is 0 on some devices.
-            found = jnp.where(jnp.isnan(output), output, found)
-            if cutoff or network.takes_depth:
-                return found
-            # Without a scale of its own an empty window is no image; the original skips it.
-            return jnp.where((counts > 0).any(axis=(1, 2), keepdims=True), found, 0.0)
-
-        self._apply = jax.jit(
-            contacts,
-            in_shardings=(everywhere, everywhere, self._shared, self._shared),
-            out_shardings=self._shared,
-        )
+        self._apply = _program(network.model, network.scaling, cutoff, network.takes_depth, mesh)
 
     def __call__(self, windows: Iterable[Window]) -> Iterator[np.ndarray]:
         """Contacts of each window on the deep map's depth, `[H, W]` float32, in order.
@@ -122,3 +104,23 @@ class Predictor:
                 "end, and a map of raw counts."
             )
         return values
+
+
+@functools.lru_cache(maxsize=8)
+def _program(model: Any, scaling: TargetScaling, cutoff: float, takes_depth: bool, mesh: jax.sharding.Mesh):
+    """The jitted `(params, depth, counts, context) -> contacts`, compiled once for all maps of a session."""
+
+    def contacts(params, depth, counts, context):
+        # Arguments and not constants, so that one program serves every depth.
+        depth = {name: jnp.full(len(counts), value) for name, value in depth.items()}
+        output = apply_head(model, params, counts, cutoff=cutoff, context=context or None, **depth).map
+        found = jnp.maximum(scaling.unscale(output), 0.0)
+        # The maximum of NaN and 0 is 0 on some devices.
+        found = jnp.where(jnp.isnan(output), output, found)
+        if cutoff or takes_depth:
+            return found
+        # Without a scale of its own an empty window is no image; the original skips it.
+        return jnp.where((counts > 0).any(axis=(1, 2), keepdims=True), found, 0.0)
+
+    shared, everywhere = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
+    return jax.jit(contacts, in_shardings=(everywhere, everywhere, shared, shared), out_shardings=shared)

@@ -252,6 +252,7 @@ print(json.dumps([jax.device_count(), deep.matrix("Chr1").toarray().ravel().toli
 """
 
 
+@pytest.mark.slow  # a process with eight devices, which compiles for them
 def test_eight_devices_give_the_same_map_as_one(checkpoint, network):
     environment = {
         **os.environ,

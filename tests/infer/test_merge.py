@@ -83,6 +83,7 @@ def test_a_prediction_counts_most_in_the_middle_of_its_window():
     assert both.max() / both.min() < 1.01
 
 
+@pytest.mark.default_compiler
 def test_original_merge_gives_the_numbers_of_the_original(golden):
     arrays, manifest = golden("upstream_data")
     about = manifest["inference_cases"]["task3_64x64_s43_b50"]

@@ -22,6 +22,7 @@ def test_the_same_design_as_the_original_but_trained_here(tmp_path):
     assert not network.takes_depth and not network.published and network.seen is None
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("converted", [False, True])
 def test_published_weights_are_shown_maps_as_the_original_does(tmp_path, converted):
     path = made_up.save({"model": made_up.state_dict("resolution")}, tmp_path)
@@ -33,12 +34,14 @@ def test_published_weights_are_shown_maps_as_the_original_does(tmp_path, convert
     assert float(network.scaling.unscale(1.0)) == pytest.approx(1000, rel=1e-5)
 
 
+@pytest.mark.needs("torch")
 def test_a_head_of_the_first_task_is_taken_as_it_is(tmp_path):
     network = load_network(made_up.save({"model": made_up.state_dict("finetune")}, tmp_path), made_up.SIZE)
     assert not network.published and network.model.task == "finetune"
     assert network.scaling.offset is None
 
 
+@pytest.mark.needs("torch")
 def test_a_file_that_says_it_calls_loops_is_refused(tmp_path):
     folder = write_checkpoint(tmp_path / "loops", task="loop", residual="none")
     export(folder, tmp_path / "loops.pth.tar")
@@ -47,6 +50,7 @@ def test_a_file_that_says_it_calls_loops_is_refused(tmp_path):
             load_network(path)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("task", ["epigenome", "reproducibility"])
 def test_other_heads_are_refused(tmp_path, task):
     path = made_up.save({"model": made_up.state_dict(task)}, tmp_path)
@@ -54,6 +58,7 @@ def test_other_heads_are_refused(tmp_path, task):
         load_network(path, made_up.SIZE)
 
 
+@pytest.mark.needs("torch")
 def test_pretraining_is_refused(tmp_path):
     with pytest.raises(InputError, match="a pretraining checkpoint, which gives no maps: fine-tune it first"):
         load_network(made_up.save({"model": made_up.state_dict()}, tmp_path))

@@ -5,6 +5,7 @@ import pytest
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.tiles.build import builder
 from hicfm_jax.tiles.build.splits import HeldOut
+from tests.tiles.run_script import run_script  # noqa: F401
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 

@@ -1,3 +1,5 @@
+"""Builds by Apache Beam: the same bytes as without it."""
+
 import sys
 
 import pytest
@@ -17,8 +19,10 @@ def source(tmp_path):
     return {"leaf": MapFile(str(tmp_path / "leaf.cool"), 1000)}
 
 
+# Imports Beam and starts its DirectRunner, 5 s.
+@pytest.mark.slow
+@pytest.mark.needs("apache_beam")
 def test_beam_writes_the_bytes_of_the_local_loop(source, tmp_path, monkeypatch):
-    pytest.importorskip("apache_beam")
     monkeypatch.setattr(builder, "PIECE_WINDOWS", 8)
     settings = dict(tile_size=32, stride=16, held_out=builder.HeldOut(val_chromosomes=["B"]))
     builder.build_tiles(source, tmp_path / "here", **settings)
@@ -45,8 +49,9 @@ def test_beam_writes_the_bytes_of_the_local_loop(source, tmp_path, monkeypatch):
     assert here == there and len(here) > 8
 
 
+@pytest.mark.slow
+@pytest.mark.needs("apache_beam")
 def test_a_workers_mistake_is_one_sentence(source, tmp_path):
-    pytest.importorskip("apache_beam")
     run = runners.beam_runner()
 
     def lose_the_map(job, pieces, progress):

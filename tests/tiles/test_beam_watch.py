@@ -25,9 +25,10 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow  # a program that imports Beam and starts workers
+@pytest.mark.needs("apache_beam")
 def test_a_killed_worker_ends_the_pipeline():
     """In a program of its own, which has to come to its end as well."""
-    pytest.importorskip("apache_beam")
     ((status, out, err),) = small_run.outcomes([small_run.start([], PROGRAM)])
     assert status == 0, err
     assert out.startswith("it was killed (status 137)")

@@ -1,21 +1,11 @@
 """What the stream's benchmark reports, on tiles too few and too small to say anything about speed."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from benchmarks import stream, synthetic
 from hicfm_jax.errors import InputError
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def benchmark(*flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/benchmark.py", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
 
 
 @pytest.mark.parametrize("density", [0.12, 0.9])
@@ -34,10 +24,12 @@ def test_every_stage_of_the_stream_is_measured(density):
     assert 64 * 96 * density / 8 < result["bytes_per_tile"] < 2 * 64 * 96
 
 
-def test_the_script_ends_in_one_json_object(toy_dataset):
-    done = benchmark(f"--input={toy_dataset[0]}", "--window=64,32", "--batch=8", "--seconds=0.05")
-    assert done.returncode == 0, done.stderr
-    *table, last = done.stdout.splitlines()
+def test_the_script_ends_in_one_json_object(toy_dataset, run_script):
+    done = run_script(
+        "benchmark.py", f"--input={toy_dataset[0]}", "--window=64,32", "--batch=8", "--seconds=0.05"
+    )
+    assert done.status == 0, done.err
+    *table, last = done.out.splitlines()
     result = json.loads(last)
     assert not {"thinned", "pairs"} & set(result)  # nobody asked for them
     assert result["num_tiles"] == toy_dataset[1]["splits"]["train"]["tiles"]
@@ -53,10 +45,10 @@ def test_the_script_ends_in_one_json_object(toy_dataset):
         (["--input=synthetic:0.1", "--window=a"], "window is 'a'"),
     ],
 )
-def test_mistakes_are_one_sentence(flags, message):
-    done = benchmark(*flags)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr and "Traceback" not in done.stderr
+def test_mistakes_are_one_sentence(flags, message, run_script):
+    done = run_script("benchmark.py", *flags)
+    assert (done.status, done.out) == (2, "")
+    assert message in done.err and "Traceback" not in done.err
 
 
 def test_what_cannot_be_measured(toy_dataset, tmp_path):

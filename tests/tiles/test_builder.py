@@ -6,6 +6,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -22,7 +24,6 @@ from hicfm_jax.tiles.build.map_file import MapFile
 from hicfm_jax.tiles.build.summary import count_tiles
 from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.types import NO_DIAGONAL
-from tests.tiles import toy_build
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 ARGUMENTS = {"tile_size": 64, "stride": 32, "min_density": 0.05}
@@ -209,7 +210,11 @@ def test_a_full_disk_leaves_finished_pieces_and_no_dataset(toy_maps, tmp_path, m
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "tiles"}
 
 
+@pytest.mark.slow  # seven builds in processes of their own
 def test_a_build_killed_at_any_time_is_finished_by_the_next(tmp_path):
+    # Imports TensorFlow, and only this test needs the module.
+    from tests.tiles import toy_build
+
     processes = toy_build.server()
 
     def start(output):
@@ -307,18 +312,26 @@ def test_a_changed_input_file_starts_the_build_anew(tmp_path, monkeypatch, small
     assert seen == [seen[0], seen[0] - 1, seen[0]]
 
 
+HOLD = """
+import fcntl, sys, time
+with open(sys.argv[1], "a") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
 def test_two_builds_of_one_dataset_do_not_mix(toy_maps, tmp_path):
-    processes = toy_build.server()
-    held = processes.Event()
-    process = processes.Process(target=toy_build.hold, args=(tmp_path / "tiles.partial", held))
-    process.start()
+    partial = tmp_path / "tiles.partial"
+    partial.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", HOLD, partial / "lock"], stdout=subprocess.PIPE)
     try:
-        assert held.wait(60)
+        assert process.stdout.readline()
         with pytest.raises(InputError, match="tiles.partial is in use by another build"):
             builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
     finally:
         process.kill()
-        process.join()
+        process.communicate()
     _, made = builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
     assert made and [path.name for path in tmp_path.iterdir()] == ["tiles"]
 

@@ -1,6 +1,6 @@
+import functools
 import json
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -14,37 +14,37 @@ from tests.tiles.toy_maps import dense_to_map, random_matrix
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def make_tiles(*arguments):
-    command = [sys.executable, "scripts/make_tiles.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+@pytest.fixture
+def make_tiles(run_script):
+    return functools.partial(run_script, "make_tiles.py")
 
 
-def test_a_real_map_becomes_tiles(data_dir, tmp_path):
+def test_a_real_map_becomes_tiles(data_dir, tmp_path, make_tiles):
     map_path, output = data_dir / "arabidopsis_col0_30kb.cool", tmp_path / "tiles"
-    flags = ["--resolution=30000", "--tile_size=224", "--stride=48", "--val_chromosomes=chr4"]
+    flags = ["--resolution=30000", "--tile_size=224", "--stride=224", "--val_chromosomes=chr4"]
     done = make_tiles(f"--input={map_path}", *flags, f"--output={output}")
-    assert done.returncode == 0, done.stderr
-    assert f"--config.data.tiles={output}" in done.stdout
-    assert "Note:" not in done.stdout  # 48 is a multiple of 16
+    assert done.status == 0, done.err
+    assert f"--config.data.tiles={output}" in done.out
+    assert "Note:" not in done.out  # 224 is a multiple of 16
     manifest = json.loads((output / "manifest.json").read_text())
     assert manifest["splits"]["val"]["chromosomes"] == ["Chr4"]
     assert manifest["sources"]["arabidopsis_col0_30kb"]["total_count"] == pytest.approx(104.1e6, rel=1e-3)
 
-    tiles = ArrayTiles.from_contact_maps({"x": open_contacts(map_path)}, 224, 48, chromosomes=["Chr4"])
+    tiles = ArrayTiles.from_contact_maps({"x": open_contacts(map_path)}, 224, 224, chromosomes=["Chr4"])
     (batch,) = open_source(output).evaluation_stream(batch_size=len(tiles), window=(224, 224), seed=0)
     np.testing.assert_array_equal(batch.counts, tiles.counts)
     assert (batch.counts != 0).mean() > 0.8  # the map is dense; the overhang is not
 
 
-def test_the_last_line_can_be_run_and_a_stride_off_the_patches_is_noted(tmp_path):
+def test_the_last_line_can_be_run_and_a_stride_off_the_patches_is_noted(tmp_path, make_tiles):
     folder = tmp_path / "run=3"
     folder.mkdir()
     matrix = random_matrix(100, seed=0)
     write_contacts(dense_to_map({"A": matrix, "B": matrix}), folder / "leaf.cool")
     flags = ["--resolution=1000", "--tile_size=64", "--stride=40", "--val_chromosomes=B"]
     done = make_tiles(f"--input={folder}/leaf.cool", *flags, f"--output={tmp_path}/tiles")
-    assert done.returncode == 0, done.stderr
-    *_, note, following = done.stdout.splitlines()
+    assert done.status == 0, done.err
+    *_, note, following = done.out.splitlines()
     assert note.startswith("Note: with --stride=40 ")
     python = pathlib.Path(following.split()[1])
     assert (ROOT / python).samefile(sys.executable)
@@ -52,7 +52,7 @@ def test_the_last_line_can_be_run_and_a_stride_off_the_patches_is_noted(tmp_path
     assert list(manifest["sources"]) == ["leaf"]  # the folder's = makes no name
 
 
-def test_a_dry_run_writes_nothing(tmp_path):
+def test_a_dry_run_writes_nothing(tmp_path, make_tiles):
     matrix = random_matrix(100, seed=0)
     write_contacts(dense_to_map({"A": matrix, "B": matrix}), tmp_path / "leaf.cool")
     flags = [
@@ -63,10 +63,10 @@ def test_a_dry_run_writes_nothing(tmp_path):
         "--val_chromosomes=leaf:B",
     ]
     done = make_tiles(f"--input={tmp_path}/leaf.cool", *flags, "--dry_run")
-    assert done.returncode == 0, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()]
+    assert done.status == 0, done.err
+    rows = [line.split() for line in done.out.splitlines()]
     assert ["train", "leaf", "3", "0", "0"] in rows and ["val", "leaf", "3", "0", "0"] in rows
-    assert "nothing was written" in done.stdout
+    assert "nothing was written" in done.out
     assert [path.name for path in tmp_path.iterdir()] == ["leaf.cool"]
 
 
@@ -85,8 +85,8 @@ def test_a_dry_run_writes_nothing(tmp_path):
         (["--input=a.cool", "--resolution=many"], "--resolution=many"),
     ],
 )
-def test_mistakes_end_in_one_sentence(flags, message):
+def test_mistakes_end_in_one_sentence(flags, message, make_tiles):
     done = make_tiles(*flags)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1 and message in done.err
     assert not (ROOT / "x").exists()

@@ -246,6 +246,7 @@ def test_streams_check_when_they_are_made(source, changes):
             stream(**({"split": "train", "batch_size": 8, "window": (32, 32), "seed": 0} | changes))
 
 
+@pytest.mark.slow  # a program that imports TensorFlow
 def test_memory_needs_no_tensorflow_and_disk_leaves_cleanly(toy_dataset):
     program = textwrap.dedent(f"""
         import sys

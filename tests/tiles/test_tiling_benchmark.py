@@ -25,8 +25,9 @@ while True:
 """
 
 
+@pytest.mark.slow  # builds in processes of their own, with Beam and without
+@pytest.mark.needs("apache_beam")
 def test_the_script_measures_builds_with_and_without_beam():
-    pytest.importorskip("apache_beam")
     done = subprocess.run(
         [sys.executable, "scripts/benchmark_tiling.py", "--map=synthetic:0.3"]
         + ["--tile_size=32", "--stride=16", "--workers=0", "--workers=1"],
@@ -55,6 +56,7 @@ def test_the_script_measures_builds_with_and_without_beam():
     assert len(table) == 5 and table[3].startswith("no Beam")
 
 
+@pytest.mark.slow  # processes that fill memory and burn a second
 @pytest.mark.skipif(not HAS_PROC, reason="there is no /proc on this system")
 def test_a_tree_counts_its_processes_together_and_remembers_those_that_ended():
     with subprocess.Popen([sys.executable, "-c", _PARENT], stdin=subprocess.PIPE, text=True) as process:

@@ -5,8 +5,6 @@ import os
 import pathlib
 import pickle
 import pickletools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -356,21 +354,16 @@ def test_an_assay_that_no_folder_can_be_named_after(finetuning_dataset, tmp_path
     assert not (tmp_path / "folder").exists()
 
 
-def convert(*arguments):
-    command = [sys.executable, "scripts/convert_tiles.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
-
-
-def test_the_script_goes_both_ways(tmp_path):
+def test_the_script_goes_both_ways(tmp_path, run_script):
     folder = write_folder(
         tmp_path / "folder",
         train={"leaf": {"1.pkl": tile(1), "2.pkl": tile(2)}},
         val={"root": {"1.pkl": tile(3)}},
     )
     for source, output in ((folder, tmp_path / "tiles"), (tmp_path / "tiles", tmp_path / "again")):
-        done = convert(f"--input={source}", f"--output={output}")
-        assert done.returncode == 0, done.stderr
-        table = [line.split() for line in done.stdout.splitlines()]
+        done = run_script("convert_tiles.py", f"--input={source}", f"--output={output}")
+        assert done.status == 0, done.err
+        table = [line.split() for line in done.out.splitlines()]
         assert table[1:3] == [["train", "2", "leaf"], ["val", "1", "root"]]
     assert (tmp_path / "again" / "train.txt").read_text() == "train/leaf\n"
 
@@ -382,8 +375,8 @@ def test_the_script_goes_both_ways(tmp_path):
         (["--input=tests", "--output=x"], "tests has no train.txt"),
     ],
 )
-def test_mistakes_end_in_one_sentence(flags, message):
-    done = convert(*flags)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr
+def test_mistakes_end_in_one_sentence(flags, message, run_script):
+    done = run_script("convert_tiles.py", *flags)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1 and message in done.err
     assert not (ROOT / "x").exists()

@@ -23,6 +23,7 @@ def benchmark(*flags):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_what_is_split_takes_less_of_each_device():
     found = {}
     for layout, flags in {"one": [], "eight": ["--devices=8", "--config.mesh.fsdp=8"]}.items():
@@ -40,6 +41,7 @@ def test_what_is_split_takes_less_of_each_device():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "state"), [(pretrain_arabidopsis, 3.95e9), (finetune_resolution_arabidopsis, 1.52e9)]
 )

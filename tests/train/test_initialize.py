@@ -64,6 +64,7 @@ def test_a_run_starts_from_the_parameters_alone(tiles, source, tmp_path, kind):
         np.testing.assert_allclose(value, expected[path], atol=1e-7, err_msg=path)
 
 
+@pytest.mark.slow
 def test_a_converted_workdir_goes_on_where_pytorch_stopped(tiles, source, tmp_path):
     workdir = tmp_path / "weights"
     convert_to_folder(source, workdir)

@@ -52,6 +52,7 @@ for layout in {layouts}:
 """
 
 
+@pytest.mark.slow
 def test_layouts_of_eight_devices_give_the_same_losses(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8", prepend=" ")
     monkeypatch.setenv("PYTHONPATH", str(small_run.ROOT))

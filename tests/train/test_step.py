@@ -103,6 +103,7 @@ def test_reading_the_window_starts_a_new_one(step):
     assert np.isnan(state.read_window()[1]["loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accum_steps", [1, 2])
 def test_an_update_takes_the_place_of_what_it_replaces(accum_steps):
     """Beside the state there are gradients, with accumulation their sums too, and no copy of anything."""

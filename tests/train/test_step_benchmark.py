@@ -34,6 +34,7 @@ def test_a_step_is_timed_beside_matrix_products(task, trainable, dtype):
     assert result["mfu"] == pytest.approx(result["tflops"] / result["matmul_tflops"])
 
 
+@pytest.mark.slow
 def test_the_script_ends_in_one_json_object():
     done = benchmark("--model=vit_test", "--input_size=32,48", "--batch=2", "--steps=1")
     assert done.returncode == 0, done.stderr
@@ -46,6 +47,7 @@ def test_the_script_ends_in_one_json_object():
         assert figure in done.stdout
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_has_no_gradient_to_compute():
     everything, decoder = (
         compile_step(step.step_config("vit_tiny_patch16", "resolution", (64, 64), 1, "float32", trainable))
