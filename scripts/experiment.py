@@ -2,10 +2,10 @@
 
     python scripts/experiment.py --map=leaf.mcool --resolution=30000 --workdir=runs/experiment
 
-Shallow maps are drawn from the deep one; chromosomes that judge are never trained on. Rows of the report:
-the input, baselines tuned on the training chromosomes, fine-tuned from scratch and from our pretraining, and
-with --weights the original's resolution model. Without --map it simulates one. The same command goes on
-after a stop.
+Shallow maps are downsampled from the deep one. Test chromosomes are never used for training. Rows of the
+report: the input, baselines tuned on the training chromosomes, networks fine-tuned from scratch and from our
+pretraining, and with --weights the original's resolution model. Without --map it simulates one. The same
+command continues after an interruption.
 """
 
 import os
@@ -16,23 +16,22 @@ from absl import flags
 from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.experiment import stages
-from hicfm_jax.experiment.chromosomes import choose_chromosomes
 from hicfm_jax.experiment.run import run_stages, table
 
-_MAP = flags.DEFINE_string("map", "", "Deep contact map of raw counts; empty: a simulated one.")
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the file's only one if not given.")
-_WORKDIR = flags.DEFINE_string("workdir", "runs/experiment", "Folder for everything.")
+_MAP = flags.DEFINE_string("map", "", "Deep contact map of raw counts; default: simulate one.")
+_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
+_WORKDIR = flags.DEFINE_string("workdir", "runs/experiment", "Folder of all results.")
 _VARIANT = flags.DEFINE_enum(
-    "variant", "demo", ["demo", "large"], "demo: two CPU cores; large: ViT-L, one GPU."
+    "variant", "demo", ["demo", "large"], "demo: for two CPU cores; large: ViT-L, for one GPU."
 )
 _FRACTIONS = flags.DEFINE_list(
-    "fractions", ["16", "64", "256"], "Shallow maps keep 1/16, ... of the contacts."
+    "fractions", ["16", "64", "256"], "Shallow maps keep 1/16, 1/64, ... of the contacts."
 )
-_VAL = flags.DEFINE_list("val_chromosomes", [], "To validate on; one if not given.")
-_TEST = flags.DEFINE_list("test_chromosomes", [], "To judge on; the shortest two if not given.")
-_SEEDS = flags.DEFINE_integer("seeds", 1, "Fine-tuning runs of each kind.", lower_bound=1)
-_WEIGHTS = flags.DEFINE_string("weights", "", "The original's resolution model, .pth.tar, to compare with.")
-_TRAINING = flags.DEFINE_multi_string("train_flag", [], "Flag for every training run; may be given again.")
+_VAL = flags.DEFINE_list("val_chromosomes", [], "For validation; default: one.")
+_TEST = flags.DEFINE_list("test_chromosomes", [], "For testing; default: the shortest two.")
+_SEEDS = flags.DEFINE_integer("seeds", 1, "Number of fine-tuning runs of each kind.", lower_bound=1)
+_WEIGHTS = flags.DEFINE_string("weights", "", "Resolution model of the original, .pth.tar, to compare with.")
+_TRAINING = flags.DEFINE_multi_string("train_flag", [], "Flag for every training run; repeatable.")
 
 
 def main() -> None:
@@ -49,7 +48,7 @@ def main() -> None:
         deep=deep,
         resolution=contact_map.resolution,
         contacts=contact_map.total_count,
-        chromosomes=choose_chromosomes(contact_map, stages.SHORTEST, _VAL.value, _TEST.value),
+        chromosomes=stages.choose_chromosomes(contact_map, stages.SHORTEST, _VAL.value, _TEST.value),
         fractions=tuple(stages.parse_fraction(text) for text in _FRACTIONS.value),
         variant=variant,
         seeds=_SEEDS.value,
@@ -57,7 +56,7 @@ def main() -> None:
         options=tuple(_TRAINING.value),
     )
     train, val, test = (", ".join(names) for names in setting.chromosomes)
-    print(f"{deep}: {train} train, {val} validates, {test} judge.", flush=True)
+    print(f"{deep}: training on {train}, validation on {val}, testing on {test}.", flush=True)
     about = {"map": deep, "resolution": setting.resolution, "contacts": setting.contacts}
     about |= {**setting.chromosomes._asdict(), "variant": _VARIANT.value}
     run_stages(stages.stages(setting), root, workdir, about)

@@ -1,7 +1,7 @@
 """Trains a model: python scripts/train.py --config=configs/pretrain_arabidopsis.py --workdir=DIR
 
 Every field of the config can be changed: --config.train.total_steps=600. The same command takes up
-a run that was stopped. Several machines: docs/distributed.md.
+a run that was stopped. Several machines: docs/how-to/distributed.md.
 """
 
 from absl import flags

@@ -1,22 +1,28 @@
-"""The commands that pages and what else is handed out tell people to run, and what is checked of them."""
+"""Commands of the documentation and of tests: found, checked, and run in this process."""
 
+import contextlib
+import functools
+import io
 import json
 import pathlib
 import re
 import runpy
 import shlex
 import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 from unittest import mock
 
-from absl import flags
+from absl import app, flags, logging
 from absl.testing import flagsaver
 
+from hicfm_jax import cli
 from hicfm_jax.config import base_config, micro_batch_size, validate
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
     *("README.md", "BUILD.md", "CONTRIBUTING.md"),
-    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+    *sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")),
 ]
 BLOCK = re.compile(r"^ *```(?:bash|sh)\n(.*?)^ *```", flags=re.DOTALL | re.MULTILINE)
 PLACEHOLDER = re.compile(r"\[[A-Z]+\]")  # [OPTIONS] stands for flags that the page lists
@@ -78,13 +84,69 @@ def check_config_fields(name: str) -> None:
             field = field[part]
 
 
+class Finished(NamedTuple):
+    """What a script left: exit status and output, as of `subprocess.run`."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_script(name: str, *words: object) -> Finished:
+    """Runs `scripts/NAME` in this process, which has imported what it needs already.
+
+    Args:
+      name: `evaluate.py`.
+      words: its flags.
+
+    Raises:
+      Exception: a defect, which the script would show as a traceback.
+    """
+    argv = [f"scripts/{name}", *map(str, words)]
+    shown, said = io.StringIO(), io.StringIO()
+    with _flags_of(argv) as script, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
+        status, verbosity = 0, logging.get_verbosity()
+        # Without the rest of app.run: its log handlers and its exit are the process's.
+        with mock.patch.object(app, "run", lambda main, flags_parser: main(flags_parser(argv))):
+            try:
+                cli.run(script["main"])
+            except SystemExit as stop:
+                status = int(stop.code or 0)
+            finally:
+                logging.set_verbosity(verbosity)
+    return Finished(status, shown.getvalue(), said.getvalue())
+
+
 def _parse(words: list[str]) -> None:
     """Has the script's own flags read the words, and its config validated, without running it."""
-    with flagsaver.flagsaver(), mock.patch.object(sys, "argv", words):
-        runpy.run_path(str(ROOT / words[0]))
+    with _flags_of(words):
         rest = flags.FLAGS(words)
         assert rest == words[:1], f"{rest} are no flags"
         if "config" in flags.FLAGS and flags.FLAGS.config:
             validate(flags.FLAGS.config)
             processes = int(values_of(words).get("processes", 1))
             assert micro_batch_size(flags.FLAGS.config) % processes == 0, "a batch that cannot be split"
+
+
+@contextlib.contextmanager
+def _flags_of(words: list[str]) -> Iterator[dict[str, Any]]:
+    """The globals of the script that `words` begins with, whose flags are defined meanwhile and unset."""
+    script, defined = _load(words[0])
+    with flagsaver.flagsaver(), mock.patch.object(sys, "argv", words):
+        for name, (flag, state) in defined.items():
+            flag.__dict__.update(state)
+            flags.FLAGS[name] = flag
+        yield script
+
+
+@functools.cache
+def _load(path: str) -> tuple[dict[str, Any], dict[str, tuple[flags.Flag, dict[str, Any]]]]:
+    """A script's globals, and its flags as they are before any is parsed; they are defined no longer."""
+    with mock.patch.object(sys, "argv", [path]):
+        script = runpy.run_path(str(ROOT / path))
+    # Not the flags of libraries that it was the first to import.
+    own = [name for name in flags.FLAGS if flags.FLAGS.find_module_defining_flag(name) == "<run_path>"]
+    defined = {name: (flags.FLAGS[name], dict(vars(flags.FLAGS[name]))) for name in own}
+    for name in own:
+        delattr(flags.FLAGS, name)
+    return script, defined

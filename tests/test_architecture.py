@@ -19,6 +19,7 @@ FLOORS = {
     "storage": 0,
     "progress": 0,
     "cli": 0,
+    "xla_flags": 0,
     "contacts": 1,
     "models": 1,
     "checkpoints": 2,
@@ -108,7 +109,8 @@ def test_imports_point_to_the_own_folder_or_downwards(module):
             continue
         target = _place(imported)
         if not place:
-            pytest.fail(f"hicfm_jax/__init__.py stays light, but imports {imported}")
+            assert imported == "hicfm_jax.xla_flags", f"hicfm_jax/__init__.py stays light: no {imported}"
+            continue
         if FLOORS[place] > 0 and target == place:
             continue
         upwards = FLOORS[target] > FLOORS[place]

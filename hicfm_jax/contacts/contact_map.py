@@ -88,6 +88,7 @@ class ContactMap:
         self._count_total = total_count
         self._find_pairs = pairs
         self._last: tuple[Pair, scipy.sparse.csr_array] | None = None
+        self._sums: dict[Pair, float] = {}  # contacts of the pairs that were loaded
         if callable(matrices):
             self._load, self._held = matrices, None
         else:
@@ -133,7 +134,7 @@ class ContactMap:
         """All contacts of the map, cis and trans, each pair once."""
         if self._count_total is not None:
             return float(self._count_total())
-        return float(sum(self._matrix(pair).data.sum(dtype=np.float64) for pair in self.pairs()))
+        return float(sum(self._sum(pair) for pair in self.pairs()))
 
     def coarsen(self, factor: int) -> "ContactMap":
         """The same contacts in bins `factor` times as wide; nothing is loaded before it is asked for."""
@@ -196,7 +197,13 @@ class ContactMap:
         if self._last is None or self._last[0] != pair:
             self._last = None  # frees the old matrix before the new one is loaded
             self._last = pair, self._checked(self._load(*pair), pair)
+            self._sums[pair] = self._last[1].data.sum(dtype=np.float64)
         return self._last[1]
+
+    def _sum(self, pair: Pair) -> float:
+        if pair in self._sums:  # it need not be loaded again
+            return self._sums[pair]
+        return self._matrix(pair).data.sum(dtype=np.float64)
 
     def _checked(self, matrix: scipy.sparse.sparray, pair: Pair) -> scipy.sparse.csr_array:
         where = f"{self.name}, chromosome {pair[0]}" + (f" x {pair[1]}" if pair[0] != pair[1] else "")

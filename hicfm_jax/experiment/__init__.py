@@ -1,1 +1,1 @@
-"""From one deep map to a judged model that enhances shallow ones: the commands of the README in a row."""
+"""An experiment from one deep map: the commands of the README in order."""

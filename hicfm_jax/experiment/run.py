@@ -1,24 +1,26 @@
-"""Runs the stages one after another; what is done already is left as it is.
-
-The scores of an experiment in one table.
-"""
+"""Runs the stages in order, skips those that are done, and tabulates the scores."""
 
 import csv
+import hashlib
 import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.experiment.stages import Setting, Stage, depth_name, report
+from hicfm_jax.experiment.stages import CHECKPOINTS, Setting, Stage, depth_name, report
 from hicfm_jax.storage import write_atomically
 
 RECORD = "experiment.json"
-"""In the workdir: the maps it is about, and the command that made each output."""
+"""In the workdir: the maps of the experiment, and the command and inputs of each output."""
+
+SMALL_BYTES = 1_000_000
+"""Files up to this size are compared by content."""
 
 
 def run_stages(
@@ -27,56 +29,105 @@ def run_stages(
     workdir: str | os.PathLike,
     about: Mapping[str, object] | None = None,
 ) -> None:
-    """Runs each stage as the command it is, in a process of its own, from the folder `root`.
+    """Runs each stage as a command in its own process, from the folder `root`.
 
-    Each is printed first, so that it can be repeated by hand. A stage whose output was made by the same
-    command is skipped, but a training run is asked to go on, which knows itself whether it is finished.
+    Each command is printed first, so that it can be repeated by hand. A stage is skipped if its output was
+    made by the same command from the same inputs; else the old output is removed. A training run always
+    starts, because it resumes or finds itself finished. If its inputs changed, the old run is renamed and a
+    new one begins. An output that is not recorded is never removed.
 
     Args:
       stages: in order.
       root: folder of `scripts/`.
-      workdir: where `RECORD` lies.
-      about: what all stages in the workdir have to agree on, for JSON; None: not looked at.
+      workdir: folder of `RECORD`.
+      about: facts that all stages in the workdir share, for JSON; None is not compared.
 
     Raises:
-      InputError: the workdir holds another experiment, or a command failed; what it said is on the screen.
+      InputError: the workdir holds another experiment, or a command failed after printing its error.
     """
     path = pathlib.Path(workdir) / RECORD
     record = _read(path)
-    if about is not None:
-        before = record.setdefault("about", dict(about))
-        for name, value in about.items():
-            if before.get(name) != value:
-                raise InputError(
-                    f"{workdir} holds an experiment with {name} {before.get(name)}, not {value}: choose "
-                    "another --workdir."
-                )
-    commands = record.setdefault("commands", {})
+    for name, value in (about or {}).items():
+        before = record.setdefault("about", {}).setdefault(name, value)
+        if before != value:
+            raise InputError(
+                f"{workdir} holds an experiment with {name} {before}, not {value}: choose another --workdir."
+            )
+    commands, inputs = (record.setdefault(key, {}) for key in ("commands", "inputs"))
     for number, stage in enumerate(stages, 1):
-        there = os.path.exists(os.path.join(root, stage.output))
-        same = commands.get(stage.output) == list(stage.command)
-        line = f"[{number}/{len(stages)}] {stage.title}"
-        if there and same and not stage.resumes:
-            print(f"{line}: {stage.output} is there.", flush=True)
-            continue
-        # What another command made stays unnamed until it is replaced.
-        commands[stage.output] = None if there else list(stage.command)
-        _write(path, record)
+        line, output = f"[{number}/{len(stages)}] {stage.title}", os.path.join(root, stage.output)
+        there, recorded = os.path.exists(output), stage.output in commands
+        found = {name: fingerprint(os.path.join(root, name)) for name in stage.inputs}
+        if there and recorded:
+            reason = _outdated(stage, commands[stage.output], inputs.get(stage.output), found)
+            if not reason and not stage.resumes:
+                print(f"{line}: {stage.output} is there.", flush=True)
+                continue
+            if reason:
+                line += f": {reason}; running again"
+                _make_room(stage, output, inputs.get(stage.output))
+        if recorded or stage.resumes or not there:
+            commands[stage.output], inputs[stage.output] = None, found  # until the command succeeds
+            _write(path, record)
         python = min(os.path.relpath(sys.executable), sys.executable, key=len)
         print(f"{line}\n  {python} {shlex.join(stage.command)}", flush=True)
         started = time.monotonic()
         status = subprocess.run([sys.executable, *stage.command], cwd=root).returncode
         if status:
             raise InputError(
-                f"Stage {number}, {stage.title}, ended with status {status}: what is wrong stands above; the "
-                "same command goes on from here."
+                f"Stage {number}, {stage.title}, ended with status {status}: see the error above. The same "
+                "command continues from this stage."
             )
-        # What another command made stays unnamed until it is replaced.
-        commands[stage.output] = None if there else list(stage.command)
-        _write(path, record)
-        commands[stage.output] = list(stage.command)
+        commands[stage.output], inputs[stage.output] = list(stage.command), found
         _write(path, record)
         print(f"  took {time.monotonic() - started:,.0f} s", flush=True)
+
+
+def fingerprint(path: str | os.PathLike) -> str:
+    """A string that changes with the content of a file or folder, at little cost.
+
+    A file counts by its content up to `SMALL_BYTES`, else by size and modification time. A folder counts by
+    the names and sizes of its files and the content of small ones. Of a workdir only the checkpoints count.
+    """
+    path = pathlib.Path(path)
+    if path.is_file():
+        status = path.stat()
+        if status.st_size > SMALL_BYTES:
+            return f"size {status.st_size}, mtime_ns {status.st_mtime_ns}"
+        return "sha256 " + hashlib.sha256(path.read_bytes()).hexdigest()
+    if not path.is_dir():
+        return "missing"
+    folder = path / CHECKPOINTS if (path / CHECKPOINTS).is_dir() else path
+    digest = hashlib.sha256()
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        size = file.stat().st_size
+        digest.update(f"{file.relative_to(folder)} {size}\n".encode())
+        digest.update(file.read_bytes() if size <= SMALL_BYTES else b"")
+    return "sha256 " + digest.hexdigest()
+
+
+def _outdated(
+    stage: Stage, command: list[str] | None, before: Mapping[str, str] | None, found: Mapping[str, str]
+) -> str:
+    """Why the output of a stage has to be made again; "" if it is up to date."""
+    if command != list(stage.command) and not stage.resumes:
+        return f"{stage.output} is unfinished or of another command"
+    if before is None:
+        return "an older version did not record its inputs" if found else ""
+    changed = [name for name in found if before.get(name) != found[name]]
+    return f"{', '.join(changed)} changed" if changed else ""
+
+
+def _make_room(stage: Stage, output: str, before: Mapping[str, str] | None) -> None:
+    """Removes an output; renames a training run, and leaves one of unknown inputs to resume."""
+    if not stage.resumes:
+        (shutil.rmtree if os.path.isdir(output) else os.remove)(output)
+    elif before is not None:
+        run, number = os.path.dirname(output), 1
+        while os.path.exists(old := f"{run}.old-{number}"):
+            number += 1
+        os.rename(run, old)
+        print(f"The run {run} is now {old}.", flush=True)
 
 
 def _read(path: pathlib.Path) -> dict:
@@ -93,12 +144,12 @@ def _write(path: pathlib.Path, record: Mapping[str, object]) -> None:
 
 
 COLUMNS = {"r": "r", "log_r": "log r", "mse": "MSE", "insulation_r": "insulation", "focus_recovery": "foci"}
-"""Scores of `metrics.csv` that are shown, and their titles; `docs/evaluation.md` defines them."""
+"""Scores of `metrics.csv` that are shown, and their titles; `docs/reference/scores.md` defines them."""
 
 
 def table(setting: Setting) -> str:
-    """Pooled scores of every map on the judging chromosomes, depth by depth, and where the reports are."""
-    lines = [f"On {', '.join(setting.chromosomes.test)}, which nothing was trained or tuned on:"]
+    """Pooled scores of every map on the test chromosomes at each depth, and the paths of the reports."""
+    lines = [f"On {', '.join(setting.chromosomes.test)}, not used for training or tuning:"]
     width = 26
     for fraction in setting.fractions:
         folder = report(setting, fraction)

@@ -1,31 +1,91 @@
-"""The stages of the experiment, each a command that could be typed by hand."""
+"""The stages of an experiment: its chromosomes and its commands."""
 
 import dataclasses
 import os
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
-from hicfm_jax.experiment.chromosomes import Chromosomes
 
 WINDOW = 224
 """Side of the enhancing networks' windows, in bins."""
 
+SHORTEST = WINDOW + 1
+"""Bins that a chromosome needs: a tile overhangs its end by half its side at most."""
+
+CHECKPOINTS = "checkpoints"
+"""Folder of a training run that its results lie in."""
+
 _PRETRAINING = {"": "one_gpu", "demo": "demo"}
+
+
+class Chromosomes(NamedTuple):
+    """Names by use. No chromosome has two uses."""
+
+    train: list[str]
+    val: list[str]
+    test: list[str]
+
+
+def choose_chromosomes(
+    contact_map: ContactMap, bins: int, val: Sequence[str] = (), test: Sequence[str] = ()
+) -> Chromosomes:
+    """Splits a genome for an experiment.
+
+    By default the two shortest chromosomes are for testing (one of three or four) and the second longest is
+    for validation, so that most of the genome is for training. For *Arabidopsis thaliana* these are Chr2
+    and Chr4, and Chr5.
+
+    Args:
+      contact_map: the deep map.
+      bins: shortest usable length.
+      val, test: the user's choice.
+
+    Raises:
+      InputError: too few chromosomes of that length, an unknown one, or one with two uses.
+    """
+    val, test = ([contact_map.find_chromosome(name) for name in names] for names in (val, test))
+    for name in val + test:
+        if contact_map.n_bins(name) < bins:
+            raise InputError(
+                f"{name} has {contact_map.n_bins(name)} bins at {contact_map.resolution} bp, expected {bins} "
+                "or more: name longer chromosomes or give a finer resolution."
+            )
+    long_enough = [name for name in contact_map.chromsizes if contact_map.n_bins(name) >= bins]
+    by_length = sorted(long_enough, key=contact_map.chromsizes.get)
+    if not test:
+        test = [name for name in by_length if name not in val][: 2 if len(by_length) > 4 else 1]
+    if not val:
+        val = [name for name in by_length if name not in test][-2:][:1]
+    train = [name for name in long_enough if name not in val + test]
+    twice = sorted(set(val) & set(test))
+    if twice:
+        raise InputError(f"{twice[0]} is both for validation and for testing: name different chromosomes.")
+    if not (train and val and test):
+        raise InputError(
+            f"{contact_map.name} has {len(long_enough)} chromosomes of {bins} bins or more at "
+            f"{contact_map.resolution} bp, expected one each for training, validation and testing: give a "
+            "finer resolution or another map."
+        )
+    in_order = list(contact_map.chromsizes)
+    return Chromosomes(*(sorted(names, key=in_order.index) for names in (train, val, test)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What an experiment is about.
+    """The choices of an experiment.
 
     Attributes:
-      workdir: where everything goes.
+      workdir: folder of all results.
       deep: URI of the deep map.
       resolution: bp.
       contacts: of the deep map.
-      chromosomes: of training, validation and judgement.
+      chromosomes: for training, validation and testing.
       fractions: of the contacts that the shallow maps keep.
       variant: of the configs: "demo" for two CPU cores, "" for ViT-L on a GPU.
-      seeds: fine-tuning runs from pretraining, and as many from scratch.
-      weights: file of the original to compare with, or "".
+      seeds: number of fine-tuning runs from pretraining, and of runs from scratch.
+      weights: checkpoint file of the original to compare with, or "".
       options: further flags of every training run.
     """
 
@@ -48,25 +108,27 @@ class Stage:
     Attributes:
       title: what it does.
       command: script and flags.
-      output: file or folder that is there when it is done.
-      resumes: the command itself knows whether it is done, and goes on if not.
+      output: file or folder that exists when the command has succeeded.
+      inputs: files and folders that it reads.
+      resumes: the command checks itself whether it is finished, and continues if not.
     """
 
     title: str
     command: tuple[str, ...]
     output: str
+    inputs: tuple[str, ...] = ()
     resumes: bool = False
 
 
 def parse_fraction(text: str) -> float:
-    """The share that `16` stands for; raises InputError for what is no number above 1."""
+    """1/16 for `16`; raises InputError for anything but a number above 1."""
     try:
         fold = float(text)
     except ValueError:
         fold = 0.0
     if not 1 < fold < 1e6:
         raise InputError(
-            f"fractions has {text!r}: give how many times shallower, such as 16 for a sixteenth."
+            f"fractions has {text!r}, expected how many times shallower: give 16 for a sixteenth."
         )
     return 1 / fold
 
@@ -77,23 +139,40 @@ def depth_name(fraction: float) -> str:
 
 
 def simulation(workdir: str) -> tuple[Stage, str]:
-    """The stage that makes a deep map where none is given, and the map."""
+    """The stage that simulates a deep map where none is given, and the path of the map."""
     path = os.path.join(workdir, "simulated.cool")
     command = ("scripts/simulate_map.py", f"--output={path}", "--resolution=30000", "--contacts=104e6")
     return Stage("simulate a deep map (SIMULATED data, not an experiment)", command, path), path
 
 
 def stages(setting: Setting) -> list[Stage]:
-    """All commands in order; later ones read what earlier ones wrote."""
-    return [*_prepare(setting), *_train(setting), *_enhance(setting), *_judge(setting)]
+    """All commands in order; later ones read the outputs of earlier ones."""
+    return [*_prepare(setting), *_train(setting), *_enhance(setting), *_evaluate(setting)]
+
+
+def report(setting: Setting, fraction: float) -> str:
+    """Folder of the report at one depth."""
+    return _place(setting, f"report_{depth_name(fraction)}")
 
 
 def _place(setting: Setting, *parts: str) -> str:
     return os.path.join(setting.workdir, *parts)
 
 
+def _shallow(setting: Setting, fraction: float) -> str:
+    return _place(setting, f"shallow_{depth_name(fraction)}.cool")
+
+
+def _enhanced(setting: Setting, name: str, fraction: float) -> str:
+    return _place(setting, f"{name}_{depth_name(fraction)}.mcool")
+
+
+def _file(uri: str) -> str:
+    return uri.partition("::")[0]
+
+
 def _prepare(setting: Setting) -> list[Stage]:
-    tiles, names = _place(setting, "tiles"), setting.chromosomes
+    tiles, names, deep = _place(setting, "tiles"), setting.chromosomes, (_file(setting.deep),)
     cut = (
         "scripts/make_tiles.py",
         f"--input=deep={setting.deep}",
@@ -106,7 +185,7 @@ def _prepare(setting: Setting) -> list[Stage]:
         f"--test_chromosomes={','.join(names.test)}",
         f"--output={tiles}",
     )
-    found = [Stage("cut the deep map into tiles", cut, tiles)]
+    found = [Stage("cut the deep map into tiles", cut, tiles, deep)]
     for fraction in setting.fractions:
         path = _shallow(setting, fraction)
         command = (
@@ -116,16 +195,12 @@ def _prepare(setting: Setting) -> list[Stage]:
             f"--fraction={fraction!r}",
             f"--output={path}",
         )
-        found.append(Stage(f"thin it to 1/{depth_name(fraction)}", command, path))
+        found.append(Stage(f"downsample it to 1/{depth_name(fraction)}", command, path, deep))
     return found
 
 
-def _shallow(setting: Setting, fraction: float) -> str:
-    return _place(setting, f"shallow_{depth_name(fraction)}.cool")
-
-
 def _networks(setting: Setting) -> dict[str, tuple[str, int]]:
-    """Workdir names of the fine-tuned networks -> where they start ("" for scratch), seed."""
+    """Workdir names of the fine-tuned networks -> name of their start ("" for scratch), seed."""
     found = {}
     for index in range(setting.seeds):
         suffix = f"_{index + 1}" if index else ""
@@ -135,12 +210,14 @@ def _networks(setting: Setting) -> dict[str, tuple[str, int]]:
 
 
 def _train(setting: Setting) -> list[Stage]:
-    tiles = f"--config.data.tiles={_place(setting, 'tiles')}"
+    tiles = _place(setting, "tiles")
 
-    def training(title, config, name, *more):
+    def training(title, config, name, *more, start=""):
         workdir = _place(setting, name)
-        command = ("scripts/train.py", f"--config={config}", tiles, *more, *setting.options)
-        return Stage(title, (*command, f"--workdir={workdir}"), os.path.join(workdir, "checkpoints"), True)
+        command = ("scripts/train.py", f"--config={config}", f"--config.data.tiles={tiles}", *more)
+        command += (*setting.options, f"--workdir={workdir}")
+        inputs = (tiles, start) if start else (tiles,)
+        return Stage(title, command, os.path.join(workdir, CHECKPOINTS), inputs, resumes=True)
 
     pretraining = f"configs/pretrain_arabidopsis.py:{_PRETRAINING[setting.variant]}"
     # The demo validates by epochs, which are short over the tiles of one map.
@@ -150,14 +227,11 @@ def _train(setting: Setting) -> list[Stage]:
     for name, (start, seed) in _networks(setting).items():
         flags = [f"--config.train.seed={seed}"]
         if start:
-            flags.append(f"--config.init_from={_place(setting, start)}")
+            start = _place(setting, start)
+            flags.append(f"--config.init_from={start}")
         title = f"fine-tune from {'our pretraining' if start else 'scratch'}, seed {seed}"
-        found.append(training(title, config, name, *flags))
+        found.append(training(title, config, name, *flags, start=start))
     return found
-
-
-def _enhanced(setting: Setting, name: str, fraction: float) -> str:
-    return _place(setting, f"{name}_{depth_name(fraction)}.mcool")
 
 
 def _enhance(setting: Setting) -> list[Stage]:
@@ -167,22 +241,23 @@ def _enhance(setting: Setting) -> list[Stage]:
     found = []
     for name, checkpoint in checkpoints.items():
         for fraction in setting.fractions:
-            output = _enhanced(setting, name, fraction)
+            shallow, output = _shallow(setting, fraction), _enhanced(setting, name, fraction)
             command = (
                 "scripts/infer.py",
                 "--task=resolution",
-                f"--input={_shallow(setting, fraction)}",
+                f"--input={shallow}",
                 f"--resolution={setting.resolution}",
                 f"--checkpoint={checkpoint}",
                 f"--output={output}",
-                # Ours know it; the original's has a depth of its own, which scores would hold against it.
+                # Ours know it. The original's outputs have another depth, which would lower its scores.
                 f"--target_contacts={setting.contacts:.0f}",
             )
-            found.append(Stage(f"enhance 1/{depth_name(fraction)} with {name}", command, output))
+            title = f"enhance 1/{depth_name(fraction)} with {name}"
+            found.append(Stage(title, command, output, (shallow, checkpoint)))
     return found
 
 
-def _judge(setting: Setting) -> list[Stage]:
+def _evaluate(setting: Setting) -> list[Stage]:
     names = [*_networks(setting), *(["original"] if setting.weights else [])]
     found = []
     for fraction in setting.fractions:
@@ -201,16 +276,7 @@ def _judge(setting: Setting) -> list[Stage]:
             f"--tune_chromosomes={','.join(setting.chromosomes.train)}",
             f"--output={output}",
         )
-        # Replaced last.
-        done = os.path.join(output, "report.png")
-        found.append(Stage(f"compare at 1/{depth_name(fraction)}", command, done))
+        inputs = tuple(map(_file, (setting.deep, *maps.values())))
+        last = os.path.join(output, "report.png")  # the last of its files to be written
+        found.append(Stage(f"compare at 1/{depth_name(fraction)}", command, last, inputs))
     return found
-
-
-def report(setting: Setting, fraction: float) -> str:
-    """Folder of the report at one depth."""
-    return _place(setting, f"report_{depth_name(fraction)}")
-
-
-SHORTEST = WINDOW + 1
-"""Bins that a chromosome needs: a tile overhangs its end by half its side at most."""

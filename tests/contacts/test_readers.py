@@ -4,6 +4,7 @@ import cooler
 import h5py
 import numpy as np
 import pytest
+import scipy.sparse
 
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.contacts.formats.cool_pixels import CoolPixels
@@ -11,9 +12,9 @@ from hicfm_jax.errors import InputError
 
 
 def from_cooler(clr, chrom1, chrom2):
-    """What cooler itself says, in our form: the upper triangle of cis maps."""
-    matrix = clr.matrix(balance=False).fetch(chrom1, chrom2)
-    return np.triu(matrix) if chrom1 == chrom2 else matrix
+    """Counts as cooler returns them, of cis maps the upper triangle."""
+    matrix = clr.matrix(balance=False, sparse=True).fetch(chrom1, chrom2)
+    return scipy.sparse.triu(matrix) if chrom1 == chrom2 else matrix
 
 
 def test_reads_what_was_written(cool):
@@ -248,7 +249,7 @@ def test_real_maps_equal_cooler(data_dir, name, resolution, group, total):
     assert contact_map.total_count == total
     names = clr.chromnames
     for pair in [(names[0], names[0]), (names[-1], names[-1]), (names[0], names[-1])]:
-        np.testing.assert_array_equal(contact_map.matrix(*pair).toarray(), from_cooler(clr, *pair))
+        assert (contact_map.matrix(*pair) != from_cooler(clr, *pair)).nnz == 0
 
 
 def test_real_trans_map_adds_up(data_dir):

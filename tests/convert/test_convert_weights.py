@@ -110,7 +110,7 @@ def test_a_changed_byte_is_found(tmp_path):
         (lambda content: content["model"].update(cls_token=made_up.tensor([0]).int()), "cls_token"),
         (
             lambda content: content["model"].update(extra=made_up.tensor([0, 1]).to_sparse()),
-            "not a plain",
+            "not a plain array",
         ),
         (lambda content: content.update(optimizer=[1, 2]), "not torch's AdamW"),
     ],

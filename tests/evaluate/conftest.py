@@ -1,8 +1,10 @@
-"""A small simulated map and the same map at a sixteenth of its depth."""
+"""A small simulated map, the same map at a sixteenth of its depth, and their comparison and report."""
 
 import pytest
 
-from hicfm_jax.contacts import simulate, thin
+from hicfm_jax.contacts import ContactMap, simulate, thin, write_contacts
+from hicfm_jax.evaluate import compare
+from tests.commands import run_script
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +15,38 @@ def deep():
 @pytest.fixture(scope="session")
 def shallow(deep):
     return thin(deep, 1 / 16, seed=0)
+
+
+@pytest.fixture(scope="session")
+def comparison(deep, shallow):
+    """On Chr4: the shallow map, the reference itself, three times the reference, and the baselines."""
+    tripled = {(chrom, chrom): deep.matrix(chrom) * 3 for chrom in deep.chromsizes}
+    maps = {"input": shallow, "same": deep, "scaled": ContactMap(deep.chromsizes, deep.resolution, tripled)}
+    return compare(maps, deep, ["4"], baselines_of="input", tune_chromosomes=["Chr3"])
+
+
+@pytest.fixture(scope="session")
+def files(deep, shallow, tmp_path_factory):
+    """Folder of `deep.cool`, `shallow.mcool`, and `leak.cool` of a model that was trained on Chr4."""
+    folder = tmp_path_factory.mktemp("maps")
+    write_contacts(deep, folder / "deep.cool")
+    write_contacts(shallow, folder / "shallow.mcool")
+    enhancement = {"trained_on": {"leaf": ["chr4"]}, "validated_on": {}}
+    write_contacts(deep, folder / "leak.cool", metadata={"enhancement": enhancement})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def report(files, tmp_path_factory):
+    """(what `scripts/evaluate.py` returned, the folder it wrote). Drawing takes 5 s, so it is done once."""
+    folder = tmp_path_factory.mktemp("report") / "new" / "folder"
+    done = run_script(
+        "evaluate.py",
+        f"--reference={files}/deep.cool",
+        f"--maps=input={files}/shallow.mcool::/resolutions/60000,a <b>={files}/leak.cool",
+        "--chromosomes=4",
+        "--baselines_of=input",
+        "--tune_chromosomes=chr3",
+        f"--output={folder}",
+    )
+    return done, folder

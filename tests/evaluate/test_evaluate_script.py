@@ -1,85 +1,63 @@
-"""scripts/evaluate.py: what it writes, what it says, and how it fails."""
+"""scripts/evaluate.py: its files, its output, and its errors."""
 
 import csv
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from hicfm_jax.contacts import write_contacts
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from tests.commands import ROOT, run_script
 
 
-def run(*flags):
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "evaluate.py", *flags],
-        capture_output=True,
-        text=True,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-    )
-
-
-@pytest.fixture(scope="module")
-def files(deep, shallow, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("maps")
-    write_contacts(deep, folder / "deep.cool")
-    write_contacts(shallow, folder / "shallow.mcool")
-    return folder
-
-
-def test_from_files_to_a_report(files, tmp_path):
-    done = run(
-        f"--reference={files}/deep.cool",
-        f"--maps=input={files}/shallow.mcool::/resolutions/60000,same={files}/deep.cool",
-        "--chromosomes=4",
-        "--baselines_of=input",
-        "--tune_chromosomes=chr3",
-        f"--output={tmp_path}/out",
-    )
+def test_from_files_to_a_report(report):
+    done, folder = report
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "metrics.csv",
-        "report.html",
-        "report.png",
-    ]
-    rows = list(csv.DictReader((tmp_path / "out" / "metrics.csv").open()))
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", "report.html", "report.png"]
+    rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert {row["chromosome"] for row in rows} == {"pooled", "Chr4"}
-    assert [row["map"] for row in rows][:3] == ["input", "same", "rescaled input"]
+    assert [row["map"] for row in rows][:3] == ["input", "a <b>", "rescaled input"]
     assert float(rows[1]["r"]) == 1
     assert "coverage-aware blend" in done.stdout and "report.html" in done.stdout
 
 
-def test_user_mistakes_are_one_sentence(files, tmp_path):
-    reference, maps = f"--reference={files}/deep.cool", f"--maps=input={files}/deep.cool"
-    output = f"--output={tmp_path}/out"
-    for word, flags in {
-        "NAME=URI": [reference, f"--maps={files}/deep.cool", output],
-        "twice": [reference, f"{maps},input={files}/deep.cool", output],
-        "does not exist": [reference, f"--maps=input={files}/none.cool", output],
-        "Chr9": [reference, maps, output, "--chromosomes=Chr9"],
-        "both evaluated": [reference, maps, output, "--chromosomes=4", "--baselines_of=input"]
-        + ["--tune_chromosomes=Chr3,Chr4"],
-        "is a file": [reference, maps, f"--output={files}/deep.cool"],
-    }.items():
-        done = run(*flags)
-        assert done.returncode == 2, (word, done.stderr)
-        assert "Traceback" not in done.stderr
-        assert "error:" in done.stderr and word in done.stderr
-        assert list(tmp_path.iterdir()) == []
-
-
-def test_a_leak_is_told_on_stderr_and_in_the_report(files, deep, tmp_path):
-    seen = {"enhancement": {"trained_on": {"leaf": ["chr4"]}, "validated_on": {}}}
-    write_contacts(deep, tmp_path / "model.cool", metadata=seen)
-    done = run(
-        f"--reference={files}/deep.cool",
-        f"--maps=model={tmp_path}/model.cool",
-        "--chromosomes=Chr4",
-        f"--output={tmp_path}/out",
-    )
-    assert done.returncode == 0, done.stderr
+def test_leakage_is_reported_on_stderr_and_in_the_report(report):
+    done, folder = report
     assert "WARNING" in done.stderr and "trained on Chr4" in done.stderr
-    assert "trained on Chr4" in (tmp_path / "out" / "report.html").read_text()
+    assert "trained on Chr4" in (folder / "report.html").read_text()
+
+
+MISTAKES = {
+    "NAME=URI": ["--maps={files}/deep.cool"],
+    "twice": ["--maps=input={files}/deep.cool,input={files}/deep.cool"],
+    "does not exist": ["--maps=input={files}/none.cool"],
+    "Chr9": ["--chromosomes=Chr9"],
+    "both evaluated": ["--chromosomes=4", "--baselines_of=input", "--tune_chromosomes=Chr3,Chr4"],
+    "is a file": ["--output={files}/deep.cool"],
+    "Flag --reference must have a value": ["--reference="],
+    "tune_by": ["--tune_by=ssim"],
+}
+
+
+def _flags(files, tmp_path, changed):
+    values = {"reference": f"{files}/deep.cool", "maps": f"input={files}/deep.cool"}
+    values["output"] = f"{tmp_path}/out"
+    values |= dict(flag.format(files=files)[2:].split("=", 1) for flag in changed)
+    return [f"--{name}={value}" for name, value in values.items() if value]
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_user_mistake_is_one_sentence(words, files, tmp_path):
+    done = run_script("evaluate.py", *_flags(files, tmp_path, MISTAKES[words]))
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and words in done.stderr and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow  # a process of its own, whose exit status and output are the subject
+def test_a_mistake_reaches_the_shell(files, tmp_path):
+    flags = _flags(files, tmp_path, MISTAKES["Chr9"])
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    program = [sys.executable, ROOT / "scripts/evaluate.py", *flags]
+    done = subprocess.run(program, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and done.stdout == ""
+    assert "Chr9" in done.stderr and "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """The files of a report: complete, self-contained, and none where writing fails."""
 
 import csv
+import dataclasses
 import io
 import re
 
@@ -9,56 +10,55 @@ import PIL.Image
 import pytest
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import compare, write_report
-from hicfm_jax.evaluate.comparison import Record, Score
-from hicfm_jax.evaluate.report import colors, figures, tables
-from hicfm_jax.evaluate.report.thumbnails import make_portrait
+from hicfm_jax.evaluate import write_report
+from hicfm_jax.evaluate.comparison import Record, ScoredValue
+from hicfm_jax.evaluate.report import figures, html, tables
+from hicfm_jax.evaluate.report.thumbnails import make_thumbnail
 from hicfm_jax.evaluate.scores import SCORES
 
 
-@pytest.fixture(scope="module")
-def found(deep, shallow):
-    maps = {"input": shallow, "a <b>": deep}
-    return compare(maps, deep, ["Chr4"], baselines_of="input", tune_chromosomes=["Chr3"])
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are left out: drawing takes seconds, and one report of this session has them."""
+    monkeypatch.setattr(figures, "png", lambda figure: b"")
+    for name in ("draw_maps", "draw_ratios", "draw_zooms", "draw_curves"):
+        monkeypatch.setattr(figures, name, lambda *_: None)
 
 
-def test_the_three_files(found, tmp_path):
-    found.warnings.append("Too good & wrong.")
-    files = write_report(found, tmp_path / "new" / "folder")
-    assert sorted(file.name for file in (tmp_path / "new" / "folder").iterdir()) == [
-        "metrics.csv",
-        "report.html",
-        "report.png",
-    ]
-    page = files[1].read_text()
-    assert "Too good &amp; wrong." in page
-    assert "a &lt;b&gt;" in page and "<b>" + "</b>" not in page
+def test_the_page_holds_everything_and_fetches_nothing(report):
+    folder = report[1]
+    page = (folder / "report.html").read_text()
+    assert "a &lt;b&gt;" in page and "a <b>" not in page
     assert re.search(r"data range of \d\.\d\d", page)
-    # Nothing is fetched from elsewhere.
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert page.count("data:image/png;base64,") == 4
-    with PIL.Image.open(files[2]) as image:
+    with PIL.Image.open(folder / "report.png") as image:
         assert min(image.size) > 800
 
 
-def test_the_table_holds_every_score_of_every_map(found, tmp_path):
-    tables.write_csv(found, tmp_path / "metrics.csv")
+def test_warnings_come_first_on_the_page(comparison, undrawn):
+    page = html.render(dataclasses.replace(comparison, warnings=["Too good & wrong."]))
+    assert page.index("Too good &amp; wrong.") < page.index("<table>")
+
+
+def test_the_table_holds_every_score_of_every_map(comparison, tmp_path):
+    tables.write_csv(comparison, tmp_path / "metrics.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "metrics.csv").read_text())))
     assert [(row["map"], row["chromosome"]) for row in rows] == [
-        (record.map, record.chromosome) for record in found
+        (record.map, record.chromosome) for record in comparison
     ]
-    for row, record in zip(rows, found, strict=True):
+    for row, record in zip(rows, comparison, strict=True):
         assert float(row["r"]) == pytest.approx(record.scores["r"].value, abs=1e-5)
         assert set(SCORES) < set(row)
     assert {row["data_range"] for row in rows if row["chromosome"] == "Chr4"} == {
-        f"{found.chromosomes[0].data_range:.4f}"
+        f"{comparison.chromosomes[0].data_range:.4f}"
     }
 
 
 def test_the_best_value_of_a_column():
     def record(name, **scores):
-        unknown = {key: Score(float("nan"), 0) for key in SCORES}
-        return Record(name, "1", unknown | {key: Score(value, 1) for key, value in scores.items()})
+        unknown = {key: ScoredValue(float("nan"), 0) for key in SCORES}
+        return Record(name, "1", unknown | {key: ScoredValue(value, 1) for key, value in scores.items()})
 
     best = tables.best_values([record("a", r=0.91234, mse=0.02), record("b", r=0.5, mse=0.01)])
     assert best == {"r": 0.912, "mse": 0.01}
@@ -66,36 +66,36 @@ def test_the_best_value_of_a_column():
 
 def test_pictures_keep_counts_and_mark_what_is_missing(deep):
     matrix = deep.matrix("Chr4")
-    portrait = make_portrait(matrix, [], 60_000, np.empty(0), 2.0)
-    np.testing.assert_allclose(np.triu(portrait.image), 2 * matrix.toarray(), rtol=1e-6)
-    assert tuple(colors.fall()(0.0)) == (1, 1, 1, 1) and tuple(colors.fall()(1.0)) == (0, 0, 0, 1)
+    thumbnail = make_thumbnail(matrix, [], 60_000, np.empty(0), 2.0)
+    np.testing.assert_allclose(np.triu(thumbnail.image), 2 * matrix.toarray(), rtol=1e-6)
+    assert tuple(figures.fall()(0.0)) == (1, 1, 1, 1) and tuple(figures.fall()(1.0)) == (0, 0, 0, 1)
 
 
-def test_curves_start_at_the_first_diagonal_and_end_at_the_last_one(found):
-    view = found.chromosomes[0]
-    decay, spearman = figures.draw_curves(view, found.resolution).axes
+def test_curves_start_at_the_first_diagonal_and_end_at_the_last_one(comparison):
+    view = comparison.chromosomes[0]
+    decay, spearman = figures.draw_curves(view, comparison.resolution).axes
     line = {held.get_label(): held for held in decay.get_lines()}["reference"]
-    expected = view.portraits["reference"].decay
-    assert line.get_xdata()[0] == found.resolution
+    expected = view.thumbnails["reference"].decay
+    assert line.get_xdata()[0] == comparison.resolution
     assert line.get_ydata()[0] == pytest.approx(expected[1])
     # A map against itself agrees at every distance.
-    line = {held.get_label(): held for held in spearman.get_lines()}["a <b>"]
+    line = {held.get_label(): held for held in spearman.get_lines()}["same"]
     np.testing.assert_allclose(line.get_ydata(), 1)
-    assert line.get_xdata()[-1] > 0.9 * 199 * found.resolution
+    assert line.get_xdata()[-1] > 0.9 * 199 * comparison.resolution
 
 
-def test_a_file_in_the_way_is_refused(found, tmp_path):
+def test_a_file_in_the_way_is_refused(comparison, tmp_path):
     (tmp_path / "file").write_text("x")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="is a file"):
-            write_report(found, folder)
+            write_report(comparison, folder)
 
 
-def test_a_report_that_fails_leaves_nothing(found, tmp_path, monkeypatch):
+def test_a_report_that_fails_leaves_nothing(comparison, tmp_path, monkeypatch, undrawn):
     def fail(*_):
         raise RuntimeError("no ink")
 
     monkeypatch.setattr("hicfm_jax.evaluate.report.talk_picture.draw_for_talk", fail)
     with pytest.raises(RuntimeError, match="no ink"):
-        write_report(found, tmp_path)
+        write_report(comparison, tmp_path)
     assert list(tmp_path.iterdir()) == []

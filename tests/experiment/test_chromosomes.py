@@ -6,7 +6,7 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.tair10 import CHROMSIZES
 from hicfm_jax.errors import InputError
-from hicfm_jax.experiment.chromosomes import choose_chromosomes
+from hicfm_jax.experiment.stages import choose_chromosomes
 
 
 def a_map(chromsizes, resolution=30_000):
@@ -41,7 +41,7 @@ def test_the_users_choice_is_kept_however_it_is_spelled():
         (CHROMSIZES, dict(val=["Chr4"], test=["Chr4"]), "Chr4 is both"),
         (CHROMSIZES, dict(test=["Chr9"]), "no chromosome 'Chr9'"),
         (CHROMSIZES | {"ChrM": 367_808}, dict(test=["ChrM"]), "ChrM has 13 bins"),
-        (CHROMSIZES, dict(val=["Chr1", "Chr2"], test=["Chr3", "Chr4", "Chr5"]), "one to train"),
+        (CHROMSIZES, dict(val=["Chr1", "Chr2"], test=["Chr3", "Chr4", "Chr5"]), "one each for training"),
         ({"chr1": 30_000_000, "chr2": 20_000_000, "chr3": 90_000}, {}, "has 2 chromosomes of 224 bins"),
     ],
 )

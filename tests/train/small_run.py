@@ -1,5 +1,10 @@
-"""A training run of seconds: the smallest model on tiles of a made-up map."""
+"""A training run of seconds: the smallest model on tiles of a made-up map.
 
+Every test that trains the network takes the config of `flags`, so that its programs are compiled once.
+"""
+
+import ast
+import contextlib
 import json
 import os
 import pathlib
@@ -10,7 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from configs import pretrain_arabidopsis
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train.logging.metric_writer import TIMING, Progress
@@ -76,6 +83,19 @@ def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
     ]
     flags = [*more, *(flag for flag in defaults if flag.partition("=")[0] not in given)]
     return sorted(flags, key=lambda flag: not flag.startswith("--config="))  # which has to come first
+
+
+def config(tiles: pathlib.Path, *more: str) -> ConfigDict:
+    """The config that scripts/train.py makes of `flags`."""
+    made, values = pretrain_arabidopsis.get_config("demo"), {}
+    for flag in flags(tiles, pathlib.Path(), *more):
+        field, _, value = flag.removeprefix("--config.").partition("=")
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
+        if not field.startswith("--"):
+            values[field] = value
+    made.update_from_flattened_dict(values)
+    return made
 
 
 def start(arguments: list[str], program: str | None = None, **variables: str) -> subprocess.Popen:

@@ -103,6 +103,7 @@ def straight(tiles, tmp_path_factory):
     return workdir
 
 
+@pytest.mark.slow
 def test_four_lose_one_two_go_on_and_stop_and_one_finishes(tiles, straight, tmp_path):
     """8 samples a step in 2 micro-batches, 10 tiles, 5 to validate; `fsdp` pairs processes."""
     workdir = tmp_path / "run"
@@ -145,6 +146,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_process_0_is_killed_then_one_falls_silent(tiles, tmp_path):
     """The place where all meet goes with process 0; a machine that hangs breaks no connection."""
     long = ("--config.train.total_steps=5000", "--config.log.checkpoint_every_steps=20")
@@ -182,6 +184,7 @@ with joined(sys.argv[1], 2, int(sys.argv[2])):
 """
 
 
+@pytest.mark.slow
 def test_a_line_that_broke_though_all_live_says_why():
     place = f"localhost:{_free_port()}"
     ended = small_run.outcomes([small_run.start([place, str(i)], BROKEN) for i in range(2)])
@@ -220,6 +223,7 @@ def test_what_a_broken_line_looks_like(error, said):
         distributed._fail(Recorder(), error)
 
 
+@pytest.mark.slow
 def test_a_mistake_of_one_process_ends_all(tiles, tmp_path):
     missing = tmp_path / "missing.npz"
     results = Group(2, tiles, tmp_path / "run", tiles_of={1: missing}).end()
@@ -230,6 +234,7 @@ def test_a_mistake_of_one_process_ends_all(tiles, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_a_workdir_in_use_is_refused_by_all(tiles, tmp_path):
     (tmp_path / "run").mkdir()
     with open(tmp_path / "run" / ".lock", "w") as file:
@@ -278,6 +283,7 @@ def split(straight, tmp_path_factory):
     return _move(2, 2, straight, tmp_path_factory.mktemp("split"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, split, tmp_path):
     """1 process -> 2 with fsdp 2 -> 1 -> 2 with fsdp 1."""
     whole = _move(1, 1, split, tmp_path / "whole")
@@ -289,6 +295,7 @@ def test_a_checkpoint_moves_between_layouts_bit_by_bit(straight, split, tmp_path
         jax.tree.map(np.testing.assert_array_equal, found.adam, expected.adam)
 
 
+@pytest.mark.slow
 def test_processes_pass_over_a_damaged_checkpoint_together(straight, split, tmp_path):
     damaged = shutil.copytree(straight, tmp_path / "damaged")
     shutil.rmtree(damaged / "checkpoints" / "24")
@@ -332,6 +339,7 @@ with joined(None, None, None):
 """
 
 
+@pytest.mark.slow
 def test_tasks_of_srun_find_each_other():
     """With the variables that srun sets, one step of two tasks on this machine."""
     step = {

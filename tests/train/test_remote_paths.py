@@ -14,10 +14,10 @@ from hicfm_jax.contacts import simulate
 from hicfm_jax.convert import files as original_file
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import dataset
-from hicfm_jax.tiles.build.builder import HeldOut, build_tiles
+from hicfm_jax.tiles.build.builder import build_tiles
+from hicfm_jax.tiles.build.splits import HeldOut
 from hicfm_jax.tiles.stream import context
-from hicfm_jax.tiles.stream.source import open_source
-from hicfm_jax.tiles.stream.tf_pipeline import DiskTiles
+from hicfm_jax.tiles.stream.source import DiskTiles, open_source
 from hicfm_jax.train.checkpoint import has_checkpoints
 from hicfm_jax.train.logging.metric_writer import Progress
 from hicfm_jax.train.logging.run_summary import summary

@@ -1,7 +1,7 @@
-"""The context of windows: what their whole chromosome lets expect of them, in batches and in files.
+"""Chromosome-level covariates of windows: decay, bias and coverage.
 
-It is kept once for every map and chromosome, not with every tile, where it would take a third of the
-disk that sparse counts do.
+They are stored once per map and chromosome: with every tile, they would take a third of the disk
+that sparse counts do.
 """
 
 import os
@@ -25,7 +25,7 @@ ByChromosome = Mapping[tuple[str, str], Expected]
 
 
 def no_context(count: int, window: tuple[int, int]) -> dict[str, np.ndarray]:
-    """`Batch.context` of `count` windows `(H, W)`, to be filled by `place_context`."""
+    """Uninitialized `Batch.context` of `count` windows `(H, W)`, for `place_context`."""
     height, width = window
     sizes = {
         "row_bias": height,
@@ -48,7 +48,7 @@ def place_context(
     """Fills in the context of one window.
 
     Args:
-      out: what `no_context` gave.
+      out: result of `no_context`.
       index: of the window in it.
       expected: of its chromosome.
       start: its first bin of rows and of columns, before the flips.
@@ -58,7 +58,7 @@ def place_context(
     reverse, transpose = flips
     for name, values in expected.window(*start, window).items():
         if name == "decay":
-            # Each flip turns the distance c - r of a pixel around, so two leave it as it was.
+            # Each flip reverses the distance c - r of a pixel, so two leave it unchanged.
             out[name][index] = values[::-1] if reverse != transpose else values
             continue
         axis, _, kind = name.partition("_")
@@ -68,7 +68,7 @@ def place_context(
 
 
 def pack(expected: ByChromosome) -> dict[str, np.ndarray]:
-    """Arrays that say the same, by name: one of each kind, however many chromosomes there are."""
+    """The same values as arrays by name, one of each kind for all chromosomes."""
     keys = list(expected)
     arrays = {
         "assays": np.array([assay for assay, _ in keys], np.str_),
@@ -82,7 +82,7 @@ def pack(expected: ByChromosome) -> dict[str, np.ndarray]:
 
 
 def unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Expected]:
-    """What `pack` was given; raises KeyError or ValueError for arrays that it did not make."""
+    """Inverse of `pack`; raises KeyError or ValueError for other arrays."""
     bins = arrays["bins"]
     ends = np.cumsum(bins)
     size = int(ends[-1]) if len(ends) else 0
@@ -97,12 +97,6 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Expected]:
     }
 
 
-def write_context(path: str | os.PathLike, expected: ByChromosome) -> None:
-    """Writes the same bytes for the same values; raises OSError if the disk is full or not writable."""
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **pack(expected))
-
-
 def read_context(
     folder: str | os.PathLike, needed: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], Expected]:
@@ -110,7 +104,7 @@ def read_context(
 
     Args:
       folder: the dataset.
-      needed: assays and chromosomes that must be there.
+      needed: assays and chromosomes that must be in it.
 
     Raises:
       InputError: no such file, or a damaged one.

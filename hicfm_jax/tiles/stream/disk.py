@@ -1,6 +1,6 @@
-"""The tiles of one split of a dataset on disk: records in, arrays out.
+"""The tiles of one split of a dataset on disk.
 
-Records are inflated by ISA-L where it is installed, which takes half the time of zlib.
+ISA-L inflates records in half the time of zlib; it is used where it is installed.
 """
 
 import functools
@@ -9,10 +9,9 @@ import math
 import numpy as np
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.dataset import RecordFiles, import_tensorflow, import_tfds
+from hicfm_jax.tiles.dataset import RecordFiles, diagonal_offsets, import_tensorflow, import_tfds
+from hicfm_jax.tiles.stream.batches import Tile
 from hicfm_jax.tiles.stream.context import read_context
-from hicfm_jax.tiles.stream.split import Tile
-from hicfm_jax.types import PATCH
 
 try:
     from isal import isal_zlib as zlib
@@ -21,26 +20,23 @@ except ModuleNotFoundError:
 
 
 class DiskSplit:
-    """Tiles of one split as `tile.Tiles`; nothing is read before `open`."""
+    """Tiles of one split as `batches.Tiles`; reads nothing before `open`."""
 
     def __init__(self, path: str, manifest: dict, split: str):
         self._path, self._split = path, split
-        self.tile_shape = tuple(manifest["tile_size"])
+        self.tile_shape, self.stride = tuple(manifest["tile_size"]), manifest["stride"]
         self.dtype = np.dtype(manifest["dtype"])
         self.target_shapes = {name: tuple(shape) for name, shape in manifest["targets"].items()}
         self._tiles_of = manifest["splits"][split]["assays"]
         self._num_tiles = manifest["splits"][split]["tiles"]
-        height, width = self.tile_shape
-        # Tiles that were imported do not say how they were cut: taken for aligned.
-        apart = width // 2 - height // 2 if manifest["mode"] == "locus" else manifest["stride"] or 0
-        self.patch_aligned = apart % PATCH == 0
+        self.diagonal_offsets = diagonal_offsets(manifest)
         trans = _with_trans(manifest, split)
         self.has_context = bool(manifest.get("context")) and not trans
-        # Of trans tiles only the split's chromosomes are on record: all of them, to be on the safe side.
+        # The manifest does not name the chromosomes of each map's trans tiles: take all of the split.
         self._chromosomes = {
             assay: list(manifest["splits"][split]["chromosomes"])
             if assay in trans
-            else [name for name, tally in manifest["tiles"].get(assay, {}).items() if _is_in(tally, split)]
+            else [name for name, stats in manifest["tiles"].get(assay, {}).items() if _is_in(stats, split)]
             for assay in self._tiles_of
         }
         self._sources = manifest.get("sources", {})
@@ -67,8 +63,8 @@ class DiskSplit:
         if self._files is not None:
             return
         if self.has_context:
-            shown = self._chromosomes.items()
-            needed = [(assay, name) for assay, names in shown for name in names]
+            chromosomes = self._chromosomes.items()
+            needed = [(assay, name) for assay, names in chromosomes for name in names]
             self._expected = read_context(self._path, needed)
         tfds = import_tfds()
         self._example = import_tensorflow().train.Example
@@ -81,29 +77,29 @@ class DiskSplit:
             ) from error
         if len(files) != len(self):
             raise InputError(
-                f"{self._path} says {len(self)} tiles of split {self._split!r} in its manifest and "
+                f"{self._path} has {len(self)} tiles of split {self._split!r} in its manifest and "
                 f"{len(files)} in dataset_info.json: make the tiles again with scripts/make_tiles.py."
             )
         self._files = files
 
     def read_records(self, indices: np.ndarray) -> list[bytes]:
-        """Records as they are stored; raises InputError with the file that cannot be read."""
+        """Records as stored; raises InputError with the file that cannot be read."""
         return self._files.read(indices)
 
     def read(self, indices: np.ndarray) -> list[Tile]:
         return [self.parse(record) for record in self.read_records(indices)]
 
     def parse(self, record: bytes) -> Tile:
-        """The tile of a record; raises InputError, also for an array that cannot be decoded."""
+        """The tile of a record; it and its arrays raise InputError if they cannot be decoded."""
         try:
             fields = self._example.FromString(record).features.feature
-            placed = self._place(fields) if self.has_context else {}
+            place = self._place(fields) if self.has_context else {}
             return Tile(
                 diag=fields["diag"].int64_list.value[0],
                 total_count=fields["total_count"].float_list.value[0],
                 matrix_count=fields["matrix_count"].float_list.value[0],
                 array=functools.partial(self._array, fields),
-                **placed,
+                **place,
             )
         except Exception as error:  # protobuf's own, or an empty field
             raise self._damaged(error) from error
@@ -129,16 +125,16 @@ class DiskSplit:
 
     def _damaged(self, error: Exception) -> InputError:
         return InputError(
-            f"{self._path} holds a tile of split {self._split!r} that cannot be decoded ({error}): "
+            f"{self._path} has a tile of split {self._split!r} that cannot be decoded ({error}): "
             "make the tiles again with scripts/make_tiles.py."
         )
 
 
-def _is_in(tally: dict, split: str) -> bool:
-    return isinstance(tally, dict) and tally.get("split") == split and bool(tally.get("kept"))
+def _is_in(stats: dict, split: str) -> bool:
+    return isinstance(stats, dict) and stats.get("split") == split and bool(stats.get("kept"))
 
 
 def _with_trans(manifest: dict, split: str) -> list[str]:
-    """Assays of which the split has trans tiles."""
-    tallies = manifest.get("trans_tiles", {})
-    return [assay for assay, tally in tallies.items() if tally.get(split, {}).get("kept")]
+    """Assays with trans tiles in the split."""
+    stats = manifest.get("trans_tiles", {})
+    return [assay for assay, by_split in stats.items() if by_split.get(split, {}).get("kept")]

@@ -1,13 +1,14 @@
-"""Every random decision of the input stream, as a pure function of (seed, step).
+"""Random order, crops and flips as pure functions of (seed, step).
 
-Both streams (`arrays`, `pipeline`) ask here, so they give the same batches and resume at any step
-without replaying. Raw 64-bit words of Philox are used, not numpy's `permutation` or `integers`:
-only the words are promised to stay the same in later numpy versions.
+All sources draw here, so they give the same batches and resume at any step without replaying. The
+draws use raw 64-bit words of Philox, not numpy's `permutation` or `integers`: numpy guarantees only
+the words to stay the same in later versions.
 """
 
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,15 +21,16 @@ _ORDER, _CROPS, _EVALUATION, _GROUPS = range(4)  # independent streams of words 
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """How windows are drawn from tiles, the same in every batch of a stream.
+    """How to draw windows from tiles, the same in every batch of a stream.
 
     Attributes:
       window: (H, W) in bins, multiples of 16, not larger than a tile.
-      seed: non-negative integer; of the order of the tiles too.
-      min_density: fraction of non-zero pixels that a window should have; where no candidate reaches
+      seed: non-negative integer; also of the order of the tiles.
+      min_density: fraction of non-zero pixels that a window should have; if no candidate reaches
         it, the densest is taken (the original draws forever).
       max_redraws: further candidate positions in the same tile.
       flips: reverse both axes and (square windows) transpose, each with probability 1/2; in training only.
+      keep_diagonal: refuse tiles whose diagonal no window can keep, see `window_starts`.
     """
 
     window: tuple[int, int]
@@ -36,6 +38,7 @@ class Draw:
     min_density: float = 0.05
     max_redraws: int = 8
     flips: bool = False
+    keep_diagonal: bool = False
 
     @property
     def transposes(self) -> bool:
@@ -48,7 +51,7 @@ class Draw:
 
 
 class Crops(NamedTuple):
-    """Where to cut B windows from their tiles; K candidates each, to be tried in order.
+    """Where to cut B windows from their tiles: K candidates each, in order of preference.
 
     Attributes:
       starts: (row, column) of the window's corner in its tile, `[B, K, 2]` int32.
@@ -67,9 +70,9 @@ def _words(count: int, *entropy: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def epoch_order(seed: int, epoch: int, num_tiles: int) -> np.ndarray:
-    """Permutation of the tiles `[num_tiles]` in which an epoch visits them."""
+    """Order in which an epoch visits the tiles, `[num_tiles]`."""
     order = np.argsort(_words(num_tiles, seed, _ORDER, epoch), kind="stable")
-    order.flags.writeable = False  # the cache hands out the same array again
+    order.flags.writeable = False  # the cache returns the same array again
     return order
 
 
@@ -92,7 +95,7 @@ def batch_indices(seed: int, step: int, num_tiles: int, batch_size: int) -> np.n
 
 
 def evaluation_indices(first: int, num_tiles: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tiles `first, first + 1, ...` of a batch `[batch_size]` and its mask; tile 0 fills it up."""
+    """Tiles `first, first + 1, ...` of a batch `[batch_size]` and its mask; padding repeats tile 0."""
     indices = np.arange(first, first + batch_size)
     real = indices < num_tiles
     return np.where(real, indices, 0), real.astype(np.float32)
@@ -104,12 +107,12 @@ def host_slice(batch_size: int, host_index: int, host_count: int) -> slice:
         raise InputError(
             f"The batch size {batch_size} must be a multiple of the number of hosts, {host_count}."
         )
-    share = batch_size // host_count
-    return slice(host_index * share, (host_index + 1) * share)
+    part = batch_size // host_count
+    return slice(host_index * part, (host_index + 1) * part)
 
 
 def permutations(seed: int, count: int, length: int, *entropy: int) -> np.ndarray:
-    """Permutations `[count, length]` for a group of tiles that is visited again and again."""
+    """Permutations `[count, length]` for the repeated visits of a group of tiles."""
     words = _words(count * length, seed, _GROUPS, *entropy).reshape(count, length)
     return np.argsort(words, axis=1, kind="stable")
 
@@ -143,14 +146,14 @@ def train_crops(
 
 
 def evaluation_crops(draw: Draw, indices: np.ndarray, diag: np.ndarray, tile_shape: tuple[int, int]) -> Crops:
-    """Crops of the tiles `indices` `[b]`: the same for a tile whatever batch it comes in; no flips."""
+    """Crops of the tiles `indices` `[b]`, independent of the batch they are in; no flips."""
     count = 2 * _candidates(draw, tile_shape)
     words = np.stack([_words(count, draw.seed, _EVALUATION, int(index)) for index in indices])
     return _crops(words, diag, tile_shape, draw.window, np.zeros((len(indices), 2), bool))
 
 
 def _candidates(draw: Draw, tile_shape: tuple[int, int]) -> int:
-    # A tile of exactly the window's size offers one position only.
+    # A tile of the window's size has one position only.
     return 1 if draw.window == tile_shape else 1 + draw.max_redraws
 
 
@@ -181,46 +184,100 @@ def aligned_starts(start, shift, limit):
     return first, np.maximum(0, -(-(limit - first) // PATCH))
 
 
+def _nearest_alignable(start, shift, limit, others):
+    """The start nearest to `start`, below `limit`, for which one of `others` starts is aligned.
+
+    `start` itself if there is none. Where the other axis has 16 starts or more, it always is.
+    """
+    first = (start + shift) % PATCH
+    down, up = first - others + 1, PATCH - first
+    moved = np.where(down <= start, start - down, np.where(start + up < limit, start + up, start))
+    return np.where(down > 0, moved, start)
+
+
 def window_starts(draw_a, draw_b, diag, tile: tuple[int, int], window: tuple[int, int]):
     """Turns two random non-negative integers into a window's place in its tile, element by element.
 
     The rule of the original (`Pretrain_Dataset`): the start along one axis is arbitrary, the other
     is one of those that put the diagonal on a patch boundary. The free axis is the row when
     `diag >= 0`, the column when `diag < 0`, as in the original for square tiles. Without a usable
-    `diag` (|diag| >= the tile) both are arbitrary. Other than there, the last possible start is
-    drawn too, and a diagonal that leaves a rectangular tile beside the window does not break the
-    alignment.
+    `diag` (|diag| >= the tile) both are arbitrary. Unlike the original, the last possible start is
+    drawn too, a diagonal that leaves a rectangular tile beside the window does not break the
+    alignment, and where the tile is only a few bins larger than the window, a free start without an
+    aligned partner is moved to the nearest one that has one.
 
-    A tile that leaves no aligned start (one of the window's own size with its diagonal off the
-    patch grid) is cut where the draw falls and said to have no diagonal; the original shifts it
-    and pads with zeros instead.
+    A tile without any aligned pair of starts (one of the window's own size with its diagonal off the
+    patch grid) is cut where the draw falls, and its diagonal is lost (`NO_DIAGONAL`); the original
+    shifts it and pads with zeros instead.
 
     Args:
-      draw_a, draw_b: integers drawn far beyond the tile's size.
+      draw_a, draw_b: integers far larger than the tile's size.
       diag: main diagonal in the tile, pixels.
       tile: (height, width) of the tile.
       window: (H, W), not larger.
 
     Returns:
       row starts, column starts (pixels) and the diagonal in the window (patches). Of a window that
-      lies too far from the diagonal to cross it, this is its distance, rounded down.
+      is too far from the diagonal to cross it, this is its distance, rounded down.
     """
     n_rows, n_cols = tile[0] - window[0] + 1, tile[1] - window[1] + 1
+    usable = np.abs(diag) < max(tile)
     any_row, any_col = draw_a % n_rows, draw_a % n_cols
+    any_row = np.where(usable, _nearest_alignable(any_row, diag, n_rows, n_cols), any_row)
+    any_col = np.where(usable, _nearest_alignable(any_col, -diag, n_cols, n_rows), any_col)
     first_col, col_choices = aligned_starts(any_row, diag, n_cols)
     first_row, row_choices = aligned_starts(any_col, -diag, n_rows)
     free_row = diag >= 0
     choices = np.where(free_row, col_choices, row_choices)
     chosen = PATCH * (draw_b % np.maximum(choices, 1))
-    aligned = (np.abs(diag) < max(tile)) & (choices > 0)
+    aligned = usable & (choices > 0)
     rows = np.where(aligned & ~free_row, first_row + chosen, any_row)
     cols = np.where(aligned, np.where(free_row, first_col + chosen, any_col), draw_b % n_cols)
-    far = (np.abs(diag) >= max(tile)) & (diag != NO_DIAGONAL)
+    far = ~usable & (diag != NO_DIAGONAL)
     return rows, cols, np.where(aligned | far, (diag + rows - cols) // PATCH, NO_DIAGONAL)
 
 
+def crosses(diag, shape: tuple[int, int]):
+    """Whether a main diagonal at `diag` (pixels) crosses a tile `(H, W)`."""
+    return (-shape[0] < diag) & (diag < shape[1])
+
+
+def check_diagonal(
+    name: str,
+    stride: int | None,
+    offsets: Iterable[int],
+    tile_shape: tuple[int, int],
+    window: tuple[int, int],
+) -> None:
+    """Raises InputError if the tiles leave windows no room to keep the diagonal on a patch boundary.
+
+    Args:
+      name: of the tiles.
+      stride: of the tiles in bins, if known.
+      offsets: remainders modulo 16 of the diagonals in the tiles.
+      tile_shape: (height, width) of the tiles.
+      window: (H, W).
+    """
+    # Column start minus row start has to be the offset modulo 16; it lies between -down and up.
+    down, up = tile_shape[0] - window[0], tile_shape[1] - window[1]
+    if not all(offset % PATCH <= up or -offset % PATCH <= down for offset in offsets):
+        stride = f"stride {stride}" if stride else "a stride that is no multiple of 16"
+        raise InputError(lost_diagonal(f"{name}, cut with {stride}", tile_shape, window))
+
+
+def lost_diagonal(tiles: str, tile_shape: tuple[int, int], window: tuple[int, int]) -> str:
+    """The error message for tiles in which windows lose their diagonal."""
+    sides = ",".join(str(max(PATCH, (side - PATCH // 2) // PATCH * PATCH)) for side in tile_shape)
+    return (
+        f"{tiles}: in tiles of {tile_shape[0]} x {tile_shape[1]} bins, not every window of {window[0]} x "
+        f"{window[1]} can have the diagonal on its patch grid of {PATCH} bins, and data.thin would thin the "
+        f"two triangles separately: set model.input_size to {sides} or less, or make the tiles with a "
+        f"stride that is a multiple of {PATCH}."
+    )
+
+
 def flip_diag(diag, reverse, transpose, window: tuple[int, int]):
-    """Where the diagonal (patches) goes when a window is reversed on both axes, then transposed.
+    """Position of the diagonal (patches) after a window is reversed on both axes, then transposed.
 
     Reversal reads the genome from its other end: pixel (r, c) goes to (H-1-r, W-1-c), the
     diagonal d to (W-H)/16 - d. Transposition (square windows) takes d to -d.
@@ -243,6 +300,6 @@ def check_stream(tile_shape: tuple[int, int], num_tiles: int, draw: Draw, batch_
             "use a smaller model.input_size or make larger tiles."
         )
     if num_tiles < 1:
-        raise InputError("There is no tile to stream: lower min_density or give more maps.")
+        raise InputError("There are no tiles to stream: lower min_density or give more maps.")
     if batch_size < 1:
         raise InputError(f"The batch size is {batch_size} but must be at least 1.")
