@@ -244,6 +244,8 @@ def for_task(
                 f"{' x '.join(map(str, size))}: only a head made of pretraining can have another size."
             )
         return weights
+    if old.task == task and old.input_size == size:
+        return weights
     head = dict(head or {})
     if not head.get("transformer", True):
         raise InputError(
