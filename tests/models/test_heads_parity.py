@@ -86,7 +86,7 @@ def _marked(task):
     return pytest.param(task, marks=pytest.mark.default_compiler)
 
 
-@pytest.mark.parametrize("task", map(_marked, TASKS))
+@pytest.mark.parametrize("task", [_marked(task) for task in TASKS])
 def test_golden_outputs(heads, forward, task):
     """Known and unknown depth; None is the default depth, see `test_golden_activations`."""
     arrays, _ = heads
