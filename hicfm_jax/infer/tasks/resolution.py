@@ -15,7 +15,7 @@ from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer.enhanced_map import ROW_BYTES, EnhancedChromosome, RowFile, enhanced_map
+from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map
 from hicfm_jax.infer.network import ENHANCING, Network, load_network
 from hicfm_jax.infer.scan import ScanWindow, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions
@@ -61,8 +61,7 @@ def enhance(
 
     Args:
       contact_map: raw counts.
-      params: a checkpoint (path), a network from `load_network`, or parameters that replace those of
-        `network`.
+      params: a checkpoint (path), a network of `load_network`, or parameters to replace those of `network`.
       network: the network that the parameters are for.
       chromosomes: to enhance; all if not given.
       target_contacts: of the whole deep map, cis and trans; those of the map that the checkpoint was
@@ -73,19 +72,18 @@ def enhance(
       bound: of merge original, how many bins a window's rows and columns may begin apart; 0 if not given,
         as published: windows on the diagonal only.
       max_distance: farthest pixel from the diagonal in bp; all if not given.
-      integer: round to whole contacts, halves up. Pixels below half a contact are then empty, so that a
-        sparse map loses contacts.
+      integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
       batch_size: windows at once, over all devices.
-      folder: where temporary files are, 8 bytes a pixel; None: where `tempfile` puts them (TMPDIR).
+      folder: of temporary files, 8 bytes a pixel; None: where `tempfile` puts them (TMPDIR).
       progress: shows the windows done, and warnings; None: warnings on stderr.
 
     Returns:
-      The deep map. Real counts are rounded to 1/1024 of a contact, and those below half of that are
-      left out. It reads its chromosomes from the temporary files, which are removed with it.
+      The deep map. Real counts are multiples of 1/1024 of a contact. It reads its chromosomes from the
+      temporary files, which are removed with it.
 
     Raises:
-      InputError: an empty map, an unknown chromosome, values out of range, a checkpoint that does not
-        fit, predictions that are not finite.
+      InputError: a map without contacts, an unknown chromosome, values out of range, a checkpoint that does
+        not fit, predictions that are not finite.
       OSError: the disk of the temporary files is full.
     """
     if isinstance(params, (str, os.PathLike)):
@@ -116,8 +114,10 @@ def enhance(
 
 
 def prepare(matrix: scipy.sparse.csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:
-    """Windows of a chromosome: with context for a network that takes the depth, and for published weights
-    without the main diagonal where they begin on it."""
+    """Windows of a chromosome, with context for a network that takes the depth.
+
+    For published weights, windows that begin on the main diagonal come without it, as in the original.
+    """
     expected = find_expected(matrix) if network.takes_depth else None
     for window in cut_windows(matrix, positions, network):
         if network.published and window.row == window.col:
@@ -143,8 +143,10 @@ def write(
     plan: ScanPlan,
     progress: NullProgress,
 ) -> str:
-    """Writes the deep map; options `integer` (None: where the format has only whole counts) and `balance`
-    (None: where the format stores weights).
+    """Writes the deep map.
+
+    Options: `integer` (default: where the format has only whole counts) and `balance` (default: where the
+    format stores weights).
 
     Raises:
       InputError: an option that the format does not have.
@@ -205,12 +207,9 @@ def _collect(
     folder: str | os.PathLike | None,
 ) -> tuple[ContactMap, float]:
     """The deep map, its rows in temporary files, and the input's cis contacts of the same chromosomes."""
-    file, chromosomes = RowFile(folder), {}
-    for chrom in plan.chromosomes:
-        size = contact_map.n_bins(chrom)
-        chromosomes[chrom] = EnhancedChromosome(size, file, plan.max_bins, MERGES[plan.merge])
+    predicted = PredictedRows(folder, plan.max_bins, MERGES[plan.merge])
     for chrom, rows in found:
-        chromosomes[chrom].append(rows, contact_map.matrix(chrom))  # which the map still holds
+        predicted.append(chrom, rows, contact_map.matrix(chrom))  # which the map still holds
     seen = network.seen or {}
     about = {
         "checkpoint": network.checkpoint,
@@ -230,13 +229,14 @@ def _collect(
     }
     deep = enhanced_map(
         contact_map,
-        chromosomes,
+        plan.chromosomes,
+        predicted,
         target_contacts=None if network.takes_depth else plan.target_contacts,
         integer=bool(plan.options.get("integer")),
         exact=plan.merge == "original",
         metadata={**contact_map.metadata, ENHANCEMENT: about},
     )
-    return deep, sum(each.input_contacts for each in chromosomes.values())
+    return deep, predicted.input_contacts
 
 
 TASK = InferenceTask(
