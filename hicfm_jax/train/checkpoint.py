@@ -19,7 +19,7 @@ from hicfm_jax.checkpoints.checksums import check_digest, sealed
 from hicfm_jax.checkpoints.folder import BEST_METRIC, FOLDER, absolute, is_converted, read_meta
 from hicfm_jax.config import to_json
 from hicfm_jax.errors import InputError
-from hicfm_jax.train.processes import any_process
+from hicfm_jax.train.processes import any_process, lost_connection
 from hicfm_jax.train.step import TrainState
 
 KEPT = 2  # newest checkpoints; two, so that a damaged one is not the only one
@@ -124,7 +124,9 @@ class Checkpoints:
     def __enter__(self) -> "Checkpoints":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, _kind, error: BaseException | None, _trace) -> None:
+        if error is not None and lost_connection(error):
+            return  # the manager would wait for the process that ended
         with _full_disk_named(self.folder):
             self.manager.close()  # waits for what is still being written
 

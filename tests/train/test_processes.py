@@ -30,6 +30,17 @@ def _free_port():
         return server.getsockname()[1]
 
 
+HEARTBEAT_SECONDS = 10
+SCRIPT = f"""
+import runpy, sys
+from hicfm_jax.train import processes
+
+processes.HEARTBEAT_SECONDS = {HEARTBEAT_SECONDS}
+sys.argv[0] = "scripts/train.py"
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 class Group:
     """A run in `count` processes."""
 
@@ -40,7 +51,7 @@ class Group:
         for i in range(count):
             own = [f"--coordinator=localhost:{port}", f"--processes={count}", f"--process={i}"]
             flags = small_run.flags(tiles, workdir, *SIZES, *more)
-            self.processes.append(small_run.start(flags + (own if count > 1 else [])))
+            self.processes.append(small_run.start(flags + (own if count > 1 else []), SCRIPT))
 
     def end(self):
         """Exit status, standard output and standard error of each."""
@@ -89,8 +100,9 @@ def test_two_lose_one_go_on_and_stop_and_one_finishes(tiles, straight, tmp_path)
     group.processes[1].kill()
     killed = time.monotonic()
     results = group.end()
-    assert time.monotonic() - killed < processes.HEARTBEAT_SECONDS
-    assert results[0][0] not in (0, None) and results[1][0] == -signal.SIGKILL, results
+    # Mostly at once. If Orbax waits for the other to save its part, it takes until JAX misses its heartbeat.
+    assert time.monotonic() - killed < HEARTBEAT_SECONDS + 30
+    assert results[0][0] != 0 and results[1][0] == -signal.SIGKILL, results
 
     group = Group(2, tiles, workdir, "--config.mesh.fsdp=2")
     group.wait_for_step(small_run.metrics(workdir)[-1]["step"] + 1)
