@@ -145,9 +145,7 @@ def make_plan(
                 f"{contact_map.resolution} bp."
             )
     if not contact_map.total_count:
-        raise InputError(
-            f"{contact_map.name} has no contacts, or none with balancing weights: give a map of raw counts."
-        )
+        raise InputError(f"{contact_map.name} has no contacts: give a map of raw counts.")
     chosen = {contact_map.find_chromosome(name) for name in chromosomes or contact_map.chromsizes}
     plan = ScanPlan(
         task=task,

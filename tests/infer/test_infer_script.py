@@ -161,9 +161,8 @@ def test_a_map_without_contacts_is_refused(tmp_path, checkpoint, monkeypatch):
     with pytest.raises(InputError, match="no contacts within Chr2, ChrM: choose other chromosomes"):
         infer_file("resolution", "x", None, checkpoint, tmp_path / "a.npz", chromosomes=["Chr2", "ChrM"])
     assert not list(tmp_path.iterdir())
-    balanced = balance(toy, lambda chrom: np.full(toy.n_bins(chrom), np.nan), "multiplicative", "weight")
-    with pytest.raises(InputError, match=r"toy \(weight\) has no contacts, or none with balancing weights"):
-        enhance(balanced, checkpoint)
+    with pytest.raises(InputError, match="toy has no valid weight in 'weight'"):
+        enhance(balance(toy, lambda chrom: np.full(toy.n_bins(chrom), np.nan), "divisive", "weight"), "no")
 
 
 def test_the_step_of_a_workdir_is_said_and_stored(tmp_path, shallow, checkpoint):

@@ -13,7 +13,7 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.contacts.formats import SUFFIXES
+from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map
 from hicfm_jax.infer.network import ENHANCING, Network, load_network
@@ -34,8 +34,6 @@ MUCH_MEMORY = 8e9
 """Bytes; where writing takes more, a message says how to take less."""
 
 _WRITING_BYTES = 23  # for each pixel of a chromosome, measured while 18 million were written
-_COOLERS = (".cool", ".mcool")
-_WHOLE_ONLY = (".pairs", ".pairs.gz")
 
 
 def enhance(
@@ -155,13 +153,14 @@ def write(
       OSError: the disk is full or not writable.
     """
     integer, balance = plan.options.get("integer"), plan.options.get("balance")
-    if suffix in _WHOLE_ONLY:
+    form = output_format(path)
+    if form.whole_counts_only:
         if integer is False:
             raise InputError(f"{path}: a {suffix} file has whole contacts only: leave integer out.")
         plan = dataclasses.replace(plan, options={**plan.options, "integer": True})
-    if balance and suffix not in _COOLERS:
+    if balance and not form.holds_weights:
         raise InputError(f"{path}: a {suffix} file stores no weights: leave balance out or write .mcool.")
-    balance = suffix in _COOLERS if balance is None else balance
+    balance = form.holds_weights if balance is None else balance
     pixels = _pixels(contact_map, plan)
     check_space(path, ROW_BYTES * sum(pixels))
     needed = _WRITING_BYTES * max(pixels)
@@ -249,7 +248,7 @@ TASK = InferenceTask(
     prepare=prepare,
     postprocess=contacts,
     merge=merge_windows,
-    outputs=SUFFIXES,
+    outputs=tuple(suffixes(lambda form: form.write)),
     write=write,
     positions=map_positions,
     settle=settle_depth,
