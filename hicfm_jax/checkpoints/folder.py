@@ -38,13 +38,9 @@ class Adam(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A checkpoint in host memory.
+    """A checkpoint in host memory: the folder of its step, arrays by path, metadata, AdamW's moments if any.
 
-    Attributes:
-      folder: folder of its step.
-      params: arrays by path.
-      meta: `step`, `config` (at least `task`, `model.name`, `model.input_size`), ...
-      adam: AdamW's moments, if any.
+    The metadata have `step`, `config` (at least `task`, `model.name`, `model.input_size`), ...
     """
 
     folder: epath.Path
@@ -196,7 +192,7 @@ def write(
       step: optimizer steps that made the parameters.
       params: arrays by path.
       adam: AdamW's moments, from which training continues.
-      meta: at least `config` with `task`, `model.name` and `model.input_size`.
+      meta: see `Stored`.
 
     Raises:
       InputError: see `check_free`.
