@@ -179,11 +179,7 @@ def test_scripts_and_configs_only_call_the_library(path):
 def test_every_folder_is_a_package_with_its_tests():
     for folder in {path.parent for path in MODULES.values()}:
         assert (folder / "__init__.py").is_file(), f"{folder.name} would be missing from an installation"
-    folders = [
-        path.parent
-        for path in PACKAGE.glob("*/__init__.py")
-        if path.parent.name not in {"config", "checkpoints"}
-    ]
+    folders = [path.parent for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "config"]
     tested = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
     assert {folder.name for folder in folders} <= tested
     assert tested <= set(FLOORS) | {"scripts", "configs"}

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hicfm_jax.models.apply import apply_head, init_head
 
 from hicfm_jax import config as config_lib
 from hicfm_jax import xla_flags
 from hicfm_jax.models import create_model
+from hicfm_jax.models.heads import apply_head, init_head
 from hicfm_jax.train.tasks import create_task
 from hicfm_jax.types import Batch
 from tests.models.test_smoothing import chromosome, context_of

@@ -1,7 +1,7 @@
-"""How close contact maps are to a deeper one: scores, baselines, pictures and a report."""
+"""Comparison of contact maps with a deeper one: scores, baselines, reports."""
 
 from hicfm_jax.evaluate.compare import compare
 from hicfm_jax.evaluate.comparison import Comparison
-from hicfm_jax.evaluate.report.write_report import write_report
+from hicfm_jax.evaluate.report import write_report
 
 __all__ = ["Comparison", "compare", "write_report"]

@@ -1,4 +1,4 @@
-"""What a comparison of maps with a reference found."""
+"""Result of a comparison: scores, and the data of its pictures."""
 
 import dataclasses
 import math
@@ -13,8 +13,8 @@ POOLED = "pooled"
 """In place of a chromosome: all evaluated ones together."""
 
 
-class Score(NamedTuple):
-    """A value, NaN where it cannot be told, and what it counts in a mean over chromosomes."""
+class ScoredValue(NamedTuple):
+    """A score, NaN where it is undefined, and its weight in a mean over chromosomes."""
 
     value: float
     weight: float
@@ -27,21 +27,21 @@ class Record:
     Attributes:
       map: its name.
       chromosome: of the reference, or `POOLED`.
-      scores: name (see `score_names.SCORES`) -> value and weight.
+      scores: name (see `scores.SCORES`) -> value and weight.
       baseline: whether it is a built-in baseline.
-      settings: what a baseline was made with; else empty.
+      settings: the widths of a baseline, else empty.
     """
 
     map: str
     chromosome: str
-    scores: Mapping[str, Score]
+    scores: Mapping[str, ScoredValue]
     baseline: bool = False
     settings: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
-class Window:
-    """A square of a chromosome to look at closely: its first bins and its side, in bins of `bin_size` bp."""
+class ZoomRegion:
+    """A square of a chromosome to zoom in on: its first bins and its side, in bins of `bin_size` bp."""
 
     row: int
     column: int
@@ -51,15 +51,15 @@ class Window:
 
 
 @dataclasses.dataclass(frozen=True)
-class Portrait:
-    """What pictures of one map on one chromosome are made of.
+class Thumbnail:
+    """One map on one chromosome, small enough to draw.
 
     Attributes:
       image: mean counts of squares of pixels, both triangles, `[m, m]` float32.
-      zooms: counts in the chromosome's windows, `[side, side]` each.
+      zooms: counts in the chromosome's regions, `[side, side]` each.
       decay: mean counts at each distance, `[n]`.
       spearman: at diagonals 1, 2, …; empty for the reference.
-      scale: what the counts were multiplied by to be as many as the reference's, for the eye only.
+      scale: factor that brings the counts to the reference's total, for drawing only.
     """
 
     image: np.ndarray
@@ -79,8 +79,8 @@ class ChromosomeView:
       whole_resolution: bp; bins of the scores that need the whole map at once.
       data_range: of SSIM and PSNR, in log10(1 + count).
       foci: (position 1, position 2, enrichment) of the reference's foci, positions in bp, strongest first.
-      windows: what `Portrait.zooms` show.
-      portraits: map name -> portrait, in the order of the maps; `reference` comes last.
+      regions: of `Thumbnail.zooms`.
+      thumbnails: by map name in the order of the maps; `reference` comes last.
     """
 
     name: str
@@ -88,8 +88,8 @@ class ChromosomeView:
     whole_resolution: int
     data_range: float
     foci: list[tuple[int, int, float]]
-    windows: list[Window]
-    portraits: dict[str, Portrait]
+    regions: list[ZoomRegion]
+    thumbnails: dict[str, Thumbnail]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +97,12 @@ class Comparison:
     """Scores and pictures of all maps; iterates over its records.
 
     Attributes:
-      reference: what the reference is called.
+      reference: name of the reference.
       resolution: bin width of the maps, bp.
-      settings: how scores were computed, name -> value, for people.
+      settings: parameters of the scores, name -> value, for people.
       records: by map and chromosome, the pooled ones of all maps first.
       chromosomes: the evaluated ones.
-      shallow: name of the map that the baselines are made of; None without them.
+      shallow: name of the map that the baselines are made from; None without them.
       warnings: reasons not to trust a score, one sentence each.
       notes: what was left out or chosen, one sentence each.
     """
@@ -123,7 +123,7 @@ class Comparison:
         return len(self.records)
 
     def score(self, map: str, name: str, chromosome: str = POOLED) -> float:
-        """One value, by the names of map, score and chromosome; KeyError if there is none."""
+        """One value, by the names of map, score and chromosome; KeyError if it is missing."""
         for record in self.records:
             if record.map == map and record.chromosome == chromosome:
                 return record.scores[name].value
@@ -135,11 +135,11 @@ class Comparison:
 
 
 def pool(records: list[Record]) -> Record:
-    """The records of one map on all chromosomes as one: each score's mean, weighted; NaN counts nothing."""
+    """One map's records on all chromosomes as one: weighted means of the scores that are not NaN."""
     scores = {}
     for name in SCORES:
-        held = [record.scores[name] for record in records if not math.isnan(record.scores[name].value)]
-        weight = sum(score.weight for score in held)
-        value = sum(score.value * score.weight for score in held) / weight if weight else math.nan
-        scores[name] = Score(value, weight)
+        known = [record.scores[name] for record in records if not math.isnan(record.scores[name].value)]
+        weight = sum(score.weight for score in known)
+        value = sum(score.value * score.weight for score in known) / weight if weight else math.nan
+        scores[name] = ScoredValue(value, weight)
     return dataclasses.replace(records[0], chromosome=POOLED, scores=scores)

@@ -1,7 +1,8 @@
-"""What a deeper map has to beat: estimates made from the shallow map by simple arithmetic.
+"""Baselines: estimates of a deep map by filtering a shallow one.
 
-All take the shallow counts of a chromosome and the ratio of the depths, and return a map `[n, n]` at the
-reference's depth. Most have one or two numbers to choose, which `tuning.py` does on other chromosomes.
+Each takes the shallow counts of a chromosome, an upper triangle `[n, n]`, and the ratio of the depths, which
+is the reference's contacts per contact of the shallow map. It returns a map `[n, n]` at the reference's
+depth. Widths are standard deviations in bins; `tuning.py` chooses them on other chromosomes.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from hicfm_jax.evaluate.scores.diagonals import Matrix, dense, upper
 Baseline = Callable[..., Matrix]
 
 HALFWAY = 30
-"""Bins between two loci where both widths of the blend count alike."""
+"""Distance in bins at which both widths of the blend have equal weight."""
 
 
 def rescaled(counts: scipy.sparse.sparray, ratio: float) -> scipy.sparse.csr_array:
@@ -25,26 +26,16 @@ def rescaled(counts: scipy.sparse.sparray, ratio: float) -> scipy.sparse.csr_arr
 
 
 def gaussian(counts: scipy.sparse.sparray, ratio: float, sigma: float) -> np.ndarray:
-    """The same after a Gaussian filter, mirrored at the borders.
-
-    Args:
-      counts: upper triangle `[n, n]`.
-      ratio: reference's contacts per contact of the shallow map.
-      sigma: standard deviation in bins.
-    """
+    """The rescaled counts after a Gaussian filter, mirrored at the borders."""
     return scipy.ndimage.gaussian_filter(dense(counts) * ratio, sigma, mode="reflect")
 
 
 def bicubic(counts: scipy.sparse.sparray, ratio: float, factor: int) -> np.ndarray:
-    """The rescaled counts averaged over blocks and brought back by bicubic interpolation, never below 0.
+    """The rescaled counts averaged over blocks and resized by bicubic interpolation, clipped at 0.
 
-    Blocks at the end are filled up with copies of the last bin. The interpolation is the cubic convolution
-    of Keys 1981 (a = -0.5) around the blocks' centres, mirrored at the borders.
-
-    Args:
-      counts: upper triangle `[n, n]`.
-      ratio: reference's contacts per contact of the shallow map.
-      factor: bins along a block's side.
+    Blocks have `factor` bins a side; at the end they are padded with copies of the last bin. The
+    interpolation is the cubic convolution of Keys 1981 (a = -0.5) around the blocks' centers, mirrored at
+    the borders.
     """
     image = dense(counts) * ratio
     size = len(image)
@@ -56,15 +47,10 @@ def bicubic(counts: scipy.sparse.sparray, ratio: float, factor: int) -> np.ndarr
 
 
 def coverage_aware(counts: scipy.sparse.sparray, ratio: float, sigma: float) -> np.ndarray:
-    """Smooths what distance and visibility do not explain.
+    """Smooths the ratio of observed to expected contacts.
 
-    The counts and what decay and biases let expect (fitted to these same counts) are smoothed alike; the
-    ratio of the two, times what is expected, keeps decay and stripes sharp while it averages the rest.
-
-    Args:
-      counts: upper triangle `[n, n]`.
-      ratio: reference's contacts per contact of the shallow map.
-      sigma: standard deviation in bins.
+    The counts, and their expected contacts from decay and biases, are each smoothed. The ratio of the two,
+    times the expected contacts, keeps decay and stripes sharp while it averages the rest.
     """
     expected = find_expected(counts).dense()
     observed, model = (
@@ -76,14 +62,9 @@ def coverage_aware(counts: scipy.sparse.sparray, ratio: float, sigma: float) -> 
 def coverage_aware_blend(
     counts: scipy.sparse.sparray, ratio: float, near_sigma: float, far_sigma: float
 ) -> np.ndarray:
-    """Two coverage-aware filters, blended by distance: narrow where there are many contacts, wide far off.
+    """Blends two coverage-aware filters by distance: a narrow one near the diagonal and a wide one far off.
 
     At d bins the wide one has the weight d / (d + `HALFWAY`).
-
-    Args:
-      counts: upper triangle `[n, n]`.
-      ratio: reference's contacts per contact of the shallow map.
-      near_sigma, far_sigma: standard deviations in bins.
     """
     near, far = (coverage_aware(counts, ratio, sigma) for sigma in (near_sigma, far_sigma))
     bins = np.arange(len(near))
@@ -93,7 +74,7 @@ def coverage_aware_blend(
 
 
 def _cubic_weights(blocks: int, factor: int) -> np.ndarray:
-    """How much of each block every bin takes, `[blocks * factor, blocks]`; rows sum to 1."""
+    """Weight of each block in every bin, `[blocks * factor, blocks]`; rows sum to 1."""
     where = (np.arange(blocks * factor) + 0.5) / factor - 0.5
     first = np.floor(where).astype(int) - 1
     weights = np.zeros((len(where), blocks))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts.formats import safe_pickle
+from hicfm_jax.contacts.formats import pickles
 from hicfm_jax.errors import InputError
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 
@@ -37,7 +37,7 @@ def read_tile(path: str | os.PathLike, assay: str) -> dict[str, Any]:
     Raises:
       InputError: the file is not such a tile.
     """
-    content = safe_pickle.load(path)
+    content = pickles.load(path)
     if not isinstance(content, dict) or "input" not in content:
         found = (
             f"the keys {sorted(map(str, content))}" if isinstance(content, dict) else type(content).__name__

@@ -10,7 +10,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from hicfm_jax.checkpoints.folder import Adam, is_converted
-from hicfm_jax.convert.load import Weights, load_weights, map_scaling
+from hicfm_jax.checkpoints.weights import Weights, load_weights
+from hicfm_jax.convert import is_original_file, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.train.state import TrainState
@@ -43,15 +44,16 @@ def start_from(
 
     Args:
       state: fresh, on its devices.
-      source: workdir, checkpoint folder, `.pth.tar` or `.safetensors`.
+      source: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow; `.pth.tar` or `.safetensors`.
       config: of this run.
       go_on: take AdamW's moments and the step along, if there are any, instead of starting both anew.
 
     Raises:
-      InputError: see `convert.load_weights`; or a trained head whose maps stand for something else.
+      InputError: see `load_weights`; or a trained head whose maps stand for something else.
     """
     pretrains = config.task == "pretrain"
-    weights = load_weights(
+    load = load_original if is_original_file(source) else load_weights
+    weights = load(
         source,
         task=config.task,
         # Pretraining takes windows of any size: its position tables are computed.
@@ -61,7 +63,7 @@ def start_from(
         with_adam=go_on,
     )
     _check_head(source, weights, config)
-    scaling = map_scaling(weights)
+    scaling = weights.map_scaling
     if scaling is not None and "map_head/bias" in weights.params and scaling != config.targets.map_scaling:
         raise InputError(
             f"The head in {source} was trained for maps scaled as {scaling!r}, but "

@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
+from hicfm_jax.contacts.formats.hic_engines import ENGINES
 from hicfm_jax.errors import InputError
 
 pytestmark = pytest.mark.needs("hictkpy")
@@ -27,19 +28,21 @@ def test_reads_what_hictk_wrote(hic, engine):
 
 
 def test_hictk_is_the_default_engine(hic, monkeypatch):
-    opened = []
-    monkeypatch.setattr("hicfm_jax.contacts.formats.hic.ReadingProcess", lambda *made: opened.append(made))
-    open_contacts(hic[0], 1000)
-    assert opened[0][0].__name__ == "HictkEngine"
+    monkeypatch.delitem(ENGINES, "straw")
+    assert open_contacts(hic[0], 1000).total_count == hic[1].sum()
 
 
 def test_reading_in_bands_is_the_same(hic, engine, monkeypatch):
     path, dense = hic
-    for name in ("hic.HictkEngine", "straw.StrawEngine"):
-        monkeypatch.setattr(f"hicfm_jax.contacts.formats.{name}.PIXELS_AT_ONCE", 20)
-    contact_map = open_contacts(path, 1000, engine)
-    np.testing.assert_array_equal(contact_map.matrix("Chr1").toarray(), dense[:11, :11])
-    np.testing.assert_array_equal(contact_map.matrix("Chr1", "Chr2").toarray(), dense[:11, 11:15])
+    reader = ENGINES[engine](str(path))
+    monkeypatch.setattr(reader, "pixels_at_once", 20)
+    for chrom2, columns in (("Chr1", slice(11)), ("Chr2", slice(11, 15))):
+        found = np.zeros_like(dense[:11, columns])
+        parts = list(reader.pixels(1000, "Chr1", chrom2))
+        for rows, cols, counts in parts:
+            found[rows, cols] += counts.astype(int)
+        assert len(parts) > 2
+        np.testing.assert_array_equal(found, dense[:11, columns])
 
 
 def test_resolutions_follow_the_rule_of_mcool(hic, cool, engine):
@@ -134,7 +137,7 @@ def test_index_that_lists_nothing_is_damage(hic, engine):
     path, _ = hic
     (footer,) = struct.unpack_from("<q", path.read_bytes(), 8)
     damage(path, footer + 8, struct.pack("<i", 0))
-    with pytest.raises(InputError, match="its index is empty"):
+    with pytest.raises(InputError, match="its index lists no matrix"):
         open_contacts(path, 1000, engine)
 
 
@@ -143,9 +146,9 @@ def test_index_that_lists_nothing_is_damage(hic, engine):
     [
         (b"", "is empty"),
         (b"chr1\t0\t5\n" * 50, "not a .hic file"),
-        (b"HIC\0\x05\0\0\0" + bytes(100), "version 5, expected 8 or 9"),
-        (b"HIC\0\x09\0\0\0", "damaged .hic file"),
-        (b"HIC\0\x09\0\0\0" + b"\xff" * 500, "damaged .hic file"),
+        (b"HIC\0\x05\0\0\0" + bytes(100), "version=5"),
+        (b"HIC\0\x09\0\0\0", "may be truncated, damaged"),
+        (b"HIC\0\x09\0\0\0" + b"\xff" * 500, "corrupted"),
     ],
 )
 def test_bad_files_are_one_sentence(tmp_path, engine, content, sentence):

@@ -21,8 +21,14 @@ def test_file_and_output_line_say_that_the_map_is_simulated(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [["--output=map.txt"], ["--output=map.cool", "--resolution=10"], ["--output=map.cool", "--contacts=1e25"], []]
-)  # fmt: skip
+    "flags",
+    [
+        ["--output=map.txt"],
+        ["--output=map.cool", "--resolution=10"],
+        ["--output=map.cool", "--contacts=1e25"],
+        [],
+    ],
+)
 def test_user_mistakes_are_one_sentence(tmp_path, monkeypatch, flags):
     monkeypatch.chdir(tmp_path)
     done = run_script("simulate_map.py", "--contacts=1e4", "--resolution=500000", *flags)

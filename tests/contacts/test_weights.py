@@ -49,21 +49,21 @@ def test_kind_is_asked_for_where_the_file_does_not_say(cool):
     path, dense = cool
     weights = np.linspace(1, 2, 16)
     add_column(path, "VC", weights)
-    with pytest.raises(InputError, match="does not say whether its weights 'VC' are multiplicative"):
+    with pytest.raises(InputError, match="does not state whether its weights 'VC' are multiplicative"):
         open_contacts(path, weight="VC")
     for kind, factor in (("divisive", 1 / weights), ("multiplicative", weights)):
         contact_map = open_contacts(path, weight="VC", weight_kind=kind)
         close(contact_map, ("Chr1", "ChrM"), (dense * np.outer(factor, factor))[:11, 15:])
     with pytest.raises(InputError, match="weight_kind='both' is no kind"):
         open_contacts(path, weight="VC", weight_kind="both")
-    with pytest.raises(InputError, match="without a weight"):
+    with pytest.raises(InputError, match="needs a weight"):
         open_contacts(path, weight_kind="divisive")
 
 
 def test_contradiction_is_an_error(cool):
     add_column(cool[0], "weight", np.ones(16))
     with pytest.raises(
-        InputError, match="'weight' are multiplicative, weight_kind='divisive' says otherwise"
+        InputError, match="'weight' are multiplicative, which contradicts weight_kind='divisive'"
     ):
         open_contacts(cool[0], weight="weight", weight_kind="divisive")
 
@@ -126,5 +126,5 @@ def test_hic_normalization_equals_hictk(data_dir, engine):
         open_contacts(path, 100_000, engine, weight="KR")
     with pytest.raises(InputError, match="'ICE' are divisive"):
         open_contacts(path, 100_000, engine, weight="ICE", weight_kind="multiplicative")
-    with pytest.raises(InputError, match="weights hold for one resolution only"):
+    with pytest.raises(InputError, match="weights apply to one resolution only"):
         open_contacts(path, 200_000, engine, weight="ICE")

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.checkpoints.parameters import parameter_shapes
+from hicfm_jax.checkpoints.parameters import HEAD_LAYERS, parameter_shapes
 from hicfm_jax.convert import names
-from hicfm_jax.convert.detect import HEADS
 
-TASKS = list(HEADS)  # in the original's numbering
+TASKS = list(HEAD_LAYERS)  # in the original's numbering
 
 
 @pytest.mark.parametrize("task", TASKS)

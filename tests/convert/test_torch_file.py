@@ -79,7 +79,7 @@ def test_a_cut_file(tmp_path, left):
 def test_other_files(tmp_path, content):
     path = tmp_path / "weights.pth.tar"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="no PyTorch checkpoint"):
+    with pytest.raises(InputError, match="not a PyTorch checkpoint"):
         torch_file.read(path)
 
 

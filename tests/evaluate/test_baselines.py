@@ -7,6 +7,7 @@ from hicfm_jax.contacts import open_contacts, thin
 from hicfm_jax.evaluate import filters
 from hicfm_jax.evaluate.scores.correlation import log_mse, stratified_pearson
 from hicfm_jax.evaluate.scores.diagonals import dense, upper
+from hicfm_jax.evaluate.scores.scored_pair import PreparedMap
 from hicfm_jax.evaluate.tuning import NAMES, SIGMAS, tune_baselines
 
 
@@ -18,6 +19,10 @@ def scores(test, reference):
             log_mse(test, reference)[0],
         ]
     )
+
+
+def prepared(contact_map):
+    return PreparedMap(upper(contact_map.matrix("Chr3")), contact_map.resolution)
 
 
 def test_all_are_symmetric_and_keep_depth(shallow):
@@ -63,11 +68,11 @@ def test_coverage_aware_smoothing_keeps_what_distance_and_visibility_explain():
 
 def test_each_idea_helps(deep, shallow):
     """Smoothing beats the input, knowing coverage beats smoothing, two widths are no worse than one."""
-    pairs = [(upper(shallow.matrix("Chr3")), upper(deep.matrix("Chr3")))]
-    tuned = {held.name: held for held in tune_baselines(pairs, 16, 199)}
+    pairs = [(prepared(shallow), prepared(deep))]
+    tuned = {each.name: each for each in tune_baselines(pairs, 16, 199)}
     assert tuple(tuned) == NAMES
     counts, reference = upper(shallow.matrix("Chr4")), upper(deep.matrix("Chr4"))
-    r = {name: scores(held.make(counts, 16), reference) for name, held in tuned.items()}
+    r = {name: scores(each.make(counts, 16), reference) for name, each in tuned.items()}
     assert r[NAMES[0]][0] + 0.05 < r["Gaussian"][0]
     assert r["Gaussian"][0] + 0.02 < r["coverage-aware Gaussian"][0] <= r["coverage-aware blend"][0] + 0.002
     assert r["bicubic"][0] < r["Gaussian"][0]
@@ -75,19 +80,18 @@ def test_each_idea_helps(deep, shallow):
 
 
 def test_fewer_contacts_ask_for_wider_filters(deep):
-    reference = upper(deep.matrix("Chr3"))
     widths = []
     for fraction in (1 / 4, 1 / 64):
-        pairs = [(upper(thin(deep, fraction, 0).matrix("Chr3")), reference)]
-        settings = {held.name: held.settings for held in tune_baselines(pairs, 1 / fraction, 199)}
+        pairs = [(prepared(thin(deep, fraction, 0)), prepared(deep))]
+        settings = {each.name: each.settings for each in tune_baselines(pairs, 1 / fraction, 199)}
         widths.append(float(settings["coverage-aware Gaussian"].split()[1]))
     assert widths[0] < widths[1]
 
 
 def test_tuning_stops_at_the_first_best_width(deep):
     """On the reference itself no smoothing is best."""
-    reference = upper(deep.matrix("Chr3"))
-    settings = {held.name: held.settings for held in tune_baselines([(reference, reference)], 1, 199)}
+    pair = prepared(deep), prepared(deep)
+    settings = {each.name: each.settings for each in tune_baselines([pair], 1, 199)}
     assert settings["Gaussian"] == f"sigma {SIGMAS[0]:g} bins"
     assert settings["bicubic"] == "blocks of 1 bins"
 

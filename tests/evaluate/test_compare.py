@@ -9,8 +9,8 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap, simulate, thin
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare
-from hicfm_jax.evaluate.comparison import POOLED, Record, Score, pool
-from hicfm_jax.evaluate.scores import SCORES, score_chromosome
+from hicfm_jax.evaluate.comparison import POOLED, Record, ScoredValue, pool
+from hicfm_jax.evaluate.scores import SCORES, scored_pair
 
 
 def test_the_reference_itself_scores_perfectly(comparison):
@@ -32,7 +32,7 @@ def test_noise_lowers_every_score(comparison):
         if name in ("focus_strength", "focus_recall"):  # the noise that hides foci does not weaken them
             continue
         value, best = comparison.score("input", name), comparison.score("same", name)
-        assert value < best if score.higher_is_better else value > best, name
+        assert value < best if score.better == "higher" else value > best, name
 
 
 def test_records_are_complete(comparison):
@@ -49,13 +49,13 @@ def test_records_are_complete(comparison):
     assert len(comparison) == 16 and comparison.resolution == 60_000
     assert "Chr3" in comparison.notes[0] and "input" in comparison.notes[0]
     (view,) = comparison.chromosomes
-    assert view.name == "Chr4" and "reference" in view.portraits
-    assert view.portraits["input"].scale == pytest.approx(16, rel=0.05)
+    assert view.name == "Chr4" and "reference" in view.thumbnails
+    assert view.thumbnails["input"].scale == pytest.approx(16, rel=0.05)
 
 
 def test_pooling_weighs_and_leaves_out_what_is_not_known():
     def record(chrom, r, pixels):
-        scores = {name: Score(math.nan, 0) for name in SCORES} | {"r": Score(r, pixels)}
+        scores = {name: ScoredValue(math.nan, 0) for name in SCORES} | {"r": ScoredValue(r, pixels)}
         return Record("map", chrom, scores)
 
     pooled = pool([record("1", 0.9, 300), record("2", 0.5, 100), record("3", math.nan, 1000)])
@@ -68,7 +68,7 @@ def test_chromosomes_are_chosen_by_what_all_maps_hold(deep):
     found = compare({"half": half}, deep)
     assert [view.name for view in found.chromosomes] == ["Chr4"]
     assert any("Chr3 is left out" in note for note in found.notes)
-    with pytest.raises(InputError, match="half holds no contacts on Chr3"):
+    with pytest.raises(InputError, match="half has no contacts on Chr3"):
         compare({"half": half}, deep, ["Chr3"])
 
 
@@ -82,7 +82,7 @@ def test_maps_come_to_one_resolution(deep):
 def test_long_chromosomes_get_what_can_be_had(deep, shallow, monkeypatch):
     """Scores by distance stay; those of whole maps are of wider bins; smoothed baselines are left out."""
     whole = compare({"input": shallow}, deep, ["Chr4"])
-    monkeypatch.setattr(score_chromosome, "WHOLE_BINS", 150)
+    monkeypatch.setattr(scored_pair, "WHOLE_BINS", 150)
     found = compare({"input": shallow}, deep, ["Chr4"], baselines_of="input")
     for name in ("r", "log_r", "mse", "scc", "spearman", "insulation_r"):
         assert found.score("input", name) == whole.score("input", name)
@@ -95,7 +95,7 @@ def test_long_chromosomes_get_what_can_be_had(deep, shallow, monkeypatch):
 def test_means_over_different_chromosomes_do_not_stand_side_by_side(monkeypatch):
     """Smoothed baselines lack long chromosomes: they have scores on the others, but no pooled ones."""
     deep = simulate(contacts=8e6, resolution=120_000, seed=1, chromosomes=["Chr2", "Chr3", "Chr4"])
-    monkeypatch.setattr(score_chromosome, "WHOLE_BINS", deep.n_bins("Chr3") - 1)
+    monkeypatch.setattr(scored_pair, "WHOLE_BINS", deep.n_bins("Chr3") - 1)
     maps = {"input": thin(deep, 1 / 16, seed=0)}
     found = compare(maps, deep, ["Chr3", "Chr4"], baselines_of="input", tune_chromosomes=["Chr2"])
     assert [record.map for record in found.of(POOLED)] == ["input", "rescaled input"]
@@ -142,8 +142,8 @@ def test_unfit_arguments_are_refused(deep, shallow):
     for sentence, options in {
         "max_diagonal=0": {"max_diagonal": 0},
         "tune_by='x'": {"tune_by": "x"},
-        "baselines_of='x' is none": {"baselines_of": "x"},
-        "no map to make baselines of": {"tune_chromosomes": ["Chr3"]},
+        "baselines_of='x' is not a map": {"baselines_of": "x"},
+        "tune_chromosomes needs baselines_of": {"tune_chromosomes": ["Chr3"]},
         "Chr4 would be both evaluated and used": {"baselines_of": "input", "tune_chromosomes": ["3", "4"]},
     }.items():
         with pytest.raises(InputError, match=sentence):

@@ -1,14 +1,14 @@
-"""A map enhanced by a model that had seen the evaluated chromosomes is not praised without a warning."""
+"""Warnings of models that were trained on evaluated chromosomes, and notes on their checkpoints."""
 
 from hicfm_jax.evaluate import compare
-from hicfm_jax.evaluate.opening import leakage_warnings
+from hicfm_jax.evaluate.opening import checkpoint_notes, leakage_warnings
 
 
 def enhanced(trained, validated=None):
     return {"enhancement": {"trained_on": trained, "validated_on": validated or {}}}
 
 
-def test_training_on_an_evaluated_chromosome_is_told_by_any_of_its_names():
+def test_training_on_an_evaluated_chromosome_is_found_under_any_of_its_names():
     for name in ("Chr4", "chr4", "4"):
         (warning,) = leakage_warnings(
             "model", enhanced({"leaf": ["1", name], "root": ["1"]}), ["Chr4", "Chr2"]
@@ -16,13 +16,13 @@ def test_training_on_an_evaluated_chromosome_is_told_by_any_of_its_names():
         assert "model" in warning and "trained on Chr4 (assay leaf)" in warning and "root" not in warning
 
 
-def test_what_was_held_out_is_fine():
+def test_no_warning_for_held_out_chromosomes():
     assert leakage_warnings("model", enhanced({"leaf": ["Chr1", "Chr14"]}), ["Chr4"]) == []
     assert leakage_warnings("input", None, ["Chr4"]) == []
     assert leakage_warnings("input", {"thinned": {"fraction": 0.1}}, ["Chr4"]) == []
 
 
-def test_validation_and_silence_are_told_too():
+def test_validation_and_missing_metadata_are_warned_of():
     (warning,) = leakage_warnings("model", enhanced({"leaf": ["Chr1"]}, {"leaf": ["Chr4"]}), ["Chr4"])
     assert "validated on Chr4" in warning
     for metadata in ({"enhancement": "yes"}, {"enhancement": {}}, {"enhancement": {"trained_on": ["Chr1"]}}):
@@ -30,17 +30,25 @@ def test_validation_and_silence_are_told_too():
         assert "does not say" in warning
 
 
-def test_a_start_from_somewhere_unknown_is_told():
+def test_a_start_from_unknown_training_data_is_warned_of():
     metadata = enhanced({"leaf": ["Chr1"]})
     metadata["enhancement"]["unknown"] = ["mine.pth.tar"]
     (warning,) = leakage_warnings("model", metadata, ["Chr4"])
     assert "started from mine.pth.tar" in warning
-    assert leakage_warnings("model", enhanced({}), ["Chr4"]) == []  # simulated maps are nobody's chromosomes
+    assert leakage_warnings("model", enhanced({}), ["Chr4"]) == []  # simulated maps are not recorded
 
 
 def test_a_comparison_warns(deep, shallow):
     maps = {"input": shallow, "model": shallow.coarsen(1)}
     maps["model"].metadata = enhanced({"leaf": ["chr4"]})
+    maps["model"].metadata["enhancement"] |= {"checkpoint": "runs/enhance", "step": 1200}
     found = compare(maps, deep, ["Chr4"])
     assert len(found.warnings) == 1 and "model" in found.warnings[0]
+    assert found.notes == ["model was enhanced with the checkpoint of step 1200 of runs/enhance."]
     assert compare(maps, deep, ["Chr3"]).warnings == []
+
+
+def test_the_step_is_noted_where_the_file_has_it():
+    """Files of the original and of earlier versions have none."""
+    for metadata in (None, {}, {"enhancement": "yes"}, enhanced({}), {"enhancement": {"step": 0}}):
+        assert checkpoint_notes("model", metadata) == []

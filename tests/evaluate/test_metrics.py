@@ -10,6 +10,7 @@ import scipy.stats
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.scores.correlation import log_mse, spearman_by_distance, stratified_pearson
 from hicfm_jax.evaluate.scores.diagonals import coarsen, dense, mean_by_distance, upper
+from hicfm_jax.evaluate.scores.scored_pair import PreparedMap, ScoredPair
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_scaling_changes_the_error_but_not_the_correlation(maps):
 
 def test_maps_of_different_shapes_are_refused(maps):
     with pytest.raises(InputError, match=r"\(40, 40\).*\(39, 39\)"):
-        stratified_pearson(maps[0], maps[1][:39, :39])
+        ScoredPair(PreparedMap(maps[0], 1), PreparedMap(maps[1][:39, :39], 1))
 
 
 def test_coarsening_conserves_contacts_and_their_decay(maps):

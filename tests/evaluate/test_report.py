@@ -11,9 +11,9 @@ import pytest
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import write_report
-from hicfm_jax.evaluate.comparison import Record, Score
-from hicfm_jax.evaluate.report import colors, figures, html, tables
-from hicfm_jax.evaluate.report.thumbnails import make_portrait
+from hicfm_jax.evaluate.comparison import Record, ScoredValue
+from hicfm_jax.evaluate.report import figures, html, tables
+from hicfm_jax.evaluate.report.thumbnails import make_thumbnail
 from hicfm_jax.evaluate.scores import SCORES
 
 
@@ -57,8 +57,8 @@ def test_the_table_holds_every_score_of_every_map(comparison, tmp_path):
 
 def test_the_best_value_of_a_column():
     def record(name, **scores):
-        unknown = {key: Score(float("nan"), 0) for key in SCORES}
-        return Record(name, "1", unknown | {key: Score(value, 1) for key, value in scores.items()})
+        unknown = {key: ScoredValue(float("nan"), 0) for key in SCORES}
+        return Record(name, "1", unknown | {key: ScoredValue(value, 1) for key, value in scores.items()})
 
     best = tables.best_values([record("a", r=0.91234, mse=0.02), record("b", r=0.5, mse=0.01)])
     assert best == {"r": 0.912, "mse": 0.01}
@@ -66,16 +66,16 @@ def test_the_best_value_of_a_column():
 
 def test_pictures_keep_counts_and_mark_what_is_missing(deep):
     matrix = deep.matrix("Chr4")
-    portrait = make_portrait(matrix, [], 60_000, np.empty(0), 2.0)
-    np.testing.assert_allclose(np.triu(portrait.image), 2 * matrix.toarray(), rtol=1e-6)
-    assert tuple(colors.fall()(0.0)) == (1, 1, 1, 1) and tuple(colors.fall()(1.0)) == (0, 0, 0, 1)
+    thumbnail = make_thumbnail(matrix, [], 60_000, np.empty(0), 2.0)
+    np.testing.assert_allclose(np.triu(thumbnail.image), 2 * matrix.toarray(), rtol=1e-6)
+    assert tuple(figures.fall()(0.0)) == (1, 1, 1, 1) and tuple(figures.fall()(1.0)) == (0, 0, 0, 1)
 
 
 def test_curves_start_at_the_first_diagonal_and_end_at_the_last_one(comparison):
     view = comparison.chromosomes[0]
     decay, spearman = figures.draw_curves(view, comparison.resolution).axes
     line = {held.get_label(): held for held in decay.get_lines()}["reference"]
-    expected = view.portraits["reference"].decay
+    expected = view.thumbnails["reference"].decay
     assert line.get_xdata()[0] == comparison.resolution
     assert line.get_ydata()[0] == pytest.approx(expected[1])
     # A map against itself agrees at every distance.

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.evaluate.scores.compartments import compartment_correlation, compartment_track
-from hicfm_jax.evaluate.scores.diagonals import track_correlation, upper, visible_bins
-from hicfm_jax.evaluate.scores.insulation import bin_factor, default_window, log_insulation
+from hicfm_jax.evaluate.scores.diagonals import upper, visible_bins
+from hicfm_jax.evaluate.scores.tracks import (
+    compartment_correlation,
+    compartment_track,
+    diamond_bins,
+    insulation_factor,
+    log_insulation,
+    track_correlation,
+)
 
 SIZE = 100
 BINS = np.arange(SIZE)
@@ -60,5 +66,5 @@ def test_tracks_that_tell_nothing():
 
 def test_the_diamond_has_five_to_ten_bins():
     for resolution, factor, window in [(1_000, 10, 10), (10_000, 1, 10), (30_000, 1, 5), (100_000, 1, 5)]:
-        assert bin_factor(resolution) == factor
-        assert default_window(resolution * factor) == window
+        assert insulation_factor(resolution) == factor
+        assert diamond_bins(resolution * factor) == window

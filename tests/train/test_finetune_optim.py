@@ -92,7 +92,8 @@ def _batches(arrays):
         )
 
 
-@pytest.mark.parametrize("mode", MODES)
+# The optimizer's numbers are essential: the decoder's alone compile in half the time of all layers.
+@pytest.mark.parametrize("mode", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_two_steps_of_the_original(golden_run, mode):
     """Losses, rates and every parameter; what is frozen does not change by a bit and has no moments."""
     arrays, facts, start = golden_run

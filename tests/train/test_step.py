@@ -52,6 +52,7 @@ def test_accumulation_equals_the_whole_batch():
     assert float(good) == 4 and float(metrics["loss"]) == pytest.approx((0 + 1 + 4 + 25) / 4)
 
 
+@pytest.mark.slow  # compiles the network twice
 def test_pretraining_in_parts_hides_the_same_patches():
     config = pretrain_arabidopsis.get_config("demo")
     config.model.name, config.model.input_size = "vit_test", (48, 48)
@@ -103,7 +104,7 @@ def test_reading_the_window_starts_a_new_one(step):
     assert np.isnan(state.read_window()[1]["loss"])
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # compiles two steps
 @pytest.mark.parametrize("accum_steps", [1, 2])
 def test_an_update_takes_the_place_of_what_it_replaces(accum_steps):
     """Beside the state there are gradients, with accumulation their sums too, and no copy of anything."""

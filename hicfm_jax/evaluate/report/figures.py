@@ -1,4 +1,4 @@
-"""Pictures of maps side by side: whole chromosomes, their ratios to the reference, and single foci."""
+"""Figures of maps side by side: chromosomes, ratios, zooms, curves."""
 
 import io
 import textwrap
@@ -6,25 +6,54 @@ from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
-from hicfm_jax.evaluate.comparison import ChromosomeView, Window
-from hicfm_jax.evaluate.report import colors
+from hicfm_jax.evaluate.comparison import ChromosomeView
 from hicfm_jax.evaluate.scores.correlation import weighted_mean
 
 COLUMNS = 4
 DPI = 110
+RATIO_LIMIT = 2.0  # log2
+LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6d31", "#7f7f7f", "#984ea3")
+"""Colors of the maps' curves: those of Okabe and Ito, which are safe for color blindness, and a few more."""
 
 _AVERAGED = {"interpolation": "antialiased", "interpolation_stage": "data"}
-"""Where a picture has fewer dots than the map has bins, no bin is skipped: thin stripes would come and go."""
+"""Averages bins where a picture has fewer dots than the map has bins, so that thin stripes stay."""
+
+
+def fall() -> Colormap:
+    """The `fall` color map of cooltools: ColorBrewer's YlOrRd between white and black; zeros are white."""
+    middle = colormaps["YlOrRd"](np.linspace(0, 1, 9))
+    colors = LinearSegmentedColormap.from_list("fall", ["white", *middle, "black"])
+    return colors.with_extremes(bad="white", under="white")
+
+
+def count_scale(view: ChromosomeView) -> LogNorm:
+    """Logarithmic color scale of all maps of a chromosome, from the reference's counts."""
+    image = view.thumbnails["reference"].image
+    return _scale(image[np.triu_indices_from(image, 1)], 99.5)
+
+
+def zoom_scale(view: ChromosomeView, number: int) -> LogNorm:
+    """Logarithmic color scale of all maps in one of the chromosome's regions."""
+    return _scale(view.thumbnails["reference"].zooms[number].ravel(), 99.9)
+
+
+def log_ratio(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """log2 of a map over the reference, with a tenth of the reference's median added to both."""
+    positive = reference[reference > 0]
+    added = 0.1 * np.median(positive) if positive.size else 1.0
+    return np.log2((image + added) / (reference + added))
 
 
 def draw_maps(view: ChromosomeView) -> Figure:
     """All maps of a chromosome on one logarithmic scale."""
-    names = list(view.portraits)
+    names = list(view.thumbnails)
     figure, axes = _grid(names)
-    norm = colors.count_scale(view)
+    norm = count_scale(view)
     for name, axis in zip(names, axes, strict=True):
         shown = show_map(axis, view, name, norm)
         axis.set_title(title(view, name), fontsize=11)
@@ -34,12 +63,12 @@ def draw_maps(view: ChromosomeView) -> Figure:
 
 def draw_ratios(view: ChromosomeView) -> Figure:
     """log2 of every map over the reference."""
-    names = [name for name in view.portraits if name != "reference"]
+    names = [name for name in view.thumbnails if name != "reference"]
     figure, axes = _grid(names)
-    reference, limit = view.portraits["reference"].image, colors.RATIO_LIMIT
+    reference = view.thumbnails["reference"].image
+    scale = {"cmap": "RdBu_r", "vmin": -RATIO_LIMIT, "vmax": RATIO_LIMIT}
     for name, axis in zip(names, axes, strict=True):
-        ratio = colors.log_ratio(view.portraits[name].image, reference)
-        scale = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        ratio = log_ratio(view.thumbnails[name].image, reference)
         shown = axis.imshow(ratio, extent=_extent(view), **scale, **_AVERAGED)
         _mb_ticks(axis)
         axis.set_title(title(view, name), fontsize=11)
@@ -49,17 +78,17 @@ def draw_ratios(view: ChromosomeView) -> Figure:
 
 def draw_zooms(view: ChromosomeView) -> Figure:
     """All maps around the strongest foci, a row of panels for each."""
-    names = list(view.portraits)
-    rows, columns = len(view.windows), len(names)
+    names = list(view.thumbnails)
+    rows, columns = len(view.regions), len(names)
     figure = Figure(figsize=(1.9 * columns + 0.6, 2.1 * rows + 0.5), dpi=DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
-    for row, window in enumerate(view.windows):
-        norm = colors.zoom_scale(view.portraits["reference"].zooms[row])
+    for row, region in enumerate(view.regions):
+        norm = zoom_scale(view, row)
         for column, name in enumerate(names):
             shown = show_zoom(axes[row, column], view, name, row, norm)
             if row == 0:
                 axes[row, column].set_title(textwrap.fill(name, 16), fontsize=10)
-        axes[row, 0].set_ylabel(window.label.replace(", ", "\n"), fontsize=8)
+        axes[row, 0].set_ylabel(region.label.replace(", ", "\n"), fontsize=8)
         beside = axes[row, -1].inset_axes([1.06, 0, 0.06, 1])
         figure.colorbar(shown, cax=beside).ax.tick_params(labelsize=8)
     return figure
@@ -69,21 +98,16 @@ def draw_curves(view: ChromosomeView, resolution: int) -> Figure:
     """Decay of contacts with distance, and Spearman's correlation at each distance."""
     figure = Figure(figsize=(11, 3.8), dpi=DPI, layout="constrained")
     decay, spearman = figure.subplots(1, 2)
-    lines = dict(zip(view.portraits, [*colors.LINES] * (1 + len(view.portraits) // 9), strict=False))
-    for name, portrait in view.portraits.items():
+    lines = dict(zip(view.thumbnails, [*LINES] * (1 + len(view.thumbnails) // 9), strict=False))
+    for name, thumbnail in view.thumbnails.items():
         reference = name == "reference"
         style = {"color": "black" if reference else lines[name], "lw": 2.4 if reference else 1.3}
-        bins = len(portrait.decay)
-        distance, mean = _log_binned(portrait.decay[1:], bins)
-        decay.loglog(
-            distance * resolution,
-            np.where(mean > 0, mean, np.nan),
-            label=name,
-            zorder=1 if reference else 2,
-            **style,
-        )
-        if portrait.spearman.size:
-            distance, mean = _log_binned(portrait.spearman, bins)
+        bins = len(thumbnail.decay)
+        distance, mean = _log_binned(thumbnail.decay[1:], bins)
+        mean = np.where(mean > 0, mean, np.nan)
+        decay.loglog(distance * resolution, mean, label=name, zorder=1 if reference else 2, **style)
+        if thumbnail.spearman.size:
+            distance, mean = _log_binned(thumbnail.spearman, bins)
             spearman.semilogx(distance * resolution, mean, label=name, **style)
     decay.set(xlabel="distance, bp", ylabel="mean contacts per pixel", title="P(s)")
     spearman.set(xlabel="distance, bp", ylabel="Spearman correlation", title="agreement by distance")
@@ -96,55 +120,52 @@ def draw_curves(view: ChromosomeView, resolution: int) -> Figure:
 
 
 def title(view: ChromosomeView, name: str) -> str:
-    """A map's name, and what its counts were multiplied by if that is visible."""
-    scale = view.portraits[name].scale
+    """A map's name, and the factor of its counts if that is visible."""
+    scale = view.thumbnails[name].scale
     return name if 0.9 < scale < 1.1 else f"{name} (shown × {scale:.3g})"
 
 
 def show_map(axis: Axes, view: ChromosomeView, name: str, norm: object) -> object:
-    """Draws one whole map; returns what a colour bar needs."""
-    image = view.portraits[name].image
-    shown = axis.imshow(image, cmap=colors.fall(), norm=norm, extent=_extent(view), **_AVERAGED)
+    """Draws one whole map; returns the image for a color bar."""
+    image = view.thumbnails[name].image
+    shown = axis.imshow(image, cmap=fall(), norm=norm, extent=_extent(view), **_AVERAGED)
     _mb_ticks(axis)
     return shown
 
 
 def show_zoom(axis: Axes, view: ChromosomeView, name: str, number: int, norm: object) -> object:
-    """Draws one map in one of the chromosome's windows; returns what a colour bar needs."""
-    window: Window = view.windows[number]
-    mb = window.bin_size / 1e6
-    extent = [
-        window.column * mb,
-        (window.column + window.side) * mb,
-        (window.row + window.side) * mb,
-        window.row * mb,
-    ]
-    shown = axis.imshow(
-        view.portraits[name].zooms[number],
-        cmap=colors.fall(),
-        norm=norm,
-        extent=extent,
-        interpolation="none",
-    )
+    """Draws one map in one of the chromosome's regions; returns the image for a color bar."""
+    region, zoom = view.regions[number], view.thumbnails[name].zooms[number]
+    edges = (region.column, region.column + region.side, region.row + region.side, region.row)
+    extent = [edge * (region.bin_size / 1e6) for edge in edges]
+    shown = axis.imshow(zoom, cmap=fall(), norm=norm, extent=extent, interpolation="none")
     axis.tick_params(labelsize=7, length=2)
     axis.locator_params(nbins=3)
     return shown
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file in 256 colours: maps are noise, which hardly compresses in more."""
+    """The figure as a PNG file in 256 colors: maps are noisy, and compress poorly in more."""
     drawn, file = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", bbox_inches="tight", pad_inches=0.1)
     image = PIL.Image.open(drawn).convert("RGB")
-    # Other methods spend the colours on what maps are full of, and leave steps in the colour bars.
+    # Other methods favor the most frequent colors, and leave steps in the color bars.
     method, dither = PIL.Image.Quantize.MAXCOVERAGE, PIL.Image.Dither.NONE
     image.quantize(256, method, dither=dither).save(file, format="png", optimize=True)
     return file.getvalue()
 
 
+def _scale(values: np.ndarray, highest: float) -> LogNorm:
+    values = values[values > 0]
+    if not values.size:
+        return LogNorm(0.1, 1)
+    low, high = np.percentile(values, [2, highest])
+    return LogNorm(low, max(high, low * 1.01))
+
+
 def _grid(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
     rows = -(-len(names) // COLUMNS)
-    columns = -(-len(names) // rows)  # as even as can be
+    columns = -(-len(names) // rows)  # rows of nearly equal length
     figure = Figure(figsize=(3.3 * columns + 0.8, 3.5 * rows), dpi=DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for axis in axes[len(names) :]:
@@ -163,10 +184,10 @@ def _mb_ticks(axis: Axes) -> None:
 
 
 def _log_binned(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ranges of distance that grow by a tenth: their middles in bins, and means weighted by pixels.
+    """Means over ranges of distance that grow by a tenth, weighted by pixels, and their centers in bins.
 
     Args:
-      values: at distances of 1, 2, … bins; NaN counts nothing.
+      values: at distances of 1, 2, … bins; NaN is left out.
       bins: of the chromosome.
     """
     end = len(values) + 1

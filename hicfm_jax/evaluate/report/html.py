@@ -1,13 +1,15 @@
-"""The report: one HTML file that holds its pictures."""
+"""`report.html`: one page with its pictures embedded."""
 
 import base64
 import html
 from collections.abc import Iterable
 
+from matplotlib.figure import Figure
+
 from hicfm_jax.evaluate.comparison import POOLED, ChromosomeView, Comparison, Record
 from hicfm_jax.evaluate.report import figures
 from hicfm_jax.evaluate.report.tables import best_values, shown
-from hicfm_jax.evaluate.scores import SCORES
+from hicfm_jax.evaluate.scores import SCORES, titles
 
 MOST_FOCI = 12
 
@@ -34,20 +36,21 @@ def render(comparison: Comparison) -> str:
     """The whole page."""
     names = ", ".join(view.name for view in comparison.chromosomes)
     settings = "; ".join(f"{name}: {text}" for name, text in comparison.settings.items())
+    lower = titles(score for score in SCORES.values() if score.better == "lower")
     parts = [
-        "<h1>Contact maps against a reference</h1>",
+        "<h1>Contact maps compared with a reference</h1>",
         f'<p class="about">Reference: {_text(comparison.reference)}, {comparison.resolution / 1000:g} kb '
         f"bins. Evaluated: {_text(names)}.<br>{_text(settings)}.</p>",
         *(f'<p class="warning"><b>Warning.</b> {_text(text)}</p>' for text in comparison.warnings),
         "<h2>All chromosomes together</h2>",
         _table(comparison.of(POOLED)),
-        "<p>The best value of each column is bold; lower is better for MSE, higher for all others. Grey rows "
-        "are built-in baselines. Chromosomes are pooled by what a score is over: pixels, bins or foci.</p>",
+        f"<p>The best value of each column is bold; lower is better for {lower}, higher for all others. Gray "
+        "rows are built-in baselines. Chromosomes are weighted by their pixels, bins or foci.</p>",
         *(f"<p>{_text(text)}</p>" for text in comparison.notes),
     ]
     for view in comparison.chromosomes:
         parts += _chromosome(comparison, view)
-    parts += ["<h2>What the scores are</h2>", "<dl>", *_definitions(), "</dl>"]
+    parts += ["<h2>Definitions of the scores</h2>", "<dl>", *_definitions(), "</dl>"]
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<title>Contact maps: '
@@ -56,39 +59,38 @@ def render(comparison: Comparison) -> str:
 
 
 def _chromosome(comparison: Comparison, view: ChromosomeView) -> list[str]:
-    whole = (
-        ""
-        if view.whole_resolution == comparison.resolution
-        else f" SSIM, PSNR, compartments and GenomeDISCO are at {view.whole_resolution / 1000:g} kb."
-    )
-    count = len(view.foci)
-    draw, name = figures.png, _text(view.name)
+    count, whole = len(view.foci), ""
+    if view.whole_resolution != comparison.resolution:
+        coarse = titles(score for score in SCORES.values() if score.whole)
+        whole = f" {coarse} are at {view.whole_resolution / 1000:g} kb."
+    name = _text(view.name)
     return [
         f"<h2>{name}</h2>",
         _table(comparison.of(view.name)),
         f"<p>SSIM and PSNR are of log10(1 + count), with a data range of {view.data_range:.2f}.{whole}</p>",
         "<h3>Maps</h3>",
-        _picture(draw(figures.draw_maps(view)), f"Maps of {name}"),
+        _picture(figures.draw_maps(view), f"Maps of {name}"),
         "<h3>Ratio to the reference</h3>",
-        _picture(draw(figures.draw_ratios(view)), f"Ratios of maps of {name}"),
-        "<h3>" + ("The strongest foci" if count else "A closer look") + "</h3>",
+        _picture(figures.draw_ratios(view), f"Ratios of maps of {name}"),
+        "<h3>" + ("Strongest foci" if count else "Zoom") + "</h3>",
         f"<p>{_foci(view)}</p>",
-        _picture(draw(figures.draw_zooms(view)), f"Foci of {name}"),
+        _picture(figures.draw_zooms(view), f"Foci of {name}"),
         "<h3>Distance</h3>",
-        _picture(draw(figures.draw_curves(view, comparison.resolution)), f"Curves of {name}"),
+        _picture(figures.draw_curves(view, comparison.resolution), f"Curves of {name}"),
     ]
 
 
 def _foci(view: ChromosomeView) -> str:
     if not view.foci:
-        return "The reference has no foci on this chromosome; its middle is shown instead."
+        return "The reference has no foci on this chromosome; the plot shows its middle."
     listed = "; ".join(
         f"{one / 1e6:.2f} x {two / 1e6:.2f} Mb ({ratio:.1f})" for one, two, ratio in view.foci[:MOST_FOCI]
     )
     count = len(view.foci)
     more = f" and {count - MOST_FOCI} more" if count > MOST_FOCI else ""
     word = "focus" if count == 1 else "foci"
-    return f"The reference has {count} {word}, with the enrichment over their rings: {listed}{more}."
+    at = f"{view.regions[0].bin_size / 1000:g} kb"
+    return f"The reference has {count} {word} at {at} (enrichment over the ring): {listed}{more}."
 
 
 def _table(records: list[Record]) -> str:
@@ -114,11 +116,13 @@ def _table(records: list[Record]) -> str:
 
 def _definitions() -> Iterable[str]:
     for score in SCORES.values():
-        yield f"<dt>{_text(score.title)}</dt><dd>{_text(score.text)}; pooled by {score.pooled_by}</dd>"
+        unit = f", {score.unit}" if score.unit else ""
+        yield f"<dt>{_text(score.title)}</dt><dd>{_text(score.text + unit)}; pooled by {score.pooled_by}</dd>"
 
 
-def _picture(data: bytes, text: str) -> str:
-    return f'<img alt="{text}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+def _picture(figure: Figure, text: str) -> str:
+    data = base64.b64encode(figures.png(figure)).decode()
+    return f'<img alt="{text}" src="data:image/png;base64,{data}">'
 
 
 def _text(value: str) -> str:

@@ -1,15 +1,15 @@
-"""Scores as tables: the CSV file, and rows with the best values marked."""
+"""Tables of scores: `metrics.csv`, best values, and the terminal summary."""
 
 import csv
 import math
 import pathlib
 
 from hicfm_jax.evaluate.comparison import POOLED, Comparison, Record
-from hicfm_jax.evaluate.scores import SCORES
+from hicfm_jax.evaluate.scores import SCORES, SUMMARY
 
 
 def write_csv(comparison: Comparison, path: pathlib.Path) -> None:
-    """One line for each map and chromosome, the pooled ones first; an empty field is a score not told."""
+    """One line for each map and chromosome, the pooled ones first; undefined scores are empty."""
     views = {view.name: view for view in comparison.chromosomes}
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -28,32 +28,23 @@ def write_csv(comparison: Comparison, path: pathlib.Path) -> None:
 
 
 def best_values(records: list[Record]) -> dict[str, float]:
-    """Of each score the best value among maps, rounded as tables show it; scores nobody has are left out."""
+    """The best value of each score among maps, rounded as in tables; scores without a value are left out."""
     best = {}
     for name, score in SCORES.items():
         values = [record.scores[name].value for record in records]
         values = [value for value in values if not math.isnan(value)]
         if values:
-            best[name] = float(shown(max(values) if score.higher_is_better else min(values), name))
+            best[name] = float(shown(max(values) if score.better == "higher" else min(values), name))
     return best
 
 
 def shown(value: float, name: str) -> str:
-    """A score with the digits that mean something; empty for NaN."""
-    if math.isnan(value):
-        return ""
-    return f"{value:.{ {'mse': 4, 'psnr': 1}.get(name, 3) }f}"
-
-
-def _exact(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"
-
-
-SUMMARY = ("r", "log_r", "mse", "scc", "ssim", "insulation_r", "compartment_r", "focus_recovery")
+    """A score with its significant digits; empty for NaN."""
+    return "" if math.isnan(value) else f"{value:.{SCORES[name].digits}f}"
 
 
 def summary(comparison: Comparison) -> str:
-    """The most telling pooled scores as a table for a terminal."""
+    """The pooled scores of `SUMMARY` as a table for a terminal."""
     rows = [["", *(SCORES[name].title for name in SUMMARY)]]
     for record in comparison.of(POOLED):
         rows.append([record.map, *(shown(record.scores[name].value, name) or "-" for name in SUMMARY)])
@@ -65,3 +56,7 @@ def summary(comparison: Comparison) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+def _exact(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"

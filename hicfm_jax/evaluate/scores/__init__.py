@@ -1,45 +1,126 @@
-"""The scores of a map: their names in `metrics.csv`, what they are, and which way is better."""
+"""The table of scores.
+
+To add a score, write its function in a file of this folder and add a line to the table.
+"""
 
 import dataclasses
+from collections.abc import Callable, Iterable
+
+from hicfm_jax.evaluate.scores import correlation, genome_disco, scc, tracks
+from hicfm_jax.evaluate.scores.scored_pair import ScoredPair
+
+Function = Callable[[ScoredPair], tuple[float, float]]
+"""Computes a score, NaN where it is undefined, and its weight in a mean over chromosomes."""
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoreName:
-    """One column of the results.
+class Score:
+    """One score of a map against a reference.
 
     Attributes:
-      title: for tables.
-      text: one line for readers of a report.
-      higher_is_better: else lower is.
-      pooled_by: what chromosomes are weighted by in the pooled value.
+      name: column of `metrics.csv`.
+      title: in tables.
+      text: definition in one line, for readers of a report.
+      function: computes it.
+      pooled_by: unit of its weight: pixels, bins or foci.
+      unit: of the value, "" for a ratio.
+      better: "higher" or "lower".
+      digits: decimals in tables.
+      whole: it needs `ScoredPair.whole`, which has wider bins on a long chromosome.
     """
 
+    name: str
     title: str
     text: str
-    higher_is_better: bool = True
+    function: Function
     pooled_by: str = "pixels"
+    unit: str = ""
+    better: str = "higher"
+    digits: int = 3
+    whole: bool = False
 
 
-SPEARMAN_RANGES = {"spearman_near": (1, 9), "spearman_middle": (10, 49), "spearman_far": (50, None)}
-"""Diagonals, both ends included; None is the last one."""
+def _pearson(log: bool) -> Function:
+    return lambda pair: correlation.stratified_pearson(*pair.counts, pair.max_diagonal, log)
 
-SCORES = {
-    "r": ScoreName("r", "Pearson correlation on each diagonal, averaged by their pixels"),
-    "log_r": ScoreName("log r", "the same of log10(1 + count)"),
-    "mse": ScoreName("MSE", "mean squared error of log10(1 + count) off the main diagonal", False),
-    "scc": ScoreName("SCC", "stratum-adjusted correlation coefficient of HiCRep"),
-    "spearman": ScoreName("Spearman", "Spearman correlation on each diagonal, averaged by their pixels"),
-    "spearman_near": ScoreName("Spearman near", "the same on diagonals 1 to 9"),
-    "spearman_middle": ScoreName("Spearman middle", "the same on diagonals 10 to 49"),
-    "spearman_far": ScoreName("Spearman far", "the same from diagonal 50 on"),
-    "ssim": ScoreName("SSIM", "structural similarity of log10(1 + count)"),
-    "psnr": ScoreName("PSNR", "peak signal-to-noise ratio of log10(1 + count), dB"),
-    "insulation_r": ScoreName("insulation", "correlation of log2 insulation scores", pooled_by="bins"),
-    "compartment_r": ScoreName("compartments", "|correlation| of first eigenvectors", pooled_by="bins"),
-    "genome_disco": ScoreName("GenomeDISCO", "concordance after a random walk of 3 steps", pooled_by="bins"),
-    "focus_recovery": ScoreName("foci", "strength times share of true calls", pooled_by="foci"),
-    "focus_strength": ScoreName("focus strength", "share of the foci's log enrichment", pooled_by="foci"),
-    "focus_precision": ScoreName("focus precision", "share of called foci that are real", pooled_by="foci"),
-    "focus_recall": ScoreName("focus recall", "share of real foci that are called", pooled_by="foci"),
-    "focus_f1": ScoreName("focus F1", "harmonic mean of precision and recall", pooled_by="foci"),
-}
+
+def _spearman(first: int, last: int | None = None) -> Function:
+    """Mean over the diagonals from `first` to `last` inclusive."""
+    return lambda pair: correlation.weighted_mean(*(values[first - 1 : last] for values in pair.spearman))
+
+
+def _mse(pair: ScoredPair) -> tuple[float, int]:
+    return correlation.log_mse(*pair.counts)
+
+
+def _scc(pair: ScoredPair) -> tuple[float, int]:
+    return scc.scc(*pair.counts, pair.max_diagonal, scc.half_width(pair.reference.resolution))
+
+
+def _image(index: int) -> Function:
+    return lambda pair: (pair.image_scores[index], pair.whole[1].shape[0] ** 2)
+
+
+def _insulation(pair: ScoredPair) -> tuple[float, int]:
+    return tracks.track_correlation(pair.test.insulation, pair.reference.insulation)
+
+
+def _compartments(pair: ScoredPair) -> tuple[float, int]:
+    return tracks.compartment_correlation(pair.test.compartments, pair.reference.compartments)
+
+
+def _genome_disco(pair: ScoredPair) -> tuple[float, int]:
+    return genome_disco.genome_disco(*pair.whole)
+
+
+def _foci(name: str) -> Function:
+    return lambda pair: (getattr(pair.focus_recovery, name), len(pair.reference.foci))
+
+
+# fmt: off
+_TABLE = (
+    Score("r", "r", "Pearson correlation on each diagonal, averaged by their pixels", _pearson(log=False)),
+    Score("log_r", "log r", "the same of log10(1 + count)", _pearson(log=True)),
+    Score("mse", "MSE", "mean squared error of log10(1 + count) off the main diagonal", _mse,
+          better="lower", digits=4),
+    Score("scc", "SCC", "stratum-adjusted correlation coefficient of HiCRep", _scc),
+    Score("spearman", "Spearman", "Spearman correlation on each diagonal, averaged by their pixels",
+          _spearman(1)),
+    Score("spearman_near", "Spearman near", "the same on diagonals 1 to 9", _spearman(1, 9)),
+    Score("spearman_middle", "Spearman middle", "the same on diagonals 10 to 49", _spearman(10, 49)),
+    Score("spearman_far", "Spearman far", "the same from diagonal 50 on", _spearman(50)),
+    Score("ssim", "SSIM", "structural similarity of log10(1 + count)", _image(0), whole=True),
+    Score("psnr", "PSNR", "peak signal-to-noise ratio of log10(1 + count)", _image(1), unit="dB", digits=1,
+          whole=True),
+    Score("insulation_r", "insulation", "correlation of log2 insulation scores", _insulation, "bins"),
+    Score("compartment_r", "compartments", "|correlation| of first eigenvectors", _compartments, "bins",
+          whole=True),
+    Score("genome_disco", "GenomeDISCO", "concordance after a random walk of 3 steps", _genome_disco, "bins",
+          whole=True),
+    Score("focus_recovery", "foci", "strength times fraction of true calls", _foci("recovery"), "foci"),
+    Score("focus_strength", "focus strength", "fraction of the foci's log enrichment", _foci("strength"),
+          "foci"),
+    Score("focus_precision", "focus precision", "fraction of called foci that are real", _foci("precision"),
+          "foci"),
+    Score("focus_recall", "focus recall", "fraction of real foci that are called", _foci("recall"), "foci"),
+    Score("focus_f1", "focus F1", "harmonic mean of precision and recall", _foci("f1"), "foci"),
+)
+# fmt: on
+
+SCORES = {score.name: score for score in _TABLE}
+"""All scores by name, in the order of the columns of `metrics.csv`."""
+
+CRITERIA = ("r", "log_r", "mse")
+"""Scores that the baselines' widths can be chosen by."""
+
+CAPTIONS = ("r", "log_r", "mse", "focus_recovery")
+"""Scores below the maps of `report.png`."""
+
+SUMMARY = ("r", "log_r", "mse", "scc", "ssim", "insulation_r", "compartment_r", "focus_recovery")
+"""Scores of the summary in the terminal."""
+
+
+def titles(scores: Iterable[Score]) -> str:
+    """`SSIM, PSNR and compartments`."""
+    *first, last = (score.title for score in scores)
+    return f"{', '.join(first)} and {last}" if first else last

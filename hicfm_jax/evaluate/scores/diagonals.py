@@ -1,34 +1,20 @@
-"""The diagonals of a map, whether it is dense or sparse: what most scores are computed on.
-
-Which bins hold enough contacts to say something, and tracks compared over them.
-"""
+"""Diagonals, triangles and coarser bins of dense and sparse maps."""
 
 import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts.expected import Expected
-from hicfm_jax.errors import InputError
 
 Matrix = np.ndarray | scipy.sparse.sparray
-"""A cis map `[n, n]`: dense and symmetric, or sparse and upper triangular. Dense ones are read above and
-on the main diagonal only."""
-
-
-def check_shapes(one: Matrix, two: Matrix) -> int:
-    """The number of bins that both maps have; InputError if they are not of one square shape."""
-    if one.shape != two.shape or len(one.shape) != 2 or one.shape[0] != one.shape[1]:
-        raise InputError(
-            f"Maps of shapes {one.shape} and {two.shape} cannot be compared: give two of one square shape."
-        )
-    return one.shape[0]
+"""A cis map `[n, n]`: sparse and upper triangular, or dense, of which only the upper triangle is read."""
 
 
 def band(matrix: Matrix, max_diagonal: int) -> np.ndarray:
-    """The diagonals 0 to `max_diagonal`, or as many as there are.
+    """The diagonals 0 to `max_diagonal`, or fewer on a short chromosome.
 
     Returns:
-      `[min(max_diagonal, n - 1) + 1, n]` float64. Row d holds `matrix[i, i + d]` at i; its last d places
-      are no pixels and hold 0.
+      `[min(max_diagonal, n - 1) + 1, n]` float64. Row d has `matrix[i, i + d]` at i, and 0 at its last d
+      places, which are not pixels.
     """
     size = matrix.shape[0]
     rows = min(max_diagonal, size - 1) + 1
@@ -45,7 +31,7 @@ def band(matrix: Matrix, max_diagonal: int) -> np.ndarray:
 
 
 def band_mask(rows: int, size: int) -> np.ndarray:
-    """Which places of `band` are pixels, `[rows, size]` bool."""
+    """True at the places of `band` that are pixels, `[rows, size]`."""
     return np.arange(size) < size - np.arange(rows)[:, None]
 
 
@@ -80,26 +66,12 @@ def mean_by_distance(matrix: scipy.sparse.sparray) -> np.ndarray:
 
 
 LEAST_BIAS = 0.2
-"""Of the median: bins that reads hardly map to are left out."""
+"""Of the median. Bins below have too few mapped reads to be scored."""
 
 
 def visible_bins(expected: Expected) -> np.ndarray:
-    """Bins with at least a fifth of the median visibility, `[n]` bool."""
-    held = expected.bias > 0
-    if not held.any():
-        return held
-    return expected.bias >= LEAST_BIAS * np.median(expected.bias[held])
-
-
-def track_correlation(test: np.ndarray, reference: np.ndarray) -> tuple[float, int]:
-    """Pearson correlation of two tracks over the bins where both are known, and their number.
-
-    NaN where fewer than three are known or the reference does not vary; 0 where only the test does not.
-    """
-    known = np.isfinite(test) & np.isfinite(reference)
-    x, y = test[known], reference[known]
-    if x.size < 3 or np.ptp(y) == 0:
-        return float("nan"), 0
-    if np.ptp(x) == 0:
-        return 0.0, x.size
-    return float(np.corrcoef(x, y)[0, 1]), x.size
+    """True for bins with at least `LEAST_BIAS` of the median bias, `[n]`."""
+    positive = expected.bias > 0
+    if not positive.any():
+        return positive
+    return expected.bias >= LEAST_BIAS * np.median(expected.bias[positive])

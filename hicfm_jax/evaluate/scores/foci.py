@@ -1,6 +1,6 @@
-"""Foci: small spots far from the diagonal where two loci meet, as the KEE (IHI) loci of Arabidopsis do.
+"""Foci: calls of small spots far from the diagonal, and their recovery.
 
-How many of a reference's foci another map shows, how strongly, and how many it makes up.
+Two loci meet in a focus, as the KEE (IHI) loci of Arabidopsis do.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from hicfm_jax.contacts.expected import Expected
 from hicfm_jax.evaluate.scores.diagonals import dense, visible_bins
 
 BIN = 30_000
-"""bp; finer maps are summed up to bins of about this width. KEE foci are 1 to 3 of them wide."""
+"""bp. Finer maps are coarsened to bins of about this width. KEE foci are 1 to 3 of them wide."""
 
 CORE = 1  # bins to each side: the focus is 3 x 3
 GAP = 2  # bins to each side that belong neither to the focus nor to its surroundings
@@ -21,14 +21,15 @@ RING = 5  # bins to each side: the surroundings are the 11 x 11 without the inne
 NEAREST = 10  # bins between the two loci, so that the ring stays off the diagonal
 APART = 3  # bins; of foci nearer than this the strongest counts
 REAL_FROM = 2.5
-"""Enrichment of a reference's foci."""
+"""Least enrichment of a focus of the reference."""
 CALLED_FROM = 2.0
-"""Enrichment from which another map is said to show one: less, so that neither a blurred focus is missed nor
-noise overlooked."""
+"""Least enrichment of a focus of another map. It is lower, so that a blurred focus is still called and noise
+counts as a false call."""
+UNDECIDED = 1.5
+"""Spots that the reference enriches from here to `REAL_FROM` are neither true nor false calls."""
 LEAST_OVER_STRIPES = 1.3
 ADDED = 100.0
-"""Contacts of the reference added to focus and surroundings alike, so that few contacts, which chance
-multiplies easily, are enriched little."""
+"""Pseudocount, in contacts of the reference: chance easily multiplies a few contacts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,39 +51,58 @@ class Foci:
 
 @dataclasses.dataclass(frozen=True)
 class Enrichment:
-    """How much every pixel's 3 x 3 bins stand out.
+    """Enrichment of the 3 x 3 bins around every pixel.
 
     Attributes:
       over_ring: over the square ring around them, `[n, n]`; 1 where bins have few contacts.
-      possible: `[n, n]` bool, upper triangle: the loci are far enough apart, the bins have contacts, and
-        the focus also stands out from the rows and columns through it, so that it is no stripe.
+      possible: `[n, n]` bool, upper triangle. True if the loci are far enough apart, the bins have contacts,
+        and the 3 x 3 bins are also enriched over their rows and columns, so that they are not a stripe.
     """
 
     over_ring: np.ndarray
     possible: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class FocusRecovery:
+    """Scores of one map against the foci of the reference, 0 to 1 each; NaN if it has none.
+
+    Attributes:
+      recovery: `strength` times the fraction of true calls, which is 1 without calls.
+      strength: mean over the reference's foci of log(enrichment) in the map over that in the reference,
+        each clipped to 0…1, so that a focus stronger than in the reference counts 1.
+      precision: fraction of the map's calls that are foci of the reference; NaN without calls.
+      recall: fraction of the reference's foci that are called.
+      f1: harmonic mean of precision and recall, 0 where one of them is 0 or NaN.
+    """
+
+    recovery: float
+    strength: float
+    precision: float
+    recall: float
+    f1: float
+
+
 def bin_factor(resolution: int) -> int:
-    """How many bins of a map to sum up before foci are looked for."""
+    """Bins of a map in one bin of the foci."""
     return max(1, round(BIN / resolution))
 
 
 def focus_enrichment(matrix: scipy.sparse.sparray, expected: Expected) -> Enrichment:
-    """Compares every pixel's 3 x 3 bins with what surrounds them.
+    """Compares the 3 x 3 bins around every pixel with their surroundings.
 
-    From contacts and expected contacts of the surroundings follow the contacts to be expected in the
-    3 x 3 bins; enrichment is (found + `ADDED`) / (to be expected + `ADDED`). Bins with few contacts are
-    left out of all sums.
+    The observed / expected ratio of the surroundings gives the contacts to expect in the 3 x 3 bins.
+    Enrichment is (observed + `ADDED`) / (those + `ADDED`). Bins with few contacts are left out of all sums.
 
     Args:
       matrix: contacts of a chromosome, upper triangle `[n, n]`, of any scale.
-      expected: decay and biases of the reference, the same for all maps compared with it; the map is
+      expected: decay and biases of the reference, the same for all maps compared with it. The map is
         scaled to it.
     """
     bins = np.arange(matrix.shape[0])
     distance = bins - bins[:, None]
-    seen = np.outer(*[visible_bins(expected)] * 2).astype(np.float64)
-    observed, model = dense(matrix) * seen, expected.dense() * seen
+    visible = np.outer(*[visible_bins(expected)] * 2).astype(np.float64)
+    observed, model = dense(matrix) * visible, expected.dense() * visible
     far = distance >= NEAREST
     total = observed.sum(where=far)
     if total > 0:
@@ -91,12 +111,12 @@ def focus_enrichment(matrix: scipy.sparse.sparray, expected: Expected) -> Enrich
 
     def enrichment(half: tuple[int, int], hole: tuple[int, int]) -> np.ndarray:
         around = [_box_sum(values, *half) - _box_sum(values, *hole) for values in (observed, model)]
-        # Running sums leave crumbs where there is nothing.
-        there = around[1] > 1e-9 * model.max(initial=0)
-        ratio = np.divide(*around, out=np.zeros_like(model), where=there)
+        # Running sums leave rounding errors where they should be 0.
+        filled = around[1] > 1e-9 * model.max(initial=0)
+        ratio = np.divide(*around, out=np.zeros_like(model), where=filled)
         return (found + ADDED) / (np.maximum(ratio, 0) * inside + ADDED)
 
-    complete = _box_sum(seen, CORE, CORE) > (2 * CORE + 1) ** 2 - 0.5
+    complete = _box_sum(visible, CORE, CORE) > (2 * CORE + 1) ** 2 - 0.5
     over_row = enrichment((CORE, RING), (CORE, GAP))
     over_column = enrichment((RING, CORE), (GAP, CORE))
     return Enrichment(
@@ -115,69 +135,36 @@ def call_foci(enrichment: Enrichment, least: float) -> Foci:
     return Foci(rows, columns, allowed[rows, columns])
 
 
-def _box_sum(values: np.ndarray, half_rows: int, half_columns: int) -> np.ndarray:
-    size = 2 * half_rows + 1, 2 * half_columns + 1
-    return scipy.ndimage.uniform_filter(values, size, mode="constant") * (size[0] * size[1])
-
-
-UNDECIDED = 1.5
-"""A spot that the reference enriches this much, but too little for a focus, is neither right nor wrong."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FocusRecovery:
-    """Scores of one map against the k foci of the reference, 0 to 1 each.
-
-    Attributes:
-      recovery: `strength` times the share of the map's calls that are true, 1 if it has none: the foci
-        stand out as much as they should, and nothing else does.
-      strength: mean over the reference's foci of log(enrichment) in the map over that in the reference,
-        each cut to 0…1: a focus that is stronger than in the reference is recovered, not more than that.
-      precision: of the spots enriched at least `foci.CALLED_FROM` times; NaN where there is none.
-      recall: share of the reference's foci that have such a spot.
-      f1: harmonic mean of precision and recall, 0 where there is none.
-      foci: k.
-    """
-
-    recovery: float
-    strength: float
-    precision: float
-    recall: float
-    f1: float
-    foci: int
-
-
-def focus_recovery(test: Enrichment, reference: Enrichment, foci: Foci) -> FocusRecovery | None:
-    """Scores a map's enrichment against the reference's.
-
-    The same caller looks for foci in both. Places may differ by `foci.APART` bins.
+def focus_recovery(test: Enrichment, reference: Enrichment, foci: Foci) -> FocusRecovery:
+    """Scores the enrichment of a map; a call may be up to `APART` bins from a focus.
 
     Args:
-      test, reference: `foci.focus_enrichment` of both.
-      foci: `foci.call_foci` of the reference, from `foci.REAL_FROM` on.
-
-    Returns:
-      None where the reference has no foci.
+      test, reference: `focus_enrichment` of both.
+      foci: `call_foci` of the reference, from `REAL_FROM` on.
     """
     if not len(foci):
-        return None
+        return FocusRecovery(*[float("nan")] * 5)
     shape = test.over_ring.shape
     near_real = _near(foci.rows, foci.columns, shape)
     undecided = _widened(reference.possible & (reference.over_ring >= UNDECIDED)) & ~near_real
     calls = call_foci(Enrichment(test.over_ring, test.possible & ~undecided), CALLED_FROM)
-    right = near_real[calls.rows, calls.columns]
-    precision = float(right.mean()) if right.size else float("nan")
+    true = near_real[calls.rows, calls.columns]
+    precision = float(true.mean()) if true.size else float("nan")
     recall = float(_near(calls.rows, calls.columns, shape)[foci.rows, foci.columns].mean())
     in_test = np.maximum(test.over_ring[foci.rows, foci.columns], 1)
     strength = float(np.minimum(np.log(in_test) / np.log(foci.enrichment), 1).mean())
     return FocusRecovery(
-        recovery=strength * (precision if right.size else 1.0),
+        recovery=strength * (precision if true.size else 1.0),
         strength=strength,
         precision=precision,
         recall=recall,
         f1=2 * precision * recall / (precision + recall) if precision > 0 and recall else 0.0,
-        foci=len(foci),
     )
+
+
+def _box_sum(values: np.ndarray, half_rows: int, half_columns: int) -> np.ndarray:
+    size = 2 * half_rows + 1, 2 * half_columns + 1
+    return scipy.ndimage.uniform_filter(values, size, mode="constant") * (size[0] * size[1])
 
 
 def _near(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

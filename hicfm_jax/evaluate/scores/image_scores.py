@@ -1,17 +1,18 @@
-"""SSIM and PSNR of maps as images, with the range of values that they are relative to."""
+"""SSIM and PSNR of maps as images."""
 
 import math
 
 import numpy as np
 
-from hicfm_jax.evaluate.scores.diagonals import Matrix, check_shapes, dense
+from hicfm_jax.evaluate.scores.diagonals import Matrix, dense
+
+SMALLEST = 11
+"""Bins of the Gaussian window of SSIM."""
 
 
 def data_range(reference: Matrix) -> float:
     """log10(1 + largest count off the main diagonal): the range of both scores; 0 for an empty map."""
-    image = dense(reference)
-    np.fill_diagonal(image, 0)
-    return float(np.log10(1 + image.max()))
+    return float(_image(reference).max(initial=0))
 
 
 def image_scores(test: Matrix, reference: Matrix, span: float) -> tuple[float, float]:
@@ -25,27 +26,23 @@ def image_scores(test: Matrix, reference: Matrix, span: float) -> tuple[float, f
       span: the data range, see `data_range`.
 
     Returns:
-      (SSIM, PSNR in dB). SSIM is NaN for maps smaller than its window of 11 bins; PSNR is infinite for
-      identical maps. Both are NaN where `span` is 0.
-
-    Raises:
-      InputError: maps of different shapes.
+      (SSIM, PSNR in dB). SSIM is NaN for maps of fewer bins than its window. PSNR is infinite for equal
+      maps. Both are NaN where `span` is 0.
     """
     from skimage.metrics import structural_similarity
 
-    size = check_shapes(test, reference)
     if span <= 0:
         return float("nan"), float("nan")
-    images = []
-    for matrix in (test, reference):
-        image = np.log10(1 + dense(matrix))
-        np.fill_diagonal(image, 0)
-        images.append(image)
+    images = [_image(matrix) for matrix in (test, reference)]
     error = float(((images[0] - images[1]) ** 2).mean())
     psnr = 10 * math.log10(span**2 / error) if error else math.inf
-    if size < 11:
+    if len(images[0]) < SMALLEST:
         return float("nan"), psnr
-    ssim = structural_similarity(
-        *images, data_range=span, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-    )
-    return float(ssim), psnr
+    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return float(structural_similarity(*images, data_range=span, **gaussian)), psnr
+
+
+def _image(matrix: Matrix) -> np.ndarray:
+    image = np.log10(1 + dense(matrix))
+    np.fill_diagonal(image, 0)
+    return image

@@ -5,26 +5,26 @@ Yang et al. 2017, Genome Research 27:1939 (doi:10.1101/gr.220640.117).
 
 import numpy as np
 
-from hicfm_jax.evaluate.scores.diagonals import Matrix, band, band_mask, check_shapes
+from hicfm_jax.evaluate.scores.diagonals import Matrix, band, band_mask
 
 SMOOTHED_OVER = 30_000
-"""bp to each side. HiCRep's own choice for human maps is about 200 kb, which blurs what an enhancement
-is for: the input itself then scores 0.996 at a sixteenth of the depth."""
+"""bp to each side. HiCRep's choice for human maps is about 200 kb, which removes the detail that an
+enhancement adds: after it the input at a sixteenth of the depth scores 0.996."""
 
 
 def half_width(resolution: int) -> int:
-    """Bins to each side that maps are smoothed over, 1 to 20."""
+    """Half width of the mean filter in bins, 1 to 20."""
     return int(np.clip(round(SMOOTHED_OVER / resolution), 1, 20))
 
 
 def scc(test: Matrix, reference: Matrix, max_diagonal: int, half_width: int) -> tuple[float, int]:
     """Correlation on each diagonal of the smoothed maps, weighted by its pixels and their ranks' variance.
 
-    Both maps are smoothed with a square mean filter, cut off at the map's borders. On each diagonal the
-    pixels that are 0 in both are left out; the Pearson correlation of the others has the weight
+    Both maps are smoothed with a square mean filter, truncated at the map's borders. On each diagonal the
+    pixels that are 0 in both are left out. The Pearson correlation of the others has the weight
     N * sqrt(var(rank_test / N) * var(rank_reference / N)). As in the published programs ties are broken,
-    so that the variance is (1 + 1 / N) / 12. Diagonals on which the reference does not vary are left out;
-    where only the test map does not, the correlation is 0, as in hicrep.py.
+    so that the variance is (1 + 1 / N) / 12. Diagonals on which the reference is constant are left out;
+    where only the test map is constant, the correlation is 0, as in hicrep.py.
 
     Args:
       test, reference: maps `[n, n]` of any scale each.
@@ -32,20 +32,17 @@ def scc(test: Matrix, reference: Matrix, max_diagonal: int, half_width: int) -> 
       half_width: of the filter, in bins; 0 does not smooth.
 
     Returns:
-      SCC from -1 to 1, NaN where there is nothing to correlate, and the number of pixels it is over.
-
-    Raises:
-      InputError: maps of different shapes.
+      SCC from -1 to 1, NaN where no diagonal can be correlated, and the number of pixels.
     """
-    size = check_shapes(test, reference)
+    size = reference.shape[0]
     one, two = (smooth_band(matrix, max_diagonal, half_width) for matrix in (test, reference))
     total = weights = pixels = 0.0
     for distance in range(1, len(one)):
         x, y = (values[distance, : size - distance] for values in (one, two))
-        held = (x > 0) | (y > 0)
-        x, y = x[held], y[held]
+        filled = (x > 0) | (y > 0)
+        x, y = x[filled], y[filled]
         number = x.size
-        # What rounding leaves of a constant diagonal is no variance.
+        # Rounding errors of a constant diagonal are not variance.
         varies = [number > 1 and np.ptp(values) >= 1e-12 * values.max() > 0 for values in (x, y)]
         if not varies[1]:
             continue
@@ -60,7 +57,7 @@ def smooth_band(matrix: Matrix, max_diagonal: int, half_width: int) -> np.ndarra
     """Diagonals 0 to `max_diagonal` of the map after a mean filter of 2 `half_width` + 1 bins squared.
 
     Returns:
-      As `diagonals.band`. Near the borders the mean is over the pixels that there are.
+      As `diagonals.band`. Near the borders the filter is truncated.
     """
     values = band(matrix, max_diagonal + 2 * half_width)
     rows = min(max_diagonal, matrix.shape[0] - 1) + 1
@@ -72,12 +69,12 @@ def smooth_band(matrix: Matrix, max_diagonal: int, half_width: int) -> np.ndarra
 def _box_sums(values: np.ndarray, rows: int, half: int) -> np.ndarray:
     """Sums over squares around each place of a band `[rows + 2 half or fewer, n]`, `[rows, n]`."""
     size = values.shape[1]
-    # Row 2 half + d of `both` is diagonal d, down to -2 half, with room for shifts by half.
+    # Row 2 half + d of `both` is diagonal d, down to -2 half, with a margin for shifts by half.
     both = np.zeros((rows + 4 * half, size + 2 * half))
     both[2 * half : 2 * half + len(values), half : half + size] = values[: rows + 2 * half]
     for distance in range(1, min(2 * half, len(values) - 1) + 1):
         both[2 * half - distance, half + distance : half + size] = values[distance, : size - distance]
-    # A step along the columns is a step in distance; one along the rows also moves the start.
+    # A step along the columns is a step in distance. One along the rows also shifts the start.
     along_columns = sum(both[half + step : half + step + rows + 2 * half] for step in range(-half, half + 1))
     return sum(
         along_columns[half - step : half - step + rows, half + step : half + step + size]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.convert.transfer import resize_table
+from hicfm_jax.checkpoints.parameters import resize_table
 
 CASES = ["4x4:6x10", "8x8:4x6", "14x14:14x28", "14x14:25x50"]
 

@@ -1,0 +1,121 @@
+"""A map and its reference on one chromosome, with what several scores share."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from hicfm_jax.contacts.expected import Expected, find_expected
+from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.scores import correlation, foci, image_scores, tracks
+from hicfm_jax.evaluate.scores.diagonals import Matrix, coarsen
+
+WHOLE_BINS = 3200
+"""Chromosomes with more bins are coarsened for the scores that need all pixels at once."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedMap:
+    """One chromosome of a map. Everything derived from it is computed once, at first use.
+
+    Attributes:
+      counts: `[n, n]`, upper triangle. A dense map supports only scores of `ScoredPair.counts`.
+      resolution: bin width in bp.
+    """
+
+    counts: Matrix
+    resolution: int
+    _coarse: dict[int, "PreparedMap"] = dataclasses.field(default_factory=dict)
+
+    def coarsened(self, factor: int) -> "PreparedMap":
+        """The map in bins `factor` times as wide."""
+        if factor == 1:
+            return self
+        if factor not in self._coarse:
+            self._coarse[factor] = PreparedMap(coarsen(self.counts, factor), self.resolution * factor)
+        return self._coarse[factor]
+
+    @functools.cached_property
+    def expected(self) -> Expected:
+        """Decay and biases of the map."""
+        return find_expected(self.counts)
+
+    @property
+    def whole(self) -> "PreparedMap":
+        """The map in at most `WHOLE_BINS` bins."""
+        return self.coarsened(-(-self.counts.shape[0] // WHOLE_BINS))
+
+    @property
+    def for_foci(self) -> "PreparedMap":
+        """The map in the bins in which foci are called."""
+        return self.coarsened(max(foci.bin_factor(self.resolution), self.whole.resolution // self.resolution))
+
+    @functools.cached_property
+    def insulation(self) -> np.ndarray:
+        """log2 insulation scores, in the bins of `tracks.insulation_factor`."""
+        fine = self.coarsened(tracks.insulation_factor(self.resolution))
+        return tracks.log_insulation(fine.counts, fine.expected, tracks.diamond_bins(fine.resolution))
+
+    @functools.cached_property
+    def compartments(self) -> np.ndarray:
+        """Compartment track, in the bins of `whole`."""
+        return tracks.compartment_track(self.whole.counts, self.whole.expected)
+
+    @functools.cached_property
+    def data_range(self) -> float:
+        """Range of SSIM and PSNR with this map as the reference."""
+        return image_scores.data_range(self.whole.counts)
+
+    @functools.cached_property
+    def enrichment(self) -> foci.Enrichment:
+        """Enrichment of every pixel over the map's own decay and biases, in the bins of `for_foci`."""
+        return foci.focus_enrichment(self.for_foci.counts, self.for_foci.expected)
+
+    @functools.cached_property
+    def foci(self) -> foci.Foci:
+        """Foci of the map as a reference."""
+        return foci.call_foci(self.enrichment, foci.REAL_FROM)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ScoredPair:
+    """A map and its reference on one chromosome: the argument of all scores.
+
+    `max_diagonal` is the farthest diagonal of the scores by distance, in bins. Maps of different shapes raise
+    InputError.
+    """
+
+    test: PreparedMap
+    reference: PreparedMap
+    max_diagonal: int = correlation.MAX_DIAGONAL
+
+    def __post_init__(self):
+        one, two = (matrix.shape for matrix in self.counts)
+        if one != two or one[0] != one[1]:
+            raise InputError(f"Maps of shapes {one} and {two} cannot be compared: give two of one shape.")
+
+    @property
+    def counts(self) -> tuple[Matrix, Matrix]:
+        """Counts of both maps, `[n, n]` each."""
+        return self.test.counts, self.reference.counts
+
+    @property
+    def whole(self) -> tuple[Matrix, Matrix]:
+        """Counts of both maps in at most `WHOLE_BINS` bins."""
+        return self.test.whole.counts, self.reference.whole.counts
+
+    @functools.cached_property
+    def spearman(self) -> tuple[np.ndarray, np.ndarray]:
+        """Spearman's correlation on each diagonal, see `spearman_by_distance`."""
+        return correlation.spearman_by_distance(*self.counts, self.max_diagonal)
+
+    @functools.cached_property
+    def image_scores(self) -> tuple[float, float]:
+        """SSIM and PSNR."""
+        return image_scores.image_scores(*self.whole, self.reference.data_range)
+
+    @functools.cached_property
+    def focus_recovery(self) -> foci.FocusRecovery:
+        """Scores against the foci of the reference, over the reference's decay and biases."""
+        enrichment = foci.focus_enrichment(self.test.for_foci.counts, self.reference.for_foci.expected)
+        return foci.focus_recovery(enrichment, self.reference.enrichment, self.reference.foci)

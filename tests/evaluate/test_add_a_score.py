@@ -1,0 +1,37 @@
+"""A score is one line of the table: from there it reaches the metrics, the report, and the tuning."""
+
+import csv
+
+import pytest
+
+from hicfm_jax.evaluate import compare
+from hicfm_jax.evaluate.report import figures, html, tables
+from hicfm_jax.evaluate.scores import SCORES, Score
+
+
+def _missing_contacts(pair):
+    """Contacts that the map lacks; bins of the chromosome."""
+    test, reference = (counts.sum() for counts in pair.counts)
+    return float(reference - test), pair.reference.counts.shape[0]
+
+
+def test_a_new_score_is_one_line_of_the_table(deep, shallow, tmp_path, monkeypatch):
+    toy = Score(
+        "missing", "missing contacts", "contacts that it lacks", _missing_contacts, "bins", "Mio", "lower", 0
+    )
+    monkeypatch.setitem(SCORES, toy.name, toy)
+    monkeypatch.setattr(figures, "png", lambda figure: b"")
+    deep, shallow = deep.coarsen(2), shallow.coarsen(2)
+    found = compare({"input": shallow, "same": deep}, deep, ["Chr3", "Chr4"])
+    lacks = {chrom: deep.matrix(chrom).sum() - shallow.matrix(chrom).sum() for chrom in ("Chr3", "Chr4")}
+    assert {chrom: found.score("input", "missing", chrom) for chrom in lacks} == lacks
+    bins = {chrom: deep.n_bins(chrom) for chrom in lacks}
+    pooled = sum(lacks[chrom] * bins[chrom] for chrom in lacks) / sum(bins.values())
+    assert found.score("input", "missing") == pytest.approx(pooled)
+    tables.write_csv(found, tmp_path / "metrics.csv")
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
+    assert [float(row["missing"]) for row in rows if row["map"] == "same"] == [0, 0, 0]
+    page = html.render(found)
+    assert "<dt>missing contacts</dt><dd>contacts that it lacks, Mio; pooled by bins</dd>" in page
+    assert '<td class="best">0</td>' in page and f"<td>{lacks['Chr4']:.0f}</td>" in page
+    assert "lower is better for MSE and missing contacts" in page
