@@ -1,4 +1,4 @@
-"""Thinning windows in the stream: what is kept, mirrored and repeatable."""
+"""Downsampled windows: kept fraction, mirror symmetry, repeatability."""
 
 import itertools
 import pickle
