@@ -9,11 +9,11 @@ from etils import epath
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.dataset import read_manifest
 from hicfm_jax.tiles.stream import mixing, sampling
-from hicfm_jax.tiles.stream.batches import Batches, EvaluationBatches, Tile, Tiles, TrainBatches
+from hicfm_jax.tiles.stream.batches import AssayInfo, Batches, EvaluationBatches, Tile, Tiles, TrainBatches
 from hicfm_jax.tiles.stream.disk import DiskSplit
 from hicfm_jax.tiles.stream.memory import ArrayTiles, read_arrays, write_arrays
 from hicfm_jax.tiles.stream.sampling import Draw
-from hicfm_jax.tiles.stream.tf_pipeline import Pipelines
+from hicfm_jax.tiles.stream.workers import run_ahead
 from hicfm_jax.types import Batch
 
 _FOREVER = 1 << 62
@@ -46,7 +46,10 @@ class Source:
       name: of the tiles, in messages.
       splits: names of the splits.
       mix: weights of a training mixture, by assay name or pattern; may be empty.
+      ahead: whether threads prepare the batches ahead of their use.
     """
+
+    ahead = False
 
     def __init__(self, name: str, tiles: Mapping[str, Tiles], mix: Mapping[str, float] | None = None):
         self.name, self.splits, self.mix = name, list(tiles), dict(mix or {})
@@ -56,9 +59,8 @@ class Source:
         """The tiles of an existing split."""
         return self._tiles[split]
 
-    def run(self, batches: Batches, steps: range) -> Iterator[Batch]:
-        """Makes the batches of these steps, in order."""
-        return map(batches, steps)
+    def _run(self, batches: Batches, steps: range) -> Iterator[Batch]:
+        return run_ahead(batches, steps, batches.num_bytes) if self.ahead else map(batches, steps)
 
     @property
     def tile_shape(self) -> tuple[int, int]:
@@ -73,11 +75,16 @@ class Source:
 
         An assay without that information is left out, such as the original's folders of tiles.
         """
-        return self.tiles(split).chromosomes_by_assay() if split in self.splits else {}
+        found = self._assays(split).items()
+        return {assay: list(info.chromosomes) for assay, info in found if info.chromosomes}
 
     def total_counts(self, split: str = "train") -> dict[str, float]:
         """Contacts of each whole map with tiles in a split; a map of unknown depth is left out."""
-        return self.tiles(split).total_count_by_assay() if split in self.splits else {}
+        found = self._assays(split).items()
+        return {assay: float(info.total_count) for assay, info in found if info.total_count}
+
+    def _assays(self, split: str) -> Mapping[str, AssayInfo]:
+        return self.tiles(split).assays if split in self.splits else {}
 
     def train_stream(
         self,
@@ -111,11 +118,11 @@ class Source:
                 "set data.flips to False."
             )
         mix = self.mix if mix is None else mix
-        groups = mixing.make_groups(mix, tiles.assays, tiles.assay_numbers()) if mix else ()
+        groups = mixing.make_groups(mix, list(tiles.assays), tiles.assay_numbers()) if mix else ()
         rows = sampling.host_slice(batch_size, host_index, host_count)
         batches = TrainBatches(tiles, draw, batch_size, rows.start, rows.stop, groups)
         batches.indices(start_step)  # raises now what does not fit
-        return self.run(batches, range(start_step, _FOREVER))
+        return self._run(batches, range(start_step, _FOREVER))
 
     def evaluation_stream(
         self,
@@ -134,7 +141,7 @@ class Source:
         tiles, draw = self._check(split, batch_size, draw)
         rows = sampling.host_slice(batch_size, host_index, host_count)
         batches = EvaluationBatches(tiles, draw, batch_size, rows.start, rows.stop)
-        return self.run(batches, range(-(-len(tiles) // batch_size)))
+        return self._run(batches, range(-(-len(tiles) // batch_size)))
 
     def _check(self, split: str, batch_size: int, draw: dict) -> tuple[Tiles, Draw]:
         if split not in self.splits:
@@ -148,9 +155,9 @@ class Source:
                 "the size of the tiles."
             )
         if draw.keep_diagonal:
-            sampling.check_diagonal(
-                self.name, tiles.stride, tiles.diagonal_offsets, tiles.tile_shape, draw.window
-            )
+            stride = f"stride {tiles.stride}" if tiles.stride else "a stride that is no multiple of 16"
+            name = f"{self.name}, cut with {stride}"
+            sampling.check_diagonal(name, tiles.diagonal_offsets, tiles.tile_shape, draw.window)
         tiles.open()
         return tiles, draw
 
@@ -175,15 +182,13 @@ class MemoryTiles(Source):
 class DiskTiles(Source):
     """A dataset made by `builder.build_tiles`; opening it reads the manifest only."""
 
+    ahead = True
+
     def __init__(self, path: str | os.PathLike):
         """Raises InputError if `path` is not a finished dataset of this format version."""
         name, self.manifest = os.fspath(path), read_manifest(path)
         tiles = {split: DiskSplit(name, self.manifest, split) for split in self.manifest["splits"]}
         super().__init__(name, tiles, self.manifest["mix"])
-        self._pipelines = Pipelines()
-
-    def run(self, batches: Batches, steps: range) -> Iterator[Batch]:
-        return self._pipelines.run(batches, steps)
 
 
 class JoinedTiles(Source):
@@ -198,8 +203,7 @@ class JoinedTiles(Source):
         splits = dict.fromkeys(split for source in sources for split in source.splits)
         parts = {split: [each.tiles(split) for each in sources if split in each.splits] for split in splits}
         super().__init__(name, {split: JoinedSplit(name, tiles) for split, tiles in parts.items()})
-        # Tiles in memory are quick to read: only datasets on disk need TensorFlow's threads.
-        self.run = next((each.run for each in sources if isinstance(each, DiskTiles)), super().run)
+        self.ahead = any(each.ahead for each in sources)
 
 
 class JoinedSplit:
@@ -219,8 +223,9 @@ class JoinedSplit:
         self.diagonal_offsets = frozenset().union(*(part.diagonal_offsets for part in parts))
         self.has_context = all(part.has_context for part in parts)
         self.dtype = np.result_type(*(part.dtype for part in parts))
-        self.assays = [assay for part in parts for assay in part.assays]
-        twice = sorted({assay for assay in self.assays if self.assays.count(assay) > 1})
+        names = [assay for part in parts for assay in part.assays]
+        self.assays = {assay: info for part in parts for assay, info in part.assays.items()}
+        twice = sorted({assay for assay in names if names.count(assay) > 1})
         if twice:
             raise InputError(
                 f"{name} cannot be joined: {', '.join(twice)} is in several of them; give the inputs "
@@ -239,12 +244,6 @@ class JoinedSplit:
         firsts = np.cumsum([0, *(len(part.assays) for part in self._parts)])
         numbers = [part.assay_numbers() + first for part, first in zip(self._parts, firsts, strict=False)]
         return np.concatenate(numbers)
-
-    def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        return {assay: names for part in self._parts for assay, names in part.chromosomes_by_assay().items()}
-
-    def total_count_by_assay(self) -> dict[str, float]:
-        return {assay: total for part in self._parts for assay, total in part.total_count_by_assay().items()}
 
     def read(self, indices: np.ndarray) -> list[Tile]:
         tiles = np.empty(len(indices), object)
