@@ -215,12 +215,15 @@ def test_parameters_from_nowhere_are_refused(matrix, config, tmp_path, where):
     assert not (tmp_path / "new").exists()
 
 
-# One program each. `demo` is what all other tests run; `small_batch` and `revised` have its and the first's.
-@pytest.mark.slow
+@pytest.mark.slow  # one program each; test_configs.py trains `demo`
 @pytest.mark.parametrize("variant", ["", "small_gpu", "one_gpu"])
 def test_a_variant_takes_a_step(variant, tiles):
     """At a toy size; batch and steps are cut, everything else is the variant's own."""
-    config = _toy(variant, tiles)
+    config = pretrain_arabidopsis.get_config(variant)
+    config.data.tiles = str(tiles)
+    config.model.name, config.model.input_size = "vit_test", (48, 48)
+    config.train.accum_steps = min(config.train.accum_steps, 2)
+    config.train.global_batch_size = 2 * config.train.accum_steps
     mesh, task, optimizer = sharding.create_mesh(config), create_task(config), create_optimizer(config)
     inputs = Inputs.create(config)
     state = loop.create_state(config, task, optimizer, mesh, inputs)
@@ -228,19 +231,3 @@ def test_a_variant_takes_a_step(variant, tiles):
     state = step(state, sharding.to_devices(next(inputs.train(0)), mesh))
     assert int(state.step) == 1 and int(state.skipped) == 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
-
-
-@pytest.mark.parametrize("variant", pretrain_arabidopsis.VARIANTS)
-def test_every_variant_is_valid(variant, tiles):
-    config_lib.validate(pretrain_arabidopsis.get_config(variant))
-    config_lib.validate(_toy(variant, tiles))
-
-
-def _toy(variant, tiles):
-    config = pretrain_arabidopsis.get_config(variant)
-    config.data.tiles = str(tiles)
-    config.model.name = "vit_test"
-    config.model.input_size = (48, 48)
-    config.train.accum_steps = min(config.train.accum_steps, 2)
-    config.train.global_batch_size = 2 * config.train.accum_steps
-    return config

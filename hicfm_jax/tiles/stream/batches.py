@@ -96,6 +96,10 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         raise NotImplementedError
 
+    def no_example(self) -> Batch:
+        """A batch of zero examples, for its structure and dtypes."""
+        return assemble(self.tiles, [], None, self.draw, np.ones(0, np.float32))
+
     @property
     def num_bytes(self) -> int:
         """Memory of the counts of a batch."""
@@ -132,13 +136,13 @@ class EvaluationBatches(Batches):
         return assemble(self.tiles, tiles, crops, self.draw, mask)
 
 
-def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops, draw: Draw, mask: np.ndarray) -> Batch:
+def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Draw, mask: np.ndarray) -> Batch:
     """Cuts a window from each of B tiles of a split and stacks them; `mask` as in `Batch`, `[B]`.
 
     Raises:
       InputError: a tile whose diagonal no window can keep, if `draw.keep_diagonal`.
     """
-    counts = np.empty((len(tiles), *draw.window), split.dtype)
+    counts = _aligned((len(tiles), *draw.window), split.dtype)
     diag = np.empty(len(tiles), np.int32)
     shapes = dict(split.target_shapes) | {"map": draw.window, "track": draw.window[:1]}
     targets = {name: np.empty((len(tiles), *shapes[name]), np.float32) for name in split.target_shapes}
@@ -168,6 +172,13 @@ def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops, draw: Draw, mask
         targets=targets,
         context=context,
     )
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    # tf.data takes over an array that begins at a multiple of 64 bytes, and copies any other.
+    memory = np.empty(math.prod(shape) * dtype.itemsize + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : memory.size - 64 + start].view(dtype).reshape(shape)
 
 
 def densest(counts: np.ndarray, starts: np.ndarray, draw: Draw) -> int:

@@ -13,7 +13,7 @@ from hicfm_jax.tiles.stream.batches import AssayInfo, Batches, EvaluationBatches
 from hicfm_jax.tiles.stream.disk import DiskSplit
 from hicfm_jax.tiles.stream.memory import ArrayTiles, read_arrays, write_arrays
 from hicfm_jax.tiles.stream.sampling import Draw
-from hicfm_jax.tiles.stream.workers import run_ahead
+from hicfm_jax.tiles.stream.tf_pipeline import Pipelines
 from hicfm_jax.types import Batch
 
 _FOREVER = 1 << 62
@@ -46,10 +46,7 @@ class Source:
       name: of the tiles, in messages.
       splits: names of the splits.
       mix: weights of a training mixture, by assay name or pattern; may be empty.
-      ahead: whether threads prepare the batches ahead of their use.
     """
-
-    ahead = False
 
     def __init__(self, name: str, tiles: Mapping[str, Tiles], mix: Mapping[str, float] | None = None):
         self.name, self.splits, self.mix = name, list(tiles), dict(mix or {})
@@ -59,8 +56,9 @@ class Source:
         """The tiles of an existing split."""
         return self._tiles[split]
 
-    def _run(self, batches: Batches, steps: range) -> Iterator[Batch]:
-        return run_ahead(batches, steps, batches.num_bytes) if self.ahead else map(batches, steps)
+    def run(self, batches: Batches, steps: range) -> Iterator[Batch]:
+        """Makes the batches of these steps, in order."""
+        return map(batches, steps)
 
     @property
     def tile_shape(self) -> tuple[int, int]:
@@ -122,7 +120,7 @@ class Source:
         rows = sampling.host_slice(batch_size, host_index, host_count)
         batches = TrainBatches(tiles, draw, batch_size, rows.start, rows.stop, groups)
         batches.indices(start_step)  # raises now what does not fit
-        return self._run(batches, range(start_step, _FOREVER))
+        return self.run(batches, range(start_step, _FOREVER))
 
     def evaluation_stream(
         self,
@@ -141,7 +139,7 @@ class Source:
         tiles, draw = self._check(split, batch_size, draw)
         rows = sampling.host_slice(batch_size, host_index, host_count)
         batches = EvaluationBatches(tiles, draw, batch_size, rows.start, rows.stop)
-        return self._run(batches, range(-(-len(tiles) // batch_size)))
+        return self.run(batches, range(-(-len(tiles) // batch_size)))
 
     def _check(self, split: str, batch_size: int, draw: dict) -> tuple[Tiles, Draw]:
         if split not in self.splits:
@@ -182,13 +180,15 @@ class MemoryTiles(Source):
 class DiskTiles(Source):
     """A dataset made by `builder.build_tiles`; opening it reads the manifest only."""
 
-    ahead = True
-
     def __init__(self, path: str | os.PathLike):
         """Raises InputError if `path` is not a finished dataset of this format version."""
         name, self.manifest = os.fspath(path), read_manifest(path)
         tiles = {split: DiskSplit(name, self.manifest, split) for split in self.manifest["splits"]}
         super().__init__(name, tiles, self.manifest["mix"])
+        self._pipelines = Pipelines()
+
+    def run(self, batches: Batches, steps: range) -> Iterator[Batch]:
+        return self._pipelines.run(batches, steps)
 
 
 class JoinedTiles(Source):
@@ -203,7 +203,8 @@ class JoinedTiles(Source):
         splits = dict.fromkeys(split for source in sources for split in source.splits)
         parts = {split: [each.tiles(split) for each in sources if split in each.splits] for split in splits}
         super().__init__(name, {split: JoinedSplit(name, tiles) for split, tiles in parts.items()})
-        self.ahead = any(each.ahead for each in sources)
+        # Tiles in memory are quick to read: only datasets on disk need TensorFlow's threads.
+        self.run = next((each.run for each in sources if isinstance(each, DiskTiles)), super().run)
 
 
 class JoinedSplit:

@@ -1,6 +1,5 @@
 """Worker threads and processes on this machine."""
 
-import collections
 import contextlib
 import functools
 import multiprocessing
@@ -13,22 +12,6 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext, SpawnProcess
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.types import Batch
-
-_AHEAD_BYTES = 1 << 30  # of batches in preparation at the same time; at least two
-
-
-def run_ahead(make: Callable[[int], Batch], steps: range, num_bytes: int) -> Iterator[Batch]:
-    """Yields `make(step)` for these steps in order, prepared by threads; a batch has `num_bytes`."""
-    threads = min(os.cpu_count(), max(2, _AHEAD_BYTES // num_bytes))
-    # No shutdown: unlike the pool's own end, it would fail in a stream that the interpreter ends.
-    pool, ahead = ThreadPoolExecutor(threads), collections.deque()
-    for step in steps:
-        ahead.append(pool.submit(make, step))
-        if len(ahead) > threads + 1:
-            yield ahead.popleft().result()
-    while ahead:
-        yield ahead.popleft().result()
 
 
 @contextlib.contextmanager
