@@ -74,7 +74,8 @@ def scan(
         progress.say(f"WARNING: {warning}")
     positions = {chrom: task.positions(contact_map.n_bins(chrom), plan) for chrom in plan.chromosomes}
     windows = sum(map(len, positions.values()))
-    predict = _predictor(network, plan, min(batch_size, windows), progress)
+    # No larger than the map needs, but of one size for small maps, which then share a compiled program.
+    predict = _predictor(network, plan, min(batch_size, max(windows, 8)), progress)
     scanned, warned = False, False
     progress.start(windows)
     try:
