@@ -175,6 +175,7 @@ def test_the_step_of_a_workdir_is_said_and_stored(tmp_path, shallow, checkpoint)
 
 
 @pytest.mark.default_compiler
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize(
     "case",
     ["synthetic", pytest.param("synthetic_deep", marks=pytest.mark.slow)],  # which compiles another
