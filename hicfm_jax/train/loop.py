@@ -8,7 +8,6 @@ import jax
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
-from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
@@ -20,7 +19,7 @@ from hicfm_jax.train.provenance import provenance, trained_before_on
 from hicfm_jax.train.state import TrainState
 from hicfm_jax.train.step import create_train_step
 from hicfm_jax.train.stopping import Divergence, Stop
-from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.train.tasks.task import Task
 from hicfm_jax.train.trainable import create_select
 from hicfm_jax.train.validation import Validation
@@ -60,7 +59,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     Raises:
       InputError: a config, workdir, tiles or parameters that do not fit; nothing is left behind.
     """
-    config_lib.validate(config)
+    check_config(config)
     check_workdir(workdir, config)
     mesh = sharding.create_mesh(config)
     inputs = Inputs.create(config, sharding.batch_part(mesh))

@@ -11,31 +11,14 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
-from hicfm_jax.models.flops import matmul_rate
 from hicfm_jax.storage import in_bucket, write_atomically
 from hicfm_jax.train.logging.event_files import summary_folder
+from hicfm_jax.train.logging.matmul_rate import matmul_rate
 from hicfm_jax.train.logging.panels import panel_picture
+from hicfm_jax.train.metrics import METRICS
 
 TIMING = ("samples_per_second", "mfu")
 """Fields of metrics.jsonl that differ from run to run; everything else is reproducible."""
-
-TERMS = ("ssim", "count", "contrastive", "log", "map", "track", "embedding")
-"""Losses that a line on the screen shows beside their sum."""
-
-JUDGED = (
-    "pixel_r",
-    "masked_r2",
-    "map_r",
-    "input_r",
-    "smoothed_r",
-    "coverage_aware_r",
-    "track_r",
-    "track_CTCF_r",
-    "embedding_cosine",
-    "call_f1",
-    "told_apart",
-)
-"""Beginnings of the scores that a validation's line shows; metrics.jsonl has all."""
 
 
 def duration(seconds: float) -> str:
@@ -138,8 +121,8 @@ class Progress:
         self._write("val", step, metrics)
         if not self.active:
             return
-        judged = [name for start in JUDGED for name in sorted(metrics) if name.startswith(start)]
-        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in dict.fromkeys(judged))
+        names = [name for name, metric in METRICS.items() if metric.shown and name in metrics]
+        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in names)
         self.say(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
         if len(panels):
             picture = panel_picture(np.asarray(panels), names)
@@ -169,5 +152,6 @@ class Progress:
 
 
 def _terms(metrics: dict[str, float]) -> str:
-    parts = [f"{name} {metrics[f'{name}_loss']:.3f}" for name in TERMS if f"{name}_loss" in metrics]
+    losses = {name: value for name, value in metrics.items() if name.endswith("_loss")}
+    parts = [f"{name.removesuffix('_loss')} {value:.3f}" for name, value in losses.items()]
     return "  ".join([f"loss {metrics['loss']:.3f}", *parts])
