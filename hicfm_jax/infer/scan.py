@@ -130,7 +130,7 @@ def _predictor(
     params = jax.device_put(network.params, everywhere)
     depth = {"total_count": np.float32(plan.total_count)}
     if plan.depth_ratio is not None:
-        depth["enlarge"] = np.float32(plan.depth_ratio)
+        depth["depth_ratio"] = np.float32(plan.depth_ratio)
     settings = plan.task.postprocess, plan.cutoff, network.takes_depth
     program = _program(network.model, network.scaling, *settings, everywhere, divided)
 
