@@ -135,7 +135,7 @@ def test_unfit_arguments_are_refused(deep, shallow):
         "is called 'reference'": ({"reference": shallow}, deep),
         "no chromosome 'Chr9'": (maps, deep, ["Chr9"]),
         "twice": (maps, deep, ["Chr4", "4"]),
-        "no chromosome in common": ({"other": other}, deep),
+        "No chromosome to evaluate": ({"other": other}, deep),
     }.items():
         with pytest.raises(InputError, match=sentence):
             compare(*arguments)
