@@ -1,4 +1,4 @@
-"""Baselines: what each keeps, which is better, and that they reach the numbers measured for them."""
+"""Baselines: symmetry, depth, ranking, and the scores measured for them."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_all_are_symmetric_and_keep_depth(shallow):
 
 
 def test_bicubic_is_exact_where_nothing_is_lost(shallow):
-    """One bin a block changes nothing; a constant stays one; a slope stays one away from the border."""
+    """Blocks of one bin change nothing; constants, and slopes away from the border, are unchanged."""
     counts = upper(shallow.matrix("Chr4"))
     np.testing.assert_allclose(baselines.bicubic(counts, 1, 1), dense(counts), atol=1e-9)
     np.testing.assert_allclose(baselines.bicubic(upper(np.full((20, 20), 3.0)), 2, 3), 6)
@@ -52,8 +52,8 @@ def test_bicubic_is_exact_where_nothing_is_lost(shallow):
     np.testing.assert_allclose(found[8:16, 8:16], slope[8:16, 8:16], atol=1e-9)
 
 
-def test_coverage_aware_smoothing_keeps_what_distance_and_visibility_explain():
-    """A map that is nothing but decay and biases comes back as it was, however wide the filter."""
+def test_coverage_aware_smoothing_preserves_decay_and_biases():
+    """A map of decay and biases alone is hardly changed by a wide filter."""
     rng = np.random.default_rng(0)
     bins = np.arange(80)
     bias = rng.uniform(0.5, 2, 80)
@@ -67,7 +67,7 @@ def test_coverage_aware_smoothing_keeps_what_distance_and_visibility_explain():
 
 
 def test_each_idea_helps(deep, shallow):
-    """Smoothing beats the input, knowing coverage beats smoothing, two widths are no worse than one."""
+    """Smoothing beats the input, coverage-aware smoothing beats plain, two widths are no worse than one."""
     pairs = [(prepared(shallow), prepared(deep))]
     tuned = {each.name: each for each in tune_baselines(pairs, 16, 199)}
     assert tuple(tuned) == NAMES
@@ -79,7 +79,7 @@ def test_each_idea_helps(deep, shallow):
     assert r["coverage-aware Gaussian"][2] < r["Gaussian"][2] < r[NAMES[0]][2]
 
 
-def test_fewer_contacts_ask_for_wider_filters(deep):
+def test_fewer_contacts_need_wider_filters(deep):
     widths = []
     for fraction in (1 / 4, 1 / 64):
         pairs = [(prepared(thin(deep, fraction, 0)), prepared(deep))]

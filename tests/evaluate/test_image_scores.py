@@ -1,4 +1,4 @@
-"""SSIM and PSNR: the data range is the reference's, and the main diagonal does not count."""
+"""SSIM and PSNR: data range of the reference, no main diagonal."""
 
 import math
 
