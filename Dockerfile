@@ -1,4 +1,4 @@
-# hicfm_jax on CPUs; docs/containers.md says how to build and use it.
+# hicfm_jax on CPUs; docs/how-to/containers.md says how to build and use it.
 FROM python:3.12-slim-bookworm
 
 # cooltools comes without a ready-made build. Debian keeps one version of its compiler a release: none to pin.

@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo experiment test test-all test-slow test-core lint format venv venv-core clean
+.PHONY: demo experiment test test-all test-slow test-core docs lint format venv venv-core clean
 
 demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
 	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
@@ -21,6 +21,9 @@ test-slow: .venv/installed
 
 test-core: .venv-core/installed ## the first tier without hic-straw, hictk, PyTorch and Beam
 	.venv-core/bin/python -m pytest -m "not slow"
+
+docs: .venv/installed ## the pages as a website in site/, built without internet; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -49,4 +52,4 @@ venv-core: .venv-core/installed
 	@touch $@
 
 clean: ## back to a fresh clone, but for runs/
-	rm -rf .venv .venv-core build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .jax_cache
+	rm -rf .venv .venv-core site build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .jax_cache

@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 JAX = ">=0.10.2,<0.13"
+RUFF = "ruff==0.17.6"
 
 CORE = [
     f"jax{JAX}",
@@ -34,15 +35,17 @@ EXTRAS = {
     ],
     "hic": ["hictkpy>=1.4"],
     "straw": ["hic-straw>=1.3.1"],
-    "beam": ["apache-beam>=2.70", "grpcio>=1.60", "psutil>=6"],
+    "beam": ["apache-beam>=2.70"],
     "evaluate": ["cooltools>=0.7", "matplotlib>=3.8", "scikit-image>=0.24"],
     "torch": ["torch==2.13.0", "safetensors>=0.5"],
     "cuda": [f"jax[cuda12]{JAX}"],
     "tpu": [f"jax[tpu]{JAX}"],
-    "dev": ["pytest>=8", "hypothesis>=6", "ruff==0.17.6", "pre-commit>=4", "tensorboard>=2.20"],
+    "dev": ["pytest>=8", "hypothesis>=6", RUFF, "pre-commit>=4", "tensorboard>=2.20"],
+    # Ruff breaks the lines of long signatures.
+    "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", RUFF],
 }
 # What installs on every machine: no compiler (straw), no accelerator (cuda, tpu).
-EVERYWHERE = ("data", "hic", "beam", "evaluate", "torch", "dev")
+EVERYWHERE = ("data", "hic", "beam", "evaluate", "torch", "dev", "docs")
 EXTRAS["all"] = [requirement for name in EVERYWHERE for requirement in EXTRAS[name]]
 
 setup(

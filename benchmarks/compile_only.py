@@ -9,11 +9,12 @@ from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from hicfm_jax import config as config_lib
+from hicfm_jax.contacts.tair10 import CHROMSIZES
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.loop import compile_train_step, state_shapes
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import create_task
 from hicfm_jax.types import Batch
 
@@ -92,7 +93,11 @@ def few_inputs(config: ConfigDict) -> Inputs:
     """Inputs whose first batch has the fields of the config's, and two examples."""
     few = config.copy_and_resolve_references()
     few.train.global_batch_size, few.train.accum_steps = 2, 1
-    few.data.simulate.train_assays = few.data.simulate.val_assays = 1
+    simulate = few.data.simulate
+    simulate.train_assays = simulate.val_assays = 1
+    simulate.contacts = 1_000_000
+    # The counts do not matter: a coarse map that holds one tile is simulated in no time.
+    simulate.resolution = max(simulate.resolution, min(CHROMSIZES.values()) // simulate.tile_size)
     return Inputs.create(few)
 
 

@@ -1,4 +1,4 @@
-"""How fast tiles come from disk, and where the time goes: stage by stage, and the whole stream."""
+"""Speed of the batch stream from disk, stage by stage and as a whole."""
 
 import itertools
 import os
@@ -8,24 +8,24 @@ from collections.abc import Callable
 import numpy as np
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.stream import batches as assemble
 from hicfm_jax.tiles.stream import sampling
+from hicfm_jax.tiles.stream.batches import densest, place
 from hicfm_jax.tiles.stream.context import no_context, place_context
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
-from hicfm_jax.tiles.stream.tf_pipeline import DiskTiles
+from hicfm_jax.tiles.stream.source import DiskTiles
 
 STAGES = {
     "read": "records from disk",
     "decode": "parsed and inflated",
     "crop": "windows chosen",
     "batch": "windows copied to batches",
-    "context": "what distance and visibility let expect of each",
-    "stream": "all of it, ahead of the consumer",
-    "thinned": "the stream with contacts dropped",
-    "pairs": "the stream with contacts dropped twice",
+    "context": "covariates of their chromosomes",
+    "stream": "all of it, in the background",
+    "thinned": "the downsampled stream",
+    "pairs": "the stream, downsampled twice",
 }
 
-_SAMPLE = 128  # tiles that decode, crop and batch are measured on
+_SAMPLE = 128  # tiles to measure decode, crop and batch on
 
 
 def measure_stream(
@@ -39,31 +39,31 @@ def measure_stream(
 ) -> dict:
     """Measures the training stream of a dataset on disk, and its stages one by one.
 
-    All but the streams run in one thread. Processor time is that of the whole process, so that what
-    else the machine does matters less to it than to wall time.
+    All but the streams run in one thread. Processor time is that of the whole process; other work on
+    the machine affects it less than wall time.
 
     Args:
       path: folder made by `scripts/make_tiles.py`.
       batch_size: tiles of a batch.
       window: (H, W) in bins.
-      thin: least and largest share of the contacts that is kept, as `thinned.Thinning`; () leaves out
-        the two streams with dropped contacts.
-      thin_processes: that drop them, 0 for two threads; their processor time is not counted.
+      thin: least and largest fraction of the contacts to keep, as `shallow_windows.Thinning`; () leaves
+        out the two downsampled streams.
+      thin_processes: processes for downsampling, 0 for two threads; their processor time is not counted.
       seconds: of each measurement.
 
     Returns:
-      For each of `STAGES` (the context only of tiles that have one)
+      For each of `STAGES` (the context only for tiles that have one)
       `{tiles_per_second, tiles, cpu_seconds, wall_seconds, cpu_ms_per_tile, tiles_per_core_second}`, the
       last by processor time; and `bytes_per_tile` as stored, `density`, `num_tiles`, `tile_shape`,
       `window`, `batch_size`, and `cores`, those that this process may use.
 
     Raises:
-      InputError: no dataset there, or not one for such windows or shares.
+      InputError: no such dataset, or windows or fractions that do not fit.
     """
     if not seconds > 0:
-        raise InputError(f"seconds is {seconds} but a measurement takes some: give more than 0.")
+        raise InputError(f"seconds is {seconds}, expected more than 0.")
     if thin and not (len(thin) == 2 and 0 < thin[0] <= thin[1] <= 1):
-        raise InputError(f"thin is {thin} but is two shares: give 0 < least <= largest <= 1, or none.")
+        raise InputError(f"thin is {thin}, expected two fractions, 0 < least <= largest <= 1, or none.")
     source = DiskTiles(path)
     batches = source.train_stream(batch_size=batch_size, window=window, seed=0)
     tiles, draw = source.tiles("train"), sampling.Draw(window, seed=0)
@@ -84,7 +84,7 @@ def measure_stream(
     def crop() -> int:
         diag = [tile.diag for tile in parsed]
         crops = sampling.train_crops(draw, next(order), len(parsed), diag, tiles.tile_shape)
-        return len([assemble.densest(*each, draw) for each in zip(counts, crops.starts, strict=True)])
+        return len([densest(*each, draw) for each in zip(counts, crops.starts, strict=True)])
 
     corner, flips = np.zeros(2, int), np.zeros(2, bool)
 
@@ -93,7 +93,7 @@ def measure_stream(
             part = counts[first : first + batch_size]
             out = np.empty((len(part), *window), tiles.dtype)
             for target, tile in zip(out, part, strict=True):
-                assemble.place(target, tile, corner, flips)
+                place(target, tile, corner, flips)
         return len(counts)
 
     def cut_context() -> int:
@@ -111,7 +111,7 @@ def measure_stream(
             whole = source.train_stream(batch_size=batch_size, window=window, seed=0)
             streams[stage] = Thinning(*thin, seed=0, replicate=twice, processes=thin_processes).train(whole)
     for stage in list(streams):
-        stream = streams.pop(stage)  # it ends with the measurement, and no longer runs ahead
+        stream = streams.pop(stage)  # so that it does not run during the next measurement
         rates[stage] = _rate(lambda stream=stream: len(next(stream).counts), seconds, warm_up=4)
         stream.close()
     return rates | {
@@ -143,7 +143,7 @@ def _rate(work: Callable[[], int], seconds: float, warm_up: int = 1) -> dict[str
 
 
 def table(result: dict) -> str:
-    """The result of `measure_stream` for reading."""
+    """The result of `measure_stream` as text."""
     lines = [f"{'stage':8}{'tiles/s':>10}{'a core':>10}{'CPU ms/tile':>13}  what"]
     for stage, what in STAGES.items():
         if stage in result:

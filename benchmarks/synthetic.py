@@ -1,4 +1,4 @@
-"""Random maps and tiles of a wanted density, to measure with: `synthetic:0.12` in place of a file."""
+"""Random maps and tiles of a given density, for benchmarks: `synthetic:0.12`."""
 
 import contextlib
 import pathlib
@@ -16,10 +16,10 @@ _DEEP = 200.0  # contacts in a pixel of a synthetic map of density 1
 
 
 def parse_density(text: str) -> float | None:
-    """The density that `synthetic:DENSITY` asks for; None for anything else, such as a file.
+    """The density of `synthetic:DENSITY`; None for other text, such as a file.
 
     Raises:
-      InputError: no number there, or one that is no density.
+      InputError: DENSITY is not a number in (0, 1].
     """
     kind, found, number = text.partition(":")
     if not found or kind != "synthetic":
@@ -29,16 +29,16 @@ def parse_density(text: str) -> float | None:
     except ValueError:
         raise InputError(f"{text} has no density: write synthetic:0.12 for 12 %.") from None
     if not 0 < density <= 1:
-        raise InputError(f"density is {density} but is a fraction of pixels: set it above 0, up to 1.")
+        raise InputError(f"density is {density}, expected a fraction of pixels above 0, up to 1.")
     return density
 
 
 @contextlib.contextmanager
 def tiles_folder(text: str, tile_shape: tuple[int, int]) -> Iterator[str | pathlib.Path]:
-    """The folder that `text` names; for `synthetic:DENSITY` one of random tiles, removed afterwards.
+    """The folder `text`; for `synthetic:DENSITY` a temporary one of random tiles.
 
     Args:
-      text: a folder of tiles, or what `parse_density` reads.
+      text: a folder of tiles, or `synthetic:DENSITY`.
       tile_shape: (H, W) in bins of random tiles.
 
     Raises:
@@ -65,7 +65,7 @@ def synthetic_map(density: float, n_bins: int) -> ContactMap:
 
     Args:
       density: fraction of non-zero pixels, above 0; at 1, there are 200 contacts in a pixel.
-      n_bins: `[n_bins, n_bins]` numbers are held in memory several times.
+      n_bins: several matrices of `[n_bins, n_bins]` have to fit in memory.
     """
     distance = np.abs(np.subtract.outer(np.arange(n_bins), np.arange(n_bins)))
     decay = (1.0 + distance) ** -0.9

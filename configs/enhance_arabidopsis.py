@@ -6,10 +6,10 @@
 TILES come from a deep map (`make_tiles.py --mode=diagonal --tile_size=448 --stride=48`), PRETRAINED is a
 workdir of pretrain_arabidopsis.py. Inputs with 1/320 to 1/8 of the contacts are drawn anew in every step,
 and one checkpoint serves all depths between. The network adds to a smooth estimate that knows distance and
-coverage (`model.residual`), pixel by pixel; docs/enhancement.md measures what each part of it is worth.
-Without `--config.data.tiles` it trains on simulated maps. Variants:
+coverage (`model.residual`), pixel by pixel; docs/explanation/enhancement.md measures what each part of it is
+worth. Without `--config.data.tiles` it trains on simulated maps. Variants:
 
-  (none)  ViT-L/16, 224 x 224, bfloat16, one GPU; not trained to the end yet (docs/enhancement.md).
+  (none)  ViT-L/16, 224 x 224, bfloat16, one GPU; not trained to the end yet.
   demo    4 M parameters, 224 x 224: about twenty minutes on two CPU cores.
 """
 

@@ -17,7 +17,7 @@ anew in every step. Without `--config.data.tiles` it trains on simulated maps. V
   demo        3 M parameters, 112 x 112, every layer: a quarter of an hour on two CPU cores, from nothing or
               from the workdir of pretrain_arabidopsis.py:demo. On held-out Chr4 of a real map, after an hour
               of pretraining: squared error of log10 counts 0.030 (smoothed input: 0.035), correlation 0.88
-              (0.86); see docs/finetuning.md.
+              (0.86); see docs/how-to/finetuning.md.
 """
 
 from hicfm_jax.config import from_variant

@@ -11,7 +11,7 @@ chromosome that no training map shows, to validate. Variants:
                the machines for that.
   revised      the same, cut down to one epoch.
   small_batch  the same network for batches of 4 to 64: a stated learning rate, and the error of log10
-               counts beside the original's losses (docs/pretraining.md compares them).
+               counts beside the original's losses (docs/explanation/pretraining.md compares them).
   small_gpu    small_batch in bfloat16 within 12 GB: four windows at a time, activations computed twice.
   one_gpu      small_batch at 224 x 224 in bfloat16, 2000 steps of 32 windows, as the start of
                enhance_arabidopsis.py; not trained to the end yet.

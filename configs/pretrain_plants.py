@@ -5,11 +5,11 @@
     python scripts/train.py --config=configs/pretrain_plants.py:small_batch \
         --config.data.tiles=TILES --workdir=DIR
 
-docs/data.md says where such maps are, and how species of different resolutions go together. By number
-of tiles, maize would be 97 % of the samples at 10 kb; `data.mix` gives each species a third. Its names
-are patterns: arabidopsis_leaf and arabidopsis_root share the third of their species. Every assay to
-train on must answer to one of them, so set --config.data.mix='brassica*=2,rice*=1' for other species,
-or --config.data.mix= for the mix that make_tiles.py stored in a dataset. Variants:
+docs/reference/public_data.md says where such maps are, docs/how-to/make_tiles.md how species of different
+resolutions go together. By number of tiles, maize would be 97 % of the samples at 10 kb; `data.mix` gives
+each species a third. Its names are patterns: arabidopsis_leaf and arabidopsis_root share the third of their
+species. Every assay to train on must match one of them, so set --config.data.mix='brassica*=2,rice*=1' for
+other species, or --config.data.mix= for the mix that make_tiles.py stored in a dataset. Variants:
 
   (none), revised, small_batch, small_gpu, one_gpu   those of pretrain_arabidopsis.py with several species.
   demo   needs no tiles. No other species can be simulated yet, so this mixes Arabidopsis maps of four

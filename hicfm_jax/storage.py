@@ -114,6 +114,16 @@ def locked(path: pathlib.Path, in_use: str) -> Iterator[None]:
         yield
 
 
+def check_new_file(path: pathlib.Path) -> None:
+    """Raises InputError unless the file does not exist, and its folder does and may be written to."""
+    if path.exists():
+        raise InputError(f"{path} exists already: remove it or choose another name.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} is not writable: choose another.")
+
+
 def check_space(path: pathlib.Path, needed: float) -> None:
     """Raises OSError where the disk of `path` has no room for about `needed` bytes."""
     if shutil.disk_usage(path.parent).free < needed + 500_000:

@@ -29,8 +29,8 @@ _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "With --
 _TRAINABLE = flags.DEFINE_enum("trainable", "all", ["all", "decoder"], "With --model: what is trained.")
 _STEPS = flags.DEFINE_integer("steps", 4, "Training steps to time.", lower_bound=1)
 _WINDOW = flags.DEFINE_string("window", "448", "Bins of a window's side, or HEIGHT,WIDTH.")
-_THIN = flags.DEFINE_multi_float("thin", [], "Least and largest share kept: also time dropping contacts.")
-_THIN_PROCESSES = flags.DEFINE_integer("thin_processes", 0, "That drop them; 0: threads.", lower_bound=0)
+_THIN = flags.DEFINE_multi_float("thin", [], "Least and largest fraction to keep: also time downsampling.")
+_THIN_PROCESSES = flags.DEFINE_integer("thin_processes", 0, "For downsampling, 0 = threads.", lower_bound=0)
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "Length of each measurement.")
 _COMPILE_ONLY = flags.DEFINE_bool("compile_only", False, "Compile a training step and tell its memory.")
 _CONFIG = config_flags.DEFINE_config_file(
@@ -65,9 +65,9 @@ def _compile() -> tuple[str, dict]:
 
 def _step() -> tuple[str, dict]:
     from benchmarks import step
-    from hicfm_jax.train import host_memory
+    from hicfm_jax.train.processes import keep_freed_memory
 
-    host_memory.keep_freed_memory()  # as scripts/train.py does
+    keep_freed_memory()  # as scripts/train.py does
     result = step.measure_step(_config(), _STEPS.value)
     return step.table(result), result
 

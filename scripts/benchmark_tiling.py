@@ -3,7 +3,7 @@
     python scripts/benchmark_tiling.py --map=map.cool --resolution=2000
     python scripts/benchmark_tiling.py --map=synthetic:0.12      a random map of 12 % density
 
-Without Beam and with one and two workers of its DirectRunner, unless --workers says otherwise.
+Builds in one process, and with one and two worker processes, unless --processes says otherwise.
 """
 
 import json
@@ -22,7 +22,9 @@ _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width of the map in 
 _TILE_SIZE = flags.DEFINE_string("tile_size", "448", "Bins of a tile's side, or HEIGHT,WIDTH.")
 _STRIDE = flags.DEFINE_integer("stride", 224, "Bins from one tile to the next.")
 _MIN_DENSITY = flags.DEFINE_float("min_density", 0.01, "Fraction of non-zero pixels that a tile needs.")
-_WORKERS = flags.DEFINE_multi_integer("workers", [0, 1, 2], "Beam workers, 0 = no Beam; may be given again.")
+_PROCESSES = flags.DEFINE_multi_integer(
+    "processes", [0, 1, 2], "Worker processes, 0 = none; may be repeated."
+)
 
 
 def main() -> None:
@@ -31,7 +33,7 @@ def main() -> None:
     shape = parse_shape(_TILE_SIZE.value)
     settings = dict(tile_size=shape, stride=_STRIDE.value, min_density=_MIN_DENSITY.value)
     with tiling.map_sources(_MAP.value, _RESOLUTION.value, shape) as sources:
-        result = tiling.measure_tiling(sources, _WORKERS.value, **settings)
+        result = tiling.measure_tiling(sources, _PROCESSES.value, **settings)
     print(tiling.table(result))
     print(json.dumps({"map": _MAP.value} | result | settings))
 

@@ -1,8 +1,8 @@
-"""Turns a folder of the original's pickled tiles into a dataset of ours, or a dataset into such a folder.
+"""Converts a folder of the original's pickled tiles to a dataset, or a dataset to such a folder.
 
     python scripts/convert_tiles.py --input=FOLDER --output=DIR
 
-The input says which way: a folder with train.txt is read, one with manifest.json is written out.
+A folder with train.txt is imported, one with manifest.json is exported.
 """
 
 import pathlib
@@ -20,7 +20,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Dataset or folder to make.")
 _RESOLUTION = flags.DEFINE_integer(
     "resolution",
     None,
-    "Bin width in bp to note in a dataset; the original's tiles do not say it.",
+    "Bin width in bp, for the dataset's manifest; the original's tiles do not store it.",
     lower_bound=1,
 )
 

@@ -1,29 +1,25 @@
-"""Converts checkpoints of the original HiCFoundation, and ours back.
+"""Converts files of the original HiCFoundation to checkpoints of this project, and back.
 
     python scripts/convert_weights.py --input=hicfoundation_pretrain.pth.tar --output=weights/pretrain
     python scripts/convert_weights.py --export --input=runs/pretrain --output=mine.pth.tar
 
---task=NAME makes a head of a pretraining checkpoint; --input_size is that of its windows in bins.
+--task=NAME makes a head from a pretraining checkpoint; --input_size is that of its windows in bins.
 """
-
-import sys
 
 from absl import flags
 
 from hicfm_jax import cli, convert
 from hicfm_jax.errors import InputError
+from hicfm_jax.progress import Progress
 
-_INPUT = flags.DEFINE_string("input", None, "File of the original; with --export a workdir or checkpoint.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "File of the original; with --export a workdir or checkpoint, DIR[@best|@last|@STEP]."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to make; with --export a .pth.tar or .safetensors.")
-_EXPORT = flags.DEFINE_bool("export", False, "Write a file of the original from a checkpoint of ours.")
-_TASK = flags.DEFINE_string("task", None, "What for; default: what the file is.")
+_EXPORT = flags.DEFINE_bool("export", False, "Write a file of the original from a checkpoint.")
+_TASK = flags.DEFINE_string("task", None, "Task of the parameters; default: the file's.")
 _INPUT_SIZE = flags.DEFINE_list("input_size", None, "ROWS,COLUMNS of a head's windows; default: the file's.")
 _MODEL = flags.DEFINE_string("model", None, "Refuse the file if it holds another model than this one.")
-
-
-def _show(line: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
 
 
 def _input_size() -> tuple[int, int] | None:
@@ -43,17 +39,11 @@ def main() -> None:
     if _EXPORT.value:
         for flag in (_TASK, _INPUT_SIZE, _MODEL):
             if flag.value is not None:
-                raise InputError(
-                    f"--{flag.name} is for reading the original's files: leave it out of --export."
-                )
-        convert.export(_INPUT.value, _OUTPUT.value, progress=_show)
-        _show("")
+                raise InputError(f"--{flag.name} cannot be combined with --export: leave it out.")
+        convert.export(_INPUT.value, _OUTPUT.value, progress=Progress())
     else:
-        report = convert.convert_to_folder(
-            _INPUT.value, _OUTPUT.value, _TASK.value, _input_size(), _MODEL.value, progress=_show
-        )
-        _show("")
-        print(report)
+        options = (_TASK.value, _input_size(), _MODEL.value)
+        print(convert.convert_to_folder(_INPUT.value, _OUTPUT.value, *options, progress=Progress()))
     print(f"Wrote {_OUTPUT.value}")
 
 

@@ -1,17 +1,16 @@
 """Trains a model: python scripts/train.py --config=configs/pretrain_arabidopsis.py --workdir=DIR
 
 Every field of the config can be changed: --config.train.total_steps=600. The same command takes up
-a run that was stopped. Several machines: docs/distributed.md.
+a run that was stopped. Several machines: docs/how-to/distributed.md.
 """
 
 from absl import flags
 from ml_collections import config_flags
 
 from hicfm_jax import cli
-from hicfm_jax.train.distributed import joined
-from hicfm_jax.train.host_memory import keep_freed_memory
 from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.loop import train_and_evaluate
+from hicfm_jax.train.processes import joined, keep_freed_memory
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment: configs/NAME.py[:variant].", lock_config=True

@@ -22,7 +22,7 @@ from hicfm_jax.config import base_config, micro_batch_size, validate
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
     *("README.md", "BUILD.md", "CONTRIBUTING.md"),
-    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+    *sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")),
 ]
 BLOCK = re.compile(r"^ *```(?:bash|sh)\n(.*?)^ *```", flags=re.DOTALL | re.MULTILINE)
 PLACEHOLDER = re.compile(r"\[[A-Z]+\]")  # [OPTIONS] stands for flags that the page lists

@@ -1,6 +1,7 @@
 """What tests share: compiler settings, optional extras, real maps, golden numbers, setup.py's words."""
 
 import faulthandler
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -21,6 +22,7 @@ EXTRAS = {
     "hicstraw": "straw",
     "hictkpy": "hic",
     "matplotlib": "evaluate",
+    "mkdocs": "docs",
     "safetensors": "torch",
     "tensorflow": "data",
     "torch": "torch",
@@ -38,8 +40,11 @@ def pytest_configure(config):
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
     if os.environ.get("HICFM_DEFAULT_COMPILER") != "1":
         # The same operations in the same order, with less effort for loops; matrix products are a library's.
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_optimization_level=0".lstrip()
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+        # Halves the time of compiling; later releases do not know this flag and would end the process.
+        if importlib.metadata.version("jaxlib").startswith("0.10."):
+            flags += " --xla_cpu_use_fusion_emitters=false"
+        os.environ["XLA_FLAGS"] = flags.lstrip()
 
 
 def pytest_runtest_setup(item):

@@ -20,6 +20,7 @@ FLOORS = {
     "storage": 0,
     "progress": 0,
     "cli": 0,
+    "xla_flags": 0,
     "contacts": 1,
     "models": 1,
     "checkpoints": 2,
@@ -109,7 +110,8 @@ def test_imports_point_to_the_own_folder_or_downwards(module):
             continue
         target = _place(imported)
         if not place:
-            pytest.fail(f"hicfm_jax/__init__.py stays light, but imports {imported}")
+            assert imported == "hicfm_jax.xla_flags", f"hicfm_jax/__init__.py stays light: no {imported}"
+            continue
         if FLOORS[place] > 0 and target == place:
             continue
         upwards = FLOORS[target] > FLOORS[place]
@@ -178,11 +180,7 @@ def test_scripts_and_configs_only_call_the_library(path):
 def test_every_folder_is_a_package_with_its_tests():
     for folder in {path.parent for path in MODULES.values()}:
         assert (folder / "__init__.py").is_file(), f"{folder.name} would be missing from an installation"
-    folders = [
-        path.parent
-        for path in PACKAGE.glob("*/__init__.py")
-        if path.parent.name not in {"config", "checkpoints"}
-    ]
+    folders = [path.parent for path in PACKAGE.glob("*/__init__.py") if path.parent.name != "config"]
     tested = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
     assert {folder.name for folder in folders} <= tested
     assert tested <= set(FLOORS) | {"scripts", "configs"}

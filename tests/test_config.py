@@ -1,13 +1,12 @@
-"""Settings: what is refused, with which words, before anything is written."""
+"""Invalid settings are refused with one sentence, before anything is written."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
+from tests.run_script import run_script
 from tests.train import small_run
 
 
@@ -87,21 +86,20 @@ def test_every_field_is_explained_where_it_is_defined():
         (["surplus"], ["surplus"]),
     ],
 )
-def test_a_mistake_on_the_command_line(tmp_path, arguments, words):
+def test_a_mistake_on_the_command_line(tmp_path, monkeypatch, arguments, words):
     """One sentence that names it, status 2, and no workdir."""
+    monkeypatch.chdir(small_run.ROOT)
     workdir = tmp_path / "work"
     tiles = small_run.save_tiles(tmp_path)
-    process = small_run.start(small_run.flags(tiles, workdir, *arguments))
-    ((status, _, err),) = small_run.outcomes([process])
-    assert status == 2, err
-    lines = [line for line in err.splitlines() if not line.startswith(("WARNING", "I0", "W0"))]
-    assert len(lines) == 1 and lines[0].startswith("error: "), err
-    assert all(word in lines[0] for word in words), err
+    ended = run_script("train.py", *small_run.flags(tiles, workdir, *arguments))
+    assert ended.returncode == 2, ended.stderr
+    lines = [line for line in ended.stderr.splitlines() if not line.startswith(("WARNING", "I0", "W0"))]
+    assert len(lines) == 1 and lines[0].startswith("error: "), ended.stderr
+    assert all(word in lines[0] for word in words), ended.stderr
     assert not workdir.exists()
 
 
-def test_what_is_missing_is_named(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "scripts/train.py"], cwd=small_run.ROOT, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2 and "--config" in done.stderr and "Traceback" not in done.stderr
+def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.chdir(small_run.ROOT)
+    ended = run_script("train.py")
+    assert ended.returncode == 2 and "--config" in ended.stderr

@@ -18,8 +18,9 @@ from tests.commands import (
     values_of,
 )
 
-NOTEBOOK = "docs/colab.ipynb"
-BATCH_SCRIPT = "docs/slurm/pretrain.sbatch"
+NOTEBOOK = "docs/tutorials/colab.ipynb"
+BATCH_SCRIPT = "docs/how-to/slurm/pretrain.sbatch"
+CONTAINERS = "docs/how-to/containers.md"
 DOCKERFILES = ["Dockerfile", "Dockerfile.cuda"]
 INSTRUCTIONS = {"FROM", "ENV", "RUN", "WORKDIR", "COPY", "USER", "ENTRYPOINT"}
 
@@ -161,13 +162,13 @@ def test_dockerfile_follows_the_rules_of_a_linter(name):
 
 @pytest.mark.parametrize("name", DOCKERFILES)
 def test_images_have_the_files_of_the_commands_on_their_page(name):
-    words = [word.partition("=")[2] or word for words in commands_of("docs/containers.md") for word in words]
+    words = [word.partition("=")[2] or word for words in commands_of(CONTAINERS) for word in words]
     named = {word.split("/")[0] for word in words if word.startswith(("scripts/", "configs/"))}
     assert named == {"scripts", "configs"}
     assert named <= _copied(name)
 
 
 def test_the_page_builds_every_dockerfile():
-    built = [words for words in commands_of("docs/containers.md") if words[:2] == ["docker", "build"]]
+    built = [words for words in commands_of(CONTAINERS) if words[:2] == ["docker", "build"]]
     files = [words[words.index("--file") + 1] if "--file" in words else "Dockerfile" for words in built]
     assert sorted(files) == DOCKERFILES == sorted(path.name for path in ROOT.glob("Dockerfile*"))

@@ -13,7 +13,6 @@ from tests.commands import BLOCK, PAGES, ROOT, check_command, check_config_field
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {
     "absl": "absl-py",
-    "grpc": "grpcio",
     "hicstraw": "hic-straw",
     "orbax": "orbax-checkpoint",
     "PIL": "pillow",
@@ -80,7 +79,15 @@ def test_config_fields_on_the_pages_exist(page):
 
 
 def test_pages_link_to_files_that_exist():
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             if not link.startswith(("https:", "mailto:")):
                 assert (page.parent / link).exists(), f"{page.name} points at {link}"
+
+
+def test_code_names_pages_that_exist():
+    folders = ("hicfm_jax", "scripts", "configs", "benchmarks", "tests")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    for path in [*files, *ROOT.glob("Dockerfile*")]:
+        for page in re.findall(r"docs/[\w/-]+\.\w+", path.read_text()):
+            assert (ROOT / page).exists(), f"{path.name} names {page}"

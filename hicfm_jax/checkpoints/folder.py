@@ -1,7 +1,9 @@
-"""Checkpoint folders of this project, read and written without the training loop."""
+"""Checkpoint folders of this project: choosing a step, reading, writing."""
 
 import json
+import math
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -16,7 +18,10 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_folder, in_bucket, local_path
 
 FOLDER = "checkpoints"
-"""Folder of a workdir with one folder a step: `params`, `meta`, and `training` (of a run) or `adam`."""
+"""Folder of a workdir with one folder per step: `params`, `meta`, and `training` (of a run) or `adam`."""
+
+BEST_METRIC = "loss"
+"""The validation metric that chooses the best step; lower is better."""
 
 
 class Adam(NamedTuple):
@@ -33,10 +38,10 @@ class Adam(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A checkpoint as it lies on disk.
+    """A checkpoint in host memory.
 
     Attributes:
-      folder: of its step.
+      folder: folder of its step.
       params: arrays by path.
       meta: `step`, `config` (at least `task`, `model.name`, `model.input_size`), ...
       adam: AdamW's moments, if any.
@@ -49,40 +54,79 @@ class Stored(NamedTuple):
 
 
 def absolute(path: str | os.PathLike) -> epath.Path:
-    """The path from the root on; one in a bucket (gs://...) is so already, and epath would make it local."""
+    """The absolute path; one in a bucket (gs://...) is absolute already, and epath would make it local."""
     path = epath.Path(path)
     return path if in_bucket(path) else path.absolute()
 
 
 def step_folder(path: str | os.PathLike) -> epath.Path:
-    """The checkpoint meant by a workdir (the newest), its `checkpoints` folder, or one step's folder.
+    """The folder of one checkpoint.
+
+    Args:
+      path: that folder itself; or a workdir or its folder `checkpoints`, where `@best`, `@last` or `@STEP`
+        may follow. Without these: the step with the lowest validation loss, or the last where no step
+        has one.
 
     Raises:
-      InputError: there is none.
+      InputError: there is no such checkpoint; lists the steps there are.
     """
-    path = absolute(path)
-    if (path / "params").is_dir():
-        return path
-    folder = path / FOLDER if (path / FOLDER).is_dir() else path
+    return _choose(path)[0]
+
+
+def chosen_step(path: str | os.PathLike) -> tuple[int, str]:
+    """The step that `step_folder` takes, and why: `(800, "lowest validation loss 0.588")`."""
+    folder, reason = _choose(path)
+    return int(folder.name if folder.name.isdigit() else read_meta(folder).get("step", 0)), reason
+
+
+def _choose(path: str | os.PathLike) -> tuple[epath.Path, str]:
+    root, wanted = absolute(path), None
+    suffixed = re.fullmatch(r"(.+)@([^@/]*)", os.fspath(path))
+    if suffixed and not root.exists():
+        root, wanted = absolute(suffixed[1]), suffixed[2]
+    elif (root / "params").is_dir():
+        return root, "the one given"
+    folder = root / FOLDER if (root / FOLDER).is_dir() else root
     if not folder.is_dir():
-        raise InputError(f"{path} is not a folder: give a workdir or one of its checkpoints.")
-    # Not by their names, which in a bucket those that are still being written have as well.
-    steps = ocp.utils.checkpoint_steps(folder)
+        raise InputError(f"{root} is not a folder: give a workdir or one of its checkpoints.")
+    # Not by the names of the folders, which in a bucket unfinished checkpoints have as well.
+    steps = sorted(ocp.utils.checkpoint_steps(folder))
     if not steps:
-        raise InputError(f"{path} holds no checkpoint: give a workdir or one of its checkpoints.")
-    return folder / str(max(steps))
+        raise InputError(f"{root} holds no checkpoint: give a workdir or one of its checkpoints.")
+    if wanted is None and len(steps) == 1:
+        return folder / str(steps[0]), "the only step"
+    if wanted == "last":
+        return folder / str(steps[-1]), "the last step"
+    if wanted in (None, "best"):
+        losses = {step: _validation_loss(folder / str(step)) for step in steps}
+        # Of equal losses the later one, as training does when it decides which to keep.
+        best = min(steps, key=lambda step: (losses[step], -step))
+        if losses[best] < math.inf:
+            return folder / str(best), f"lowest validation loss {losses[best]:.4g}"
+        if wanted is None:
+            return folder / str(steps[-1]), "the last step, no step has a validation loss"
+    elif wanted.isdecimal() and int(wanted) in steps:
+        return folder / str(int(wanted)), "the step given"
+    problem = "none with a validation loss" if wanted == "best" else f"none at {wanted!r}"
+    listed = ", ".join(map(str, steps))
+    raise InputError(f"{root} holds checkpoints at steps {listed} but {problem}: give @last or @STEP.")
 
 
-def is_converted(path: str | os.PathLike) -> bool:
-    """Whether the newest checkpoint of a workdir is one that was converted and not trained since."""
-    return "original" in read_meta(path)
+def _validation_loss(folder: epath.Path) -> float:
+    loss = (read_meta(folder).get("validation") or {}).get(BEST_METRIC)
+    return loss if isinstance(loss, (int, float)) and math.isfinite(loss) else math.inf
+
+
+def is_converted(workdir: str | os.PathLike) -> bool:
+    """Whether the last checkpoint of a workdir was converted, and not trained since."""
+    return "original" in read_meta(f"{os.fspath(workdir)}@last")
 
 
 def read_meta(path: str | os.PathLike) -> dict[str, Any]:
-    """What a checkpoint says of itself, {} for one that says nothing; `path` as for `step_folder`."""
+    """Metadata of a checkpoint, {} if there are none; `path` as for `step_folder`."""
     try:
         return json.loads((step_folder(path) / "meta" / "metadata").read_text())
-    except (InputError, OSError, ValueError):  # damage is told by what reads the checkpoint
+    except (InputError, OSError, ValueError):  # `read` reports damage
         return {}
 
 
@@ -97,25 +141,21 @@ def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
       InputError: there is none, or it cannot be read.
     """
     folder = step_folder(path)
+    moments = [name for name in ("adam", "training") if with_adam and (folder / name).is_dir()]
     try:
         meta = json.loads((folder / "meta" / "metadata").read_text())
-        items = {name: _arrays(folder / name) for name in _items(folder, with_adam)}
+        items = {name: _arrays(folder / name) for name in ["params", *moments]}
         check_digest(meta, **items)
-    except Exception as error:  # whatever a damaged file makes Orbax raise
+    except Exception as error:  # Orbax raises many kinds for damaged files
         raise InputError(
             f"The checkpoint {folder} cannot be read ({error}): give another workdir or checkpoint."
         ) from error
     if "config" not in meta:
         raise InputError(
-            f"The checkpoint {folder} does not say what was trained: it is of an earlier version of this "
-            "program; train again, or give another."
+            f"The checkpoint {folder} has no config, which older versions of this program did not store: "
+            "train again, or give another."
         )
     return Stored(folder, flatten_dict(items["params"], sep="/"), meta, _adam(items))
-
-
-def _items(folder: epath.Path, with_adam: bool) -> list[str]:
-    moments = [name for name in ("adam", "training") if with_adam and (folder / name).is_dir()]
-    return ["params", *moments]
 
 
 def _arrays(item: epath.Path) -> Any:
@@ -136,14 +176,10 @@ def _adam(items: Mapping[str, Any]) -> Adam | None:
 
 
 def check_free(path: str | os.PathLike) -> None:
-    """Refuses a folder that holds something already.
-
-    Raises:
-      InputError: it is not empty, a file, or in a bucket.
-    """
+    """Raises InputError if a folder to be made is a file, in a bucket, or exists and is not empty."""
     path = local_path(path)
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
-        raise InputError(f"{path} exists already: give the name of a folder that is still to be made.")
+        raise InputError(f"{path} exists already: give the name of a new folder.")
 
 
 def write(
@@ -159,11 +195,11 @@ def write(
       path: folder to make.
       step: optimizer steps that made the parameters.
       params: arrays by path.
-      adam: AdamW's moments; training goes on from them.
+      adam: AdamW's moments, from which training continues.
       meta: at least `config` with `task`, `model.name` and `model.input_size`.
 
     Raises:
-      InputError: the folder holds something already.
+      InputError: see `check_free`.
     """
     check_free(path)
     folder = absolute(path)

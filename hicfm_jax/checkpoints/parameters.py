@@ -1,4 +1,4 @@
-"""Which parameters a model has, and fresh ones where a file has none."""
+"""Parameters of a model: their shapes, fresh values, and resized position tables."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,20 @@ from flax.traverse_util import flatten_dict
 
 from hicfm_jax.models import create_model
 from hicfm_jax.models.heads import init_head
+
+HEAD_LAYERS = {
+    "finetune": {"map_head", "track_head"},
+    "reproducibility": set(),
+    "loop": {"map_head"},
+    "resolution": {"map_head"},
+    "epigenome": {"track_heads"},
+    "single_cell": {"map_head"},
+    "embedding": set(),
+    "reconstruction": {"pixel_head"},
+}
+"""The layers after the decoder, by task; tasks with the same layers have the same parameters."""
+
+_A = -0.75  # PyTorch's cubic kernel; many other libraries take -0.5
 
 
 @functools.cache
@@ -29,7 +43,7 @@ def fresh_parameters(
         return {}
     initialize = _initializer(model, input_size, task, options)
 
-    def only_these(key):  # the rest is left out of what is compiled
+    def only_these(key):  # the compiler removes the computation of the others
         params = flatten_dict(initialize(key), sep="/")
         return {path: params[path] for path in paths}
 
@@ -46,3 +60,36 @@ def _initializer(model: str, input_size: tuple[int, int], task: str, options: Ma
         return network.init({"params": key, "mask": key}, images)["params"]
 
     return initialize
+
+
+def resize_table(table: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    """Bicubic interpolation of a position table (original: `interpolate_pos_embed_inputsize`).
+
+    Args:
+      table: `[1, n + h * w, D]`, patches row-major; the first n rows (class token) do not change.
+      old, new: (h, w) in patches.
+
+    Returns:
+      `[1, n + h' * w', D]` float32; the table itself where the grid stays.
+    """
+    if old == new:
+        return table
+    extra = table.shape[1] - old[0] * old[1]
+    grid = table[0, extra:].reshape(*old, -1)
+    rows, columns = _bicubic(old[0], new[0]), _bicubic(old[1], new[1])
+    resized = np.einsum("ih,hwd,jw->ijd", rows, grid, columns, optimize=True).reshape(new[0] * new[1], -1)
+    return np.concatenate([table[0, :extra], resized]).astype(np.float32)[None]
+
+
+def _bicubic(old: int, new: int) -> np.ndarray:
+    """Weight of each old point in each new one, `[new, old]` float64."""
+    # Half-pixel centers; the kernel stays as wide when shrinking; beyond the edge its point is repeated.
+    center = (np.arange(new) + 0.5) * old / new - 0.5
+    weights = np.zeros((new, old))
+    for tap in range(-1, 3):
+        point = np.floor(center).astype(int) + tap
+        distance = np.abs(center - point)
+        near = ((_A + 2) * distance - (_A + 3)) * distance**2 + 1
+        far = ((distance - 5) * distance + 8) * distance * _A - 4 * _A
+        np.add.at(weights, (np.arange(new), np.clip(point, 0, old - 1)), np.where(distance <= 1, near, far))
+    return weights

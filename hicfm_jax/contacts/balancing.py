@@ -1,4 +1,4 @@
-"""Balancing: raw counts and one weight per bin in, balanced values out."""
+"""Balanced values from raw counts and a weight per bin."""
 
 from collections.abc import Callable
 
@@ -12,28 +12,28 @@ KINDS = ("multiplicative", "divisive")
 
 
 def settle_kind(where: str, name: str, stated: str | None, given: str | None) -> str:
-    """Whether weights are multiplied or divided by; never guessed from their values or their name.
+    """Whether counts are multiplied or divided by weights; never guessed from their values or name.
 
     Args:
       where: file, for messages.
-      name: the weights' name.
-      stated: what the file or its format says: `multiplicative`, `divisive`, or None.
-      given: what the user says.
+      name: name of the weights.
+      stated: `multiplicative` or `divisive` if the file or its format states it, else None.
+      given: the choice of the user, or None.
 
     Raises:
-      InputError: neither says it, they contradict each other, or the user's word is none of the two.
+      InputError: neither is known, they contradict each other, or the choice is invalid.
     """
     if given is not None and given not in KINDS:
         raise InputError(f"weight_kind={given!r} is no kind of weight: choose {' or '.join(KINDS)}.")
     if stated is None and given is None:
         raise InputError(
-            f"{where} does not say whether its weights {name!r} are multiplicative (as cooler's ICE) or "
+            f"{where} does not state whether its weights {name!r} are multiplicative (as cooler's ICE) or "
             "divisive (as Juicer's KR and VC): give weight_kind."
         )
     if None not in (stated, given) and stated != given:
         raise InputError(
-            f"{where} says that its weights {name!r} are {stated}, weight_kind={given!r} says otherwise: "
-            "leave weight_kind out."
+            f"{where} states that its weights {name!r} are {stated}, which contradicts "
+            f"weight_kind={given!r}: leave weight_kind out."
         )
     return stated or given
 
@@ -45,29 +45,39 @@ def balance(raw: ContactMap, weights: Callable[[str], np.ndarray], kind: str, na
       raw: raw counts.
       weights: chromosome -> its weights, `[n_bins]` float.
       kind: `multiplicative` or `divisive`.
-      name: the weights' name.
+      name: name of the weights.
 
     Returns:
-      A ContactMap of float64 values. Bins without a weight (NaN, infinite, or 0 to divide by) hold none.
+      A ContactMap of float64 values. Bins without a weight (NaN, infinite, or 0 to divide by) are empty. A
+      chromosome may have no weights at all, as unplaced scaffolds do.
+
+    Raises:
+      InputError: no bin of the genome has a weight, or a chromosome has a wrong number of weights.
     """
 
     def factors(chrom: str) -> np.ndarray:
-        held = np.asarray(weights(chrom), dtype=np.float64)
-        if held.shape != (raw.n_bins(chrom),):
+        values = np.asarray(weights(chrom), dtype=np.float64)
+        if values.shape != (raw.n_bins(chrom),):
             raise InputError(
-                f"{raw.name} has {held.size} weights {name!r} for chromosome {chrom}, expected one for each "
-                f"of its {raw.n_bins(chrom)} bins: balance it anew."
+                f"{raw.name} has {values.size} weights {name!r} for chromosome {chrom}, expected one for "
+                f"each of its {raw.n_bins(chrom)} bins: balance it again."
             )
         with np.errstate(divide="ignore"):
-            return 1 / held if kind == "divisive" else held
+            return 1 / values if kind == "divisive" else values
+
+    if not any(np.isfinite(factors(chrom)).any() for chrom in raw.chromsizes):
+        raise InputError(
+            f"{raw.name} has no valid weight in {name!r}: balancing it has failed; balance it again "
+            "with other filters (cooler balance --force), name another weight, or read raw counts."
+        )
 
     def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
         counts = raw.matrix(chrom1, chrom2).tocoo()
         with np.errstate(over="ignore", invalid="ignore"):
             values = counts.data * factors(chrom1)[counts.row] * factors(chrom2)[counts.col]
-        there = np.isfinite(values)
-        where = counts.row[there], counts.col[there]
-        return scipy.sparse.coo_array((values[there], where), counts.shape).tocsr()
+        valid = np.isfinite(values)
+        where = counts.row[valid], counts.col[valid]
+        return scipy.sparse.coo_array((values[valid], where), counts.shape).tocsr()
 
     return ContactMap(
         raw.chromsizes,

@@ -2,26 +2,28 @@
 
 import functools
 import itertools
+import pathlib
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import scipy.sparse
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import check_space
 
 Pair = tuple[str, str]
 Load = Callable[[str, str], scipy.sparse.csr_array]
 
-
 ENHANCEMENT = "enhancement"
-"""Where the metadata of an enhanced map tell how it came about."""
+"""Key of the metadata that describe how a map was enhanced."""
 
 MAX_COUNT = 2**53
-"""Up to here float64 holds every whole number; a larger count comes from a damaged file."""
+"""Largest whole number up to which float64 is exact; larger counts come from damaged files."""
 
 
 def bare_name(chrom: str) -> str:
-    """`4` for `4`, `chr4` and `Chr4`, which are one chromosome."""
+    """`4` for `4`, `chr4` and `Chr4`, names of the same chromosome."""
     return chrom.lower().removeprefix("chr")
 
 
@@ -46,8 +48,8 @@ class ContactMap:
     Attributes:
       chromsizes: length of each chromosome in bp, in file order.
       resolution: bin width in bp; the last bin of a chromosome may be shorter.
-      name: what the map is called in messages and manifests.
-      metadata: what its file says of it; empty for most.
+      name: used in messages and manifests.
+      metadata: stored in its file; often empty.
     """
 
     def __init__(
@@ -60,17 +62,17 @@ class ContactMap:
         pairs: Callable[[], Iterable[Pair]] | None = None,
         metadata: Mapping[str, object] | None = None,
     ):
-        """Holds matrices in memory, or loads each when it is asked for.
+        """Keeps matrices in memory, or loads each when it is asked for.
 
         Args:
           chromsizes: chromosome name -> length in bp.
           resolution: bin width in bp.
           matrices: `{(chrom1, chrom2): counts}`, or a function of a pair (in the order of
             `chromsizes`) that returns its counts. Cis matrices are upper triangular.
-          name: what to call the map.
+          name: used in messages and manifests.
           total_count: computes the contacts of the whole map, if there is a faster way than loading it.
           pairs: computes which pairs may hold contacts, if not all do.
-          metadata: what its file says of it.
+          metadata: stored in its file.
 
         Raises:
           InputError: a matrix of the wrong shape, below the diagonal, or with bad counts.
@@ -88,6 +90,7 @@ class ContactMap:
         self._count_total = total_count
         self._find_pairs = pairs
         self._last: tuple[Pair, scipy.sparse.csr_array] | None = None
+        self._sums: dict[Pair, float] = {}  # contacts of the pairs that were loaded
         if callable(matrices):
             self._load, self._held = matrices, None
         else:
@@ -133,10 +136,10 @@ class ContactMap:
         """All contacts of the map, cis and trans, each pair once."""
         if self._count_total is not None:
             return float(self._count_total())
-        return float(sum(self._matrix(pair).data.sum(dtype=np.float64) for pair in self.pairs()))
+        return float(sum(self._sum(pair) for pair in self.pairs()))
 
     def coarsen(self, factor: int) -> "ContactMap":
-        """The same contacts in bins `factor` times as wide; nothing is loaded before it is asked for."""
+        """The same contacts in bins `factor` times as wide; each pair is loaded when it is asked for."""
         if factor != int(factor) or factor < 1:
             raise InputError(
                 f"{self.name}: cannot coarsen by {factor}, expected a whole factor of 1 or more."
@@ -161,11 +164,51 @@ class ContactMap:
         )
         return coarse
 
+    def spooled(self, path: pathlib.Path) -> "ContactMap":
+        """The same map with each pair computed once, and kept in a nameless file in the folder of `path`.
+
+        It can be read repeatedly, as writers do, where computing a pair is expensive. `total_count` of this
+        map is known afterwards. A map in memory is returned as it is.
+
+        Raises:
+          OSError: the disk is full or not writable.
+        """
+        if self._held is not None:
+            return self
+        file = tempfile.TemporaryFile(dir=path.parent)
+        places: dict[Pair, tuple] = {}
+        total = 0.0
+        for pair in self.pairs():
+            matrix = self._matrix(pair)
+            total += matrix.data.sum(dtype=np.float64).item()
+            arrays = [_narrow(matrix.data), matrix.indices, matrix.indptr]
+            check_space(path, sum(array.nbytes for array in arrays))
+            places[pair] = file.tell(), [(array.dtype, array.size) for array in arrays], matrix.dtype
+            try:
+                for array in arrays:
+                    file.write(array)
+                file.flush()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+        self._last, self.__dict__["total_count"] = None, total
+
+        def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
+            shape = self.n_bins(chrom1), self.n_bins(chrom2)
+            if (chrom1, chrom2) not in places:
+                return scipy.sparse.csr_array(shape, dtype=np.int64)
+            start, layout, dtype = places[chrom1, chrom2]
+            file.seek(start)
+            data, indices, indptr = (np.fromfile(file, *array) for array in layout)
+            return scipy.sparse.csr_array((data.astype(dtype), indices, indptr), shape)
+
+        sizes = self.chromsizes, self.resolution
+        return ContactMap(*sizes, load, self.name, lambda: total, lambda: places, self.metadata)
+
     def find_chromosome(self, name: str) -> str:
         """The map's name of a chromosome that a user called `1`, `chr1` or `Chr1`.
 
         Raises:
-          InputError: no chromosome, or more than one, answers to the name; lists the names there are.
+          InputError: no chromosome, or more than one, has the name; lists the names of the map.
         """
         if name in self._order:
             return name
@@ -196,7 +239,13 @@ class ContactMap:
         if self._last is None or self._last[0] != pair:
             self._last = None  # frees the old matrix before the new one is loaded
             self._last = pair, self._checked(self._load(*pair), pair)
+            self._sums[pair] = self._last[1].data.sum(dtype=np.float64)
         return self._last[1]
+
+    def _sum(self, pair: Pair) -> float:
+        if pair in self._sums:  # it need not be loaded again
+            return self._sums[pair]
+        return self._matrix(pair).data.sum(dtype=np.float64)
 
     def _checked(self, matrix: scipy.sparse.sparray, pair: Pair) -> scipy.sparse.csr_array:
         where = f"{self.name}, chromosome {pair[0]}" + (f" x {pair[1]}" if pair[0] != pair[1] else "")
@@ -217,3 +266,9 @@ class ContactMap:
             matrix = matrix.copy()
             matrix.eliminate_zeros()
         return matrix
+
+
+def _narrow(data: np.ndarray) -> np.ndarray:
+    """The same numbers in 32 bits, where these are enough."""
+    narrow = data.astype(np.float32 if data.dtype.kind == "f" else np.int32)
+    return narrow if np.array_equal(narrow, data) else data

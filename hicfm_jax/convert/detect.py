@@ -1,4 +1,4 @@
-"""What a file of the original is, told from the names and shapes in it."""
+"""Task, model and window size of a file, from its names and shapes."""
 
 import collections
 import math
@@ -8,29 +8,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hicfm_jax.checkpoints.parameters import HEAD_LAYERS
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import PRESETS
 from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.types import PATCH
 
-HEADS = {
-    "finetune": {"decoder_map", "map_block"},
-    "reproducibility": set(),
-    "loop": {"decoder_map"},
-    "resolution": {"decoder_map"},
-    "epigenome": {"map_blocks"},
-    "single_cell": {"decoder_map"},
-    "embedding": set(),
-    "reconstruction": {"decoder_pred"},
+_LAYERS = {
+    "decoder_map": "map_head",
+    "map_block": "track_head",
+    "map_blocks": "track_heads",
+    "decoder_pred": "pixel_head",
 }
-"""The layers after the decoder, by task. Tasks with the same layers cannot be told apart."""
+"""Layers after the decoder: the original's name -> ours."""
 
 TABLE_ERROR = 5e-3
-"""Largest rounding of a position table: what bfloat16 does to numbers up to 1."""
+"""Largest rounding error of a position table: that of bfloat16 for numbers up to 1."""
 
 
 class Kind(NamedTuple):
-    """What the file was made for.
+    """Content of a file.
 
     Attributes:
       tasks: the tasks it fits: one, or those that have the same parameters.
@@ -41,15 +38,15 @@ class Kind(NamedTuple):
     model: str
 
 
-def recognise(tensors: Mapping[str, np.ndarray], path: str) -> Kind:
-    """Tells task and model from names and shapes.
+def recognize(tensors: Mapping[str, np.ndarray], path: str) -> Kind:
+    """Finds task and model from names and shapes.
 
     Args:
       tensors: arrays of the file by name.
       path: for messages.
 
     Raises:
-      InputError: no HiCFoundation model, or of a size that there is no preset for.
+      InputError: no HiCFoundation model, or a size without a preset.
     """
     head = any(name.startswith("vit_backbone.") for name in tensors)
     encoder = "vit_backbone." if head else ""
@@ -66,7 +63,7 @@ def recognise(tensors: Mapping[str, np.ndarray], path: str) -> Kind:
 def _depth(tensors: Mapping[str, np.ndarray], blocks: str) -> int:
     found = (re.match(rf"{re.escape(blocks)}\.(\d+)\.", name) for name in tensors)
     numbers = collections.Counter(match[1] for match in found if match)
-    # A single name under a number is a misnomer, to be listed as such, and not a block.
+    # A single name under a number is a misspelt one, to be listed as unexpected, and not a block.
     return sum(count > 1 for count in numbers.values())
 
 
@@ -90,63 +87,63 @@ def _preset(widths: tuple[int, int], depths: tuple[int, int], path: str) -> str:
 
 
 def _head_tasks(tensors: Mapping[str, np.ndarray], path: str) -> tuple[str, ...]:
-    layers = {name.split(".")[0] for name in tensors} & set().union(*HEADS.values())
-    tasks = tuple(task for task, needed in HEADS.items() if needed == layers)
+    layers = {name.split(".")[0] for name in tensors} & set(_LAYERS)
+    tasks = tuple(task for task, head in HEAD_LAYERS.items() if head == {_LAYERS[name] for name in layers})
     if not tasks:
         raise InputError(
-            f"{path} has the layers {', '.join(sorted(layers))} after its decoder, which no task has "
-            "together: give a checkpoint of HiCFoundation."
+            f"{path} has the layers {', '.join(sorted(layers))} after its decoder, a combination that no "
+            "task has: give a checkpoint of HiCFoundation."
         )
     return tasks
 
 
-def recognise_size(
+def recognize_size(
     tensors: Mapping[str, np.ndarray],
     args: Mapping[str, Any],
     path: str,
-    said: tuple[int, int] | None = None,
+    given: tuple[int, int] | None = None,
 ) -> tuple[int, int]:
-    """Window (H, W) in bins, told from the position tables.
+    """Window (H, W) in bins, from the position tables.
 
     Args:
       tensors: arrays of the file by name.
-      args: the command line stored with them; believed only where it agrees with the shapes.
+      args: the command line stored with them; used only where it agrees with the shapes.
       path: for messages.
-      said: what the caller takes it for; settles what the tables leave open.
+      given: the size the caller gives; decides where the tables are ambiguous.
 
     Raises:
-      InputError: what is said does not agree, or the tables leave it open.
+      InputError: the size given does not agree with the tables, or they are ambiguous.
     """
     table = _table(tensors)
     if table is None:
         raise InputError(
-            f"{path} has neither pos_embed nor decoder_pos_embed, which tell the size of its windows: "
+            f"{path} has neither pos_embed nor decoder_pos_embed, which give the size of its windows: "
             "give a checkpoint of HiCFoundation."
         )
     patches = len(table)
-    if said and said[0] * said[1] != patches * PATCH**2:
+    if given and given[0] * given[1] != patches * PATCH**2:
         raise InputError(
             f"{path} was trained on windows of {patches} patches of {PATCH} x {PATCH} bins, and a head is "
-            f"never resized: {said[0]} x {said[1]} bins cannot be its windows, so give their size or none."
+            f"never resized: {given[0]} x {given[1]} bins cannot be its windows, so give their size or none."
         )
     stored = (args.get("input_row_size"), args.get("input_col_size"))
     stored = tuple(side if isinstance(side, int) else 0 for side in stored)
-    likely = [(rows // PATCH, columns // PATCH) for rows, columns in ([said] if said else []) + [stored]]
+    likely = [(rows // PATCH, columns // PATCH) for rows, columns in ([given] if given else []) + [stored]]
     likely += [(math.isqrt(patches),) * 2]
     possible = [(rows, patches // rows) for rows in range(1, patches + 1)]
     fitting = [grid for grid in likely if grid[0] * grid[1] == patches]
     every = fitting + [grid for grid in possible if grid[0] * grid[1] == patches]
     fixed = [grid for grid in every if is_fixed_table(table, grid)]
-    for rows, columns in fitting[:1] if said else fixed + fitting:
+    for rows, columns in fitting[:1] if given else fixed + fitting:
         return rows * PATCH, columns * PATCH
     raise InputError(
-        f"{path} was trained on windows of {patches} patches but does not tell their two sides: "
+        f"{path} was trained on windows of {patches} patches but does not give their two sides: "
         "give --input_size=ROWS,COLUMNS in bins."
     )
 
 
 def _table(tensors: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """A position table `[L, D]` of the file; the decoder's if it can be, which often is a fixed one."""
+    """A position table `[L, D]` of the file; the decoder's where there is one, which often is fixed."""
     for name, norm, extra in (
         ("decoder_pos_embed", "decoder_norm", 0),
         ("decoder_pos_embed_new", "decoder_norm", 0),

@@ -1,23 +1,23 @@
-"""Our checkpoints as files that the original loads."""
+"""Checkpoints of this project as files that the original loads."""
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict
 
 from hicfm_jax.checkpoints.folder import step_folder
+from hicfm_jax.checkpoints.weights import Report, Weights, load_weights
 from hicfm_jax.convert import files, names, optimizer
 from hicfm_jax.convert.files import OriginalFile
-from hicfm_jax.convert.load import Weights, load_weights
-from hicfm_jax.convert.report import Report
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.vit import sincos_2d
+from hicfm_jax.progress import NullProgress
 from hicfm_jax.types import PATCH
 
-_CLASSES = 1000  # of a classifier that the original makes and never uses
+_CLASSES = 1000  # of a classifier that the original creates and never uses
 
 _ARGS = {
     "accum_iter": "train.accum_steps",
@@ -43,41 +43,40 @@ _SCALER = {
 
 
 def export(
-    source: str | os.PathLike, output: str | os.PathLike, progress: Callable[[str], None] = lambda line: None
+    source: str | os.PathLike, output: str | os.PathLike, progress: NullProgress | None = None
 ) -> None:
     """Writes a checkpoint as the original would have.
 
-    Pretraining keeps its optimizer; a head's is left out. What a converted file held besides (`args`,
-    epoch, gradient scaler) returns unchanged.
+    Pretraining keeps its optimizer; a head's is left out. Other parts of a converted file (`args`, epoch,
+    gradient scaler) return unchanged.
 
     Args:
-      source: workdir or checkpoint of ours.
+      source: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow.
       output: `.pth.tar`, or `.safetensors` for the parameters alone.
-      progress: told a line now and then.
+      progress: shows which step was chosen, and why.
 
     Raises:
-      InputError: the source cannot be read or is a file of the original, or the output has another
-        ending or exists already.
+      InputError: the source cannot be read, is a file of the original or has an untrained head, or the
+        output has another suffix or exists already.
     """
     files.check_writable(output)
     if files.is_original_file(source):
-        raise InputError(f"{source} is a file of the original already: give a workdir or checkpoint of ours.")
-    progress(f"reading {source}")
-    weights = load_weights(source, with_adam=True)
+        raise InputError(f"{source} is a file of the original already: give a workdir or checkpoint.")
+    weights = load_weights(source, with_adam=True, progress=progress)
+    weights.check_trained()  # the file has no place to say so
     if weights.head:
         raise InputError(
             f"{source} has a path from pixels to pixels (model.residual={weights.head['residual']!r}), which "
-            "the original has not: only models without one can be written for it."
+            "the original does not: give a model without one."
         )
-    progress(f"writing {output}")
     files.write(output, to_original(weights))
 
 
 def to_original(weights: Weights) -> OriginalFile:
-    """Names, layout and wrapping of the original, see `export`."""
-    report, kept = weights.report, weights.meta.get("original", {})
-    config = weights.meta["config"]
-    args = kept.get("args") or _args(config, report)
+    """Names, layout and containers of the original, see `export`."""
+    report, config = weights.report, weights.meta["config"]
+    original = weights.meta.get("original", {})  # of a converted file
+    args = original.get("args") or _args(config, report)
     tensors = {
         names.original_name(path, report.task): names.to_original(path, value)
         for path, value in weights.params.items()
@@ -95,13 +94,13 @@ def to_original(weights: Weights) -> OriginalFile:
             tensors[f"patch_embed.proj.{leaf}"] = tensors[f"vit_backbone.patch_embed.proj.{leaf}"]
     state = None
     if weights.adam and report.task == "pretrain":
-        state = optimizer.to_original(weights.adam, kept.get("groups") or _groups(config, args))
+        state = optimizer.to_original(weights.adam, original.get("groups") or _groups(config, args))
     return OriginalFile(
         tensors={name: tensors[name] for name in sorted(tensors, key=names.original_order)},
         args=args,
-        epoch=kept["epoch"] if "epoch" in kept else _last_epoch(report.path, weights.step),
+        epoch=original["epoch"] if "epoch" in original else _last_epoch(report.path, weights.step),
         optimizer=state,
-        scaler=kept.get("scaler") or _SCALER,
+        scaler=original.get("scaler") or _SCALER,
     )
 
 
@@ -127,7 +126,7 @@ def _groups(config: Mapping[str, Any], args: Mapping[str, Any]) -> list[dict[str
 
 
 def _last_epoch(path: str, step: int) -> int:
-    """The last whole epoch, counted from 0, that a run of ours had behind it; -1 for none."""
+    """The last whole epoch, counted from 0, that a run of ours had finished; -1 for none."""
     log = step_folder(path).parent.parent / "metrics.jsonl"
     lines = log.read_text().splitlines() if log.exists() else []
     epochs = [line["epoch"] for line in map(json.loads, lines) if line["step"] == step]

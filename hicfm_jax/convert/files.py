@@ -1,5 +1,6 @@
-"""A checkpoint file of the original, whatever its format."""
+"""Files of the original: `.pth.tar` and `.safetensors`."""
 
+import json
 import os
 import pathlib
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hicfm_jax.convert import safetensors_file, torch_file
+from hicfm_jax.convert import torch_file
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, local_path
 
@@ -15,14 +16,14 @@ SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar", ".safetensors")
 
 
 class OriginalFile(NamedTuple):
-    """What is in the file.
+    """Content of a file.
 
     Attributes:
       tensors: arrays under the original's names.
       args: command line of the run that wrote it, as far as stored.
       epoch: last epoch trained, counted from 0.
-      optimizer: torch's state_dict of it, tensors as arrays.
-      scaler: torch's state_dict of the gradient scaler.
+      optimizer: its torch state_dict, tensors as arrays.
+      scaler: torch state_dict of the gradient scaler.
     """
 
     tensors: Mapping[str, np.ndarray]
@@ -33,14 +34,14 @@ class OriginalFile(NamedTuple):
 
 
 def is_original_file(path: str | os.PathLike) -> bool:
-    """Whether this is, or by its name would be, a file of the original and not a folder of ours."""
+    """Whether this is, or by its suffix would be, a file of the original and not a folder of ours."""
     return os.path.isfile(path) or (os.fspath(path).endswith(SUFFIXES) and not os.path.isdir(path))
 
 
 def read(path: str | os.PathLike) -> OriginalFile:
     """Reads a `.pth.tar` (or `.pth`) or `.safetensors` file.
 
-    The model may be under `model`, under `state_dict` or bare, its names may carry DataParallel's
+    The model may be under `model`, under `state_dict` or bare; its names may have DataParallel's prefix
     `module.`.
 
     Raises:
@@ -50,7 +51,7 @@ def read(path: str | os.PathLike) -> OriginalFile:
     if not path.is_file():
         raise InputError(f"{path} is not a file: give a .pth.tar or .safetensors file.")
     if path.suffix == ".safetensors":
-        tensors, args = safetensors_file.read(path)
+        tensors, args = _read_safetensors(path)
         return OriginalFile(_named(tensors, path), args)
     content = torch_file.read(path)
     model = next((content[key] for key in ("model", "state_dict") if key in content), content)
@@ -65,11 +66,7 @@ def read(path: str | os.PathLike) -> OriginalFile:
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Refuses a name that does not say its format, and to replace a file.
-
-    Raises:
-      InputError: it has none of `SUFFIXES`, or is there already.
-    """
+    """Raises InputError unless the path has one of `SUFFIXES` and does not exist."""
     if os.path.isfile(path):
         raise InputError(f"{path} exists already: remove it or choose another name.")
     if not os.fspath(path).endswith(SUFFIXES) or os.path.isdir(path):
@@ -82,18 +79,45 @@ def write(path: str | os.PathLike, file: OriginalFile) -> None:
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     with atomic_file(path) as partial:
         if pathlib.Path(path).suffix == ".safetensors":
-            safetensors_file.write(partial, file.tensors, file.args)
+            facts = {"format": "pt", "args": json.dumps(dict(file.args), sort_keys=True)}
+            _safetensors().numpy.save_file(dict(file.tensors), os.fspath(partial), metadata=facts)
         else:
             content = {"model": file.tensors, "optimizer": file.optimizer, "epoch": file.epoch}
             content |= {"scaler": file.scaler, "args": file.args}
             torch_file.write(partial, {name: part for name, part in content.items() if part is not None})
 
 
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise InputError(
+            ".safetensors files need safetensors, which is not installed: pip install -e '.[torch]'."
+        ) from error
+    return safetensors
+
+
+def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays by name, and the `args` that `write` stored (empty in files of other programs)."""
+    library = _safetensors()
+    try:
+        with library.safe_open(path, framework="numpy") as file:
+            facts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        args = json.loads(facts.get("args", "{}"))
+        return tensors, args if isinstance(args, dict) else {}
+    except (library.SafetensorError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path} is cut short, not a .safetensors file, or has numbers other than float16 or float32 "
+            f"({error}): give one that has."
+        ) from error
+
+
 def _optimizer(state: Any, path: str | os.PathLike) -> Mapping[str, Any] | None:
     if state is None or (isinstance(state, Mapping) and state.get("state") == {}):  # before the first step
         return None
-    held = state.get("state") if isinstance(state, Mapping) else None
-    if not isinstance(held, Mapping) or not isinstance(state.get("param_groups"), list):
+    moments = state.get("state") if isinstance(state, Mapping) else None
+    if not isinstance(moments, Mapping) or not isinstance(state.get("param_groups"), list):
         raise InputError(f"{path} holds an optimizer that is not torch's AdamW: remove it from the file.")
     return state
 

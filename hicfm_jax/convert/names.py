@@ -1,4 +1,4 @@
-"""Which parameter of the original is which of ours, and how its numbers are laid out."""
+"""Names and layouts of parameters: the original's and ours."""
 
 import re
 
@@ -19,7 +19,7 @@ _PLACES = (
 )
 _LEAVES = ((r"blocks/block_", "blocks."), (r"(kernel|scale)$", "weight"), (r"/", "."))
 
-# Words of the original's names in the order in which its modules were made; a state_dict keeps it.
+# Words of the original's names in the order in which its modules are created, that of a state_dict.
 _ORDER = (
     "cls_token pos_embed mask_token decoder_pos_embed decoder_pos_embed_new vit_backbone patch_embed "
     "blocks norm head decoder_embed decoder_blocks decoder_norm decoder_map map_block map_blocks "
@@ -48,14 +48,14 @@ def original_order(name: str) -> tuple[int, ...]:
 
 
 def original_shape(path: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that the original gives a parameter whose shape with us is `shape`."""
+    """The original's shape of a parameter whose shape here is `shape`."""
     if path == "encoder/patch_embed/kernel":
         return (shape[1], 3, PATCH, PATCH)
     return shape[::-1] if path.endswith("/kernel") else shape
 
 
 def to_ours(path: str, value: np.ndarray) -> np.ndarray:
-    """Lays the original's numbers out as ours, float32: dense kernels are transposed.
+    """The original's numbers in our layout, float32: dense kernels are transposed.
 
     The patch embedding's convolution `[D, 3, 16, 16]` becomes a dense kernel `[768, D]` over pixels
     in the order row, column, channel.
@@ -77,7 +77,7 @@ def to_original(path: str, value: np.ndarray) -> np.ndarray:
 
 
 def dropped(name: str, task: str) -> str | None:
-    """Why a name of a file of `task` has no parameter of ours; None if it should have one."""
+    """Why a name in a file of `task` has no parameter here; None if it should have one."""
     if task == "pretrain":
         if name in ("pos_embed", "decoder_pos_embed"):
             return "fixed table, computed from the window's size"

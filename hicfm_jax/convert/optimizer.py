@@ -1,4 +1,4 @@
-"""AdamW's state: PyTorch numbers the parameters, we name them."""
+"""AdamW's state: parameters numbered as in PyTorch, or named."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ def numbered(paths: Mapping[str, tuple[int, ...]]) -> list[list[str]]:
 
 
 def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: str) -> Adam:
-    """Moments of a pretraining file under our names and layout.
+    """Moments of a pretraining file under our names and in our layout.
 
     Args:
       optimizer: `state_dict` of torch's AdamW with two groups, tensors as arrays.
@@ -42,7 +42,7 @@ def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
       path: of the file, for messages.
 
     Raises:
-      InputError: it belongs to other parameters; all differences are listed.
+      InputError: it belongs to other parameters; lists all differences.
     """
     groups, state = numbered(shapes), optimizer["state"]
     sizes = [len(group["params"]) for group in optimizer["param_groups"]]

@@ -1,4 +1,4 @@
-"""Reading and writing PyTorch files without running what is in them; the only home of torch."""
+"""PyTorch files, read without executing code in them; the only user of torch."""
 
 import argparse
 import os
@@ -25,20 +25,20 @@ def _torch():
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-    """What `torch.save` wrote, tensors as arrays that are views of the file where that can be.
+    """Content of a file of `torch.save`, tensors as arrays, memory-mapped where possible.
 
-    Only tensors, plain containers and `argparse.Namespace` (as a dict) are admitted.
+    Only tensors, plain containers and `argparse.Namespace` (as a dict) are allowed.
 
     Raises:
-      InputError: another kind of file, a damaged one, or one that holds other objects (the first
-        one's class is named).
+      InputError: another kind of file, a damaged one, or one with other objects (names the class of the
+        first).
     """
     torch = _torch()
     whole = zipfile.is_zipfile(path)
     with open(path, "rb") as file:
         if not whole and file.read(2) == b"PK":
             raise InputError(f"{path} is cut short: copy or download it again.")
-    if whole and (broken := _broken_record(path)):  # torch does not look at the checksums of what it maps
+    if whole and (broken := _broken_record(path)):  # torch does not check what it maps
         raise InputError(f"{path} is damaged, its record {broken} has changed: copy or download it again.")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
@@ -50,9 +50,9 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
         if name:
             raise InputError(
                 f"{path} is refused because loading it would call {name}: a checkpoint holds arrays, numbers "
-                "and text only; save it again without that object."
+                "and text only, save it again without that object."
             ) from error
-        raise InputError(f"{path} is damaged or no PyTorch checkpoint: give a .pth.tar file.") from error
+        raise InputError(f"{path} is damaged or not a PyTorch checkpoint: give a .pth.tar file.") from error
     if not isinstance(content, Mapping):
         raise InputError(
             f"{path} holds a {type(content).__name__} where a checkpoint is a dict: "
@@ -62,12 +62,12 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
         return _to_arrays(content)
     except (TypeError, RuntimeError) as error:
         raise InputError(
-            f"{path} holds a tensor that is no plain array ({error}): save it again as dense floats."
+            f"{path} holds a tensor that is not a plain array ({error}): save it again as dense floats."
         ) from error
 
 
 def _broken_record(path: str | os.PathLike) -> str | None:
-    """Name of the first record of the zip file whose checksum does not hold."""
+    """Name of the first record of the zip file whose checksum is wrong."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip()
@@ -85,13 +85,13 @@ def _forbidden(path: str | os.PathLike, message: str) -> str | None:
         def find_class(self, module: str, name: str):
             raise InputError(f"{module}.{name}")
 
-    # Not torch's format but a pickle all the same? Nothing is called before its class is found.
+    # It may still be a pickle, if not in torch's format. `find_class` comes before any call.
     with open(path, "rb") as file:
         try:
             Stop(file).load()
         except InputError as error:
             return str(error)
-        except Exception:  # no pickle either
+        except Exception:  # not a pickle either
             return None
     return None
 

@@ -1,7 +1,7 @@
 """Trained networks over whole maps."""
 
 from hicfm_jax.infer.network import Network, load_network
-from hicfm_jax.infer.tasks.enhance_file import enhance_file
+from hicfm_jax.infer.tasks import infer_file
 from hicfm_jax.infer.tasks.resolution import enhance
 
-__all__ = ["Network", "enhance", "enhance_file", "load_network"]
+__all__ = ["Network", "enhance", "infer_file", "load_network"]

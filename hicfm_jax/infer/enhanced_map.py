@@ -1,79 +1,100 @@
-"""Predictions of whole chromosomes as a contact map."""
+"""Predicted rows of whole chromosomes, on disk, as a contact map."""
 
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.infer.stitching import RowFile, Rows
+from hicfm_jax.infer.stitching import Rows
+
+ROW_BYTES = 8
+"""On disk for each pixel."""
 
 STEP = 1 / 1024
-"""Real counts are multiples of this many contacts: far finer than what is predicted, and it packs well."""
+"""Real counts are multiples of this many contacts: far finer than any prediction, and they compress well."""
 
 _AT_ONCE = 1 << 22  # pixels that are rounded at once
 
 
-class EnhancedChromosome:
-    """Predicted contacts of one chromosome, on disk, row after row.
+class PredictedRows:
+    """Pixels of merged rows in two temporary files, `ROW_BYTES` each together.
+
+    The files have no names, so that nothing is left after a kill. All chromosomes share them, because an
+    assembly may have more scaffolds than a process may open files.
 
     Args:
-      shallow: the input, upper triangle `[n, n]`.
-      max_bins: farther pixels from the diagonal are left out; None: none are.
+      folder: where the files are; None: where `tempfile` puts them (TMPDIR).
+      max_bins: pixels farther from the diagonal are left out; None: none are.
       least: predictions up to this are left out.
-      file: where its rows go, in one piece.
 
     Attributes:
       contacts: predicted so far, before any scaling.
-      shallow_contacts: of the input, in the same pixels.
+      shallow_contacts: of the input in the same pixels, those up to `least` included.
+      input_contacts: of the input in all pixels of these chromosomes.
     """
 
     def __init__(
-        self,
-        shallow: scipy.sparse.csr_array,
-        file: RowFile,
-        max_bins: int | None = None,
-        least: float = 0.0,
+        self, folder: str | os.PathLike | None = None, max_bins: int | None = None, least: float = 0.0
     ):
-        self.contacts = self.shallow_contacts = 0.0
-        self._shallow, self._max_bins, self._least = shallow, max_bins, least
-        self._file, self._first, self._size = file, file.pixels, shallow.shape[0]
-        self._lengths: list[np.ndarray] = []
+        self.contacts = self.shallow_contacts = self.input_contacts = 0.0
+        self._max_bins, self._least = max_bins, least
+        self._folder = os.fspath(folder or tempfile.gettempdir())
+        self._files = {dtype: tempfile.TemporaryFile(dir=self._folder) for dtype in (np.int32, np.float32)}
+        self._pixels = 0
+        self._chromosomes: dict[str, tuple[int, list[np.ndarray]]] = {}  # first pixel, pixels of each row
 
-    def append(self, rows: Rows) -> None:
-        """Adds the next rows."""
-        size, (count, width) = self._size, rows.mean.shape
-        columns = np.arange(width) - np.arange(count)[:, None]  # bins from the diagonal
-        wanted = rows.covered & (columns >= 0) & (np.arange(width) < size - rows.first)
+    def append(self, chrom: str, rows: Rows, shallow: scipy.sparse.csr_array) -> None:
+        """Adds the next rows of a chromosome; `shallow` is the input's, upper triangle `[n, n]`.
+
+        Raises:
+          OSError: the disk is full; named by the folder.
+        """
+        if not rows.first:
+            self._chromosomes[chrom] = self._pixels, [np.zeros(1, np.int64)]
+            self.input_contacts += float(shallow.data.sum(dtype=np.float64))
+        count, width = rows.mean.shape
+        distance = np.arange(width) - np.arange(count)[:, None]
+        kept = rows.covered & (distance >= 0) & (np.arange(width) < shallow.shape[0] - rows.first)
         if self._max_bins is not None:
-            wanted &= columns <= self._max_bins
-        seen = self._shallow[rows.first : rows.first + count].tocoo()
-        near = seen.col - rows.first < width
-        row, col = seen.row[near], seen.col[near] - rows.first
-        self.shallow_contacts += float(seen.data[near][wanted[row, col]].sum(dtype=np.float64))
+            kept &= distance <= self._max_bins
+        counts = shallow[rows.first : rows.first + count].tocoo()
+        near = counts.col - rows.first < width
+        row, col = counts.row[near], counts.col[near] - rows.first
+        self.shallow_contacts += float(counts.data[near][kept[row, col]].sum(dtype=np.float64))
+        kept &= rows.mean > self._least
+        self.contacts += float(rows.mean[kept].sum())
+        self._chromosomes[chrom][1].append(kept.sum(axis=1))
+        self._pixels += int(kept.sum())
+        parts = np.nonzero(kept)[1] + rows.first, rows.mean[kept]
+        try:
+            for (dtype, file), part in zip(self._files.items(), parts, strict=True):
+                file.write(part.astype(dtype).tobytes())
+                file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._folder) from error
 
-        wanted &= rows.mean > self._least
-        self._lengths.append(wanted.sum(axis=1))
-        self._file.append(np.nonzero(wanted)[1] + rows.first, rows.mean[wanted])
-        self.contacts += float(rows.mean[wanted].sum())
-        if rows.first + count >= size:
-            self._shallow = scipy.sparse.csr_array((size, size))  # no longer needed
-
-    def read(self) -> scipy.sparse.csr_array:
-        """Predicted contacts, upper triangle `[n, n]` float32."""
-        lengths = np.concatenate([np.zeros(1, np.int64), *self._lengths])
-        ends = np.cumsum(lengths, dtype=np.int64)
-        ends = np.append(ends, np.full(self._size + 1 - len(ends), ends[-1]))
-        columns, values = self._file.read(self._first, int(ends[-1]))
-        if ends[-1] > np.iinfo(np.int32).max:  # scipy wants one dtype for both
+    def read(self, chrom: str, size: int) -> scipy.sparse.csr_array:
+        """Predicted contacts, upper triangle `[size, size]` float32; none for a chromosome never added."""
+        start, lengths = self._chromosomes.get(chrom, (0, [np.zeros(size + 1, np.int64)]))
+        ends = np.cumsum(np.concatenate(lengths), dtype=np.int64)
+        parts = []
+        for dtype, file in self._files.items():
+            file.seek(start * np.dtype(dtype).itemsize)
+            parts.append(np.fromfile(file, dtype, int(ends[-1])))
+            file.seek(0, os.SEEK_END)
+        columns, values = parts
+        if ends[-1] > np.iinfo(np.int32).max:  # scipy needs one dtype for both
             columns = columns.astype(np.int64)
-        shape = (self._size, self._size)
-        return scipy.sparse.csr_array((values, columns, ends.astype(columns.dtype)), shape=shape)
+        return scipy.sparse.csr_array((values, columns, ends.astype(columns.dtype)), shape=(size, size))
 
 
 def enhanced_map(
     shallow: ContactMap,
-    chromosomes: Mapping[str, EnhancedChromosome],
+    chromosomes: Sequence[str],
+    rows: PredictedRows,
     target_contacts: float | None = None,
     integer: bool = False,
     exact: bool = False,
@@ -83,21 +104,20 @@ def enhanced_map(
 
     Args:
       shallow: the input.
-      chromosomes: what was predicted, in the order of the input.
-      target_contacts: of the whole deep map, cis and trans. What was predicted is scaled so that it has
-        the same share of them as the same pixels have of the input; None: not scaled.
+      chromosomes: in the order of the input.
+      rows: the predictions.
+      target_contacts: of the whole deep map, cis and trans. The predictions are scaled to the same fraction
+        of them that these pixels have of the input's contacts; None: not scaled.
       integer: round to whole contacts, halves up.
-      exact: keep real counts as they are predicted, not in multiples of `STEP`.
+      exact: keep real counts as predicted, not in multiples of `STEP`.
       metadata: of the map.
     """
-    predicted = sum(each.contacts for each in chromosomes.values())
     scale = 1.0
-    if target_contacts is not None and predicted:
-        share = sum(each.shallow_contacts for each in chromosomes.values()) / shallow.total_count
-        scale = target_contacts * share / predicted
+    if target_contacts is not None and rows.contacts:
+        scale = target_contacts * (rows.shallow_contacts / shallow.total_count) / rows.contacts
 
     def load(chrom: str, other: str) -> scipy.sparse.csr_array:
-        matrix = chromosomes[chrom].read()
+        matrix = rows.read(chrom, shallow.n_bins(chrom))
         values = np.empty(matrix.nnz, np.int64 if integer else np.float64)
         for first in range(0, matrix.nnz, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
@@ -105,7 +125,7 @@ def enhanced_map(
             if integer:
                 values[part] = np.floor(contacts + 0.5)
             else:
-                # Single precision is what .hic can hold.
+                # .hic stores single precision.
                 values[part] = (contacts if exact else np.rint(contacts / STEP) * STEP).astype(np.float32)
         matrix.data = values
         matrix.eliminate_zeros()

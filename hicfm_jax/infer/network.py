@@ -1,38 +1,41 @@
-"""A trained network that enhances maps, from a checkpoint of ours or a file of the original."""
+"""A trained network, and what is needed to apply it."""
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flax.traverse_util import unflatten_dict
 
-from hicfm_jax.convert.load import Weights, complete, load_weights, map_scaling
+from hicfm_jax.checkpoints.weights import Weights, for_task, load_weights
+from hicfm_jax.convert import is_original_file, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import OUTPUTS, TaskModel
 from hicfm_jax.models.preprocess import TargetScaling, target_scaling
 from hicfm_jax.models.presets import create_model
+from hicfm_jax.progress import NullProgress
 
-_ENHANCES = ("resolution", "finetune")
+ENHANCING = ("resolution", "finetune")
+"""Tasks whose heads give deeper maps."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network with a map head, and what has to be known to apply it.
+    """A network with a head, its parameters, and facts from its checkpoint.
 
     Attributes:
       model: the head.
       params: its parameters, nested dict.
-      scaling: what its maps stand for.
+      scaling: between its outputs and contacts.
       cutoff: largest count of the image, see `models.preprocess.intensity`.
-      published: a resolution head of the original, to be shown maps as the original does: depth and
-        cutoff as in `depth`, and windows that begin on the main diagonal without it.
-      checkpoint: where it is from.
+      published: weights of the original, which get maps as in its inference: depth and cutoff as in
+        `tasks.target_depth`, and windows on the main diagonal without it.
+      checkpoint: path it was loaded from.
       step: optimizer steps that made it; 0 if not known.
-      seen: "train" and "val" -> assay -> chromosomes; None if not known.
-      unknown: files that it started from and that do not say what they have seen.
+      seen: "train" and "val" -> assay -> chromosomes used; None if not known.
+      unknown: files it started from that do not say what they were trained on.
       total_counts: contacts of the maps it was trained on, by assay.
-      shares: least and most of those contacts that its inputs had in training; None if not known.
+      fractions: least and most of those contacts that its inputs had in training; None if not known.
     """
 
     model: TaskModel
@@ -45,7 +48,7 @@ class Network:
     seen: Mapping[str, Mapping[str, list[str]]] | None = None
     unknown: tuple[str, ...] = ()
     total_counts: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    shares: tuple[float, float] | None = None
+    fractions: tuple[float, float] | None = None
 
     @property
     def window(self) -> tuple[int, int]:
@@ -54,63 +57,69 @@ class Network:
 
     @property
     def takes_depth(self) -> bool:
-        """Whether it is told how deep a map is wanted; others give the depth they were trained for."""
+        """Whether the target depth is an input; other networks give the depth they were trained for."""
         return self.model.residual != "none"
 
 
-def load_network(path: str | os.PathLike, input_size: tuple[int, int] | None = None) -> Network:
-    """Loads a network that makes deep maps of shallow ones.
+def load_network(
+    path: str | os.PathLike,
+    input_size: tuple[int, int] | None = None,
+    head: Sequence[str] = ENHANCING,
+    default_window: tuple[int, int] | None = None,
+    progress: NullProgress | None = None,
+) -> Network:
+    """Loads a network for a task of inference.
 
     Args:
-      path: workdir or checkpoint of ours, or `.pth.tar` or `.safetensors` of the original. Such a file
-        does not say whether it is for resolution, loops or single cells, and is taken for the first.
-      input_size: windows in bins (H, W), for a file that does not tell its two sides.
+      path: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow; or `.pth.tar` or `.safetensors` of
+        the original. Such a file fits several tasks and does not say which: it is taken for `head[0]`.
+      input_size: windows in bins (H, W), for a file that does not give its two sides.
+      head: tasks whose heads serve, the preferred one first. Pretraining serves a head without layers of
+        its own.
+      default_window: windows of a pretraining checkpoint without `input_size`; None: its own.
+      progress: shows which step was chosen, and why.
 
     Raises:
-      InputError: no such checkpoint, damaged, of another task or size.
+      InputError: no such checkpoint, damaged, of another task or size, or with an untrained head.
     """
     path = os.fspath(path)
-    weights = load_weights(path, input_size=input_size)
-    weights.report = dataclasses.replace(weights.report, task=_task(path, weights))
-    report, config = weights.report, weights.meta.get("config", {})
-    # Only a run of ours has this section: files of the original are converted without.
-    data = config.get("data")
-    shares = tuple((data or {}).get("thin", ()))
+    load = load_original if is_original_file(path) else load_weights
+    weights = load(path, head[0] if "pretrain" in head else None, input_size, progress=progress)
+    if weights.report.source == "pretrain":
+        weights = for_task(weights, head[0], input_size or default_window)
+    weights.check_trained()
+    task = _task(path, weights, head)
+    weights.report = report = dataclasses.replace(weights.report, task=task)
+    # Only a run of this project has this section: files of the original are converted without.
+    data = weights.meta.get("config", {}).get("data")
     return Network(
-        model=create_model(report.model, report.input_size, report.task, **weights.head),
-        params=unflatten_dict(complete(weights), sep="/"),
-        scaling=target_scaling(map_scaling(weights)),
+        model=create_model(report.model, report.input_size, task, **weights.head),
+        params=unflatten_dict(weights.complete(), sep="/"),
+        scaling=target_scaling(weights.map_scaling or "none"),
         cutoff=(data or {}).get("cutoff", 0.0),
-        published=data is None and report.task == "resolution",
+        published=data is None and task == head[0],
         checkpoint=path,
         step=weights.step,
         seen=weights.meta.get("seen"),
         unknown=tuple(weights.meta.get("unknown", ())),
         total_counts=weights.meta.get("total_counts", {}),
-        shares=shares or None,
+        fractions=tuple((data or {}).get("thin", ())) or None,
     )
 
 
-def _task(path: str, weights: Weights) -> str:
-    report = weights.report
-    if report.source == "pretrain":
+def _task(path: str, weights: Weights, head: Sequence[str]) -> str:
+    stored = weights.meta.get("config") or weights.stored_args
+    fits, task = weights.report.fits, stored.get("task")
+    if task not in fits:  # a file of the original, which does not say: as requested
+        task = head[0] if head[0] in fits else weights.report.task
+    if task not in head:
         raise InputError(
-            f"{path} is a pretraining checkpoint, which gives no maps: fine-tune it first, for instance with "
-            "configs/enhance_arabidopsis.py and --config.init_from."
+            f"{path} holds a head for {task} ({' and '.join(OUTPUTS[task])}): give a checkpoint of task "
+            f"{' or '.join(head)}."
         )
-    told = weights.meta.get("config") or weights.meta.get("original", {}).get("args") or {}
-    task = told.get("task")
-    if task not in report.fits:  # a file of the original: what the user says
-        task = "resolution" if "resolution" in report.fits else report.task
-    if task not in _ENHANCES:
-        gives = " and ".join(OUTPUTS[task])
-        raise InputError(
-            f"{path} holds a head for {task} ({gives}), not one that makes deeper maps: give a checkpoint of "
-            f"task {' or '.join(_ENHANCES)}."
-        )
-    if told.get("targets", {}).get("map_weight") == 0:
+    if "map" in OUTPUTS[task] and stored.get("targets", {}).get("map_weight") == 0:
         raise InputError(
             f"{path} was trained without a map as its target (targets.map_weight=0): give a checkpoint that "
-            "was trained to make maps."
+            "was trained on maps."
         )
     return task

@@ -1,124 +1,194 @@
 """Windows of a map through the network, in batches over all devices."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
+from hicfm_jax.infer.scan_plan import ScanPlan
+from hicfm_jax.infer.stitching import Rows
 from hicfm_jax.models.heads import apply_head
+from hicfm_jax.models.preprocess import TargetScaling
+from hicfm_jax.progress import NullProgress
+from hicfm_jax.tiles.build import cutting
+from hicfm_jax.types import Array
 
 
-class Window(NamedTuple):
-    """What the network is shown.
+class ScanWindow(NamedTuple):
+    """Input of the network.
 
     Attributes:
-      counts: raw contacts `[H, W]`.
+      row, col: its first bins.
+      counts: raw contacts `[H, W]` float32.
       context: `contacts.expected.Expected.window`, for a network that takes the depth; else empty.
     """
 
+    row: int
+    col: int
     counts: np.ndarray
-    context: Mapping[str, np.ndarray]
+    context: Mapping[str, np.ndarray] = {}
 
 
-class Predictor:
-    """Applies a network, compiled once; parameters go to every device, windows are shared out.
+class WindowValues(NamedTuple):
+    """Result of one window, where a task does not merge: its first bins, and values `[...]`."""
+
+    row: int
+    col: int
+    values: np.ndarray
+
+
+def scan(
+    contact_map: ContactMap,
+    network: Network,
+    plan: ScanPlan,
+    batch_size: int = 8,
+    progress: NullProgress | None = None,
+) -> Iterator[tuple[str, Rows | WindowValues]]:
+    """Applies a network to the chromosomes of a map, one after another.
 
     Args:
-      network: what to apply.
-      total_count: contacts of the whole shallow map.
-      cutoff: of the image, see `models.preprocess.intensity`.
-      enlarge: contacts of the deep map over those of the shallow one; for a network that takes the depth.
-      batch_size: windows at once; rounded up to a multiple of the number of devices.
-      devices: None: all of this machine.
+      contact_map: raw counts.
+      network: to apply.
+      plan: from `scan_plan.make_plan`.
+      batch_size: windows at once, over all devices.
+      progress: shows the windows done, and warnings.
+
+    Yields:
+      (chromosome, merged rows), all rows of a chromosome in order; or (chromosome, values of a window) for
+      a task that does not merge. Nothing for a chromosome without contacts.
+
+    Raises:
+      InputError: no chromosome has contacts, or the network gives values that are not finite.
     """
-
-    def __init__(
-        self,
-        network: Network,
-        total_count: float,
-        cutoff: float = 0.0,
-        enlarge: float | None = None,
-        batch_size: int = 8,
-        devices: list | None = None,
-    ):
-        devices = devices or jax.local_devices()
-        self.batch_size = -(-batch_size // len(devices)) * len(devices)
-        mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
-        self._shared = NamedSharding(mesh, PartitionSpec("batch"))
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        self._params = jax.device_put(network.params, everywhere)
-        self._depth = {"total_count": np.float32(total_count)}
-        if enlarge is not None:
-            self._depth["enlarge"] = np.float32(enlarge)
-
-        def contacts(params, depth, counts, context):
-            # Arguments and not constants, so that one program serves every depth.
-            depth = {name: jnp.full(len(counts), value) for name, value in depth.items()}
-            output = apply_head(
-                network.model, params, counts, cutoff=cutoff, context=context or None, **depth
-            ).map
-            found = jnp.maximum(network.scaling.unscale(output), 0.0)
-            # The maximum of NaN and 0 is 0 on some devices.
-            found = jnp.where(jnp.isnan(output), output, found)
-            if cutoff or network.takes_depth:
-                return found
-            # Without a scale of its own an empty window is no image; the original skips it.
-            return jnp.where((counts > 0).any(axis=(1, 2), keepdims=True), found, 0.0)
-
-        self._apply = jax.jit(
-            contacts,
-            in_shardings=(everywhere, everywhere, self._shared, self._shared),
-            out_shardings=self._shared,
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size} but must be 1 or more.")
+    task, progress = plan.task, progress or NullProgress()
+    for warning in plan.warnings:
+        progress.say(f"WARNING: {warning}")
+    predict = _predictor(network, plan, batch_size, progress)
+    positions = {chrom: task.positions(contact_map.n_bins(chrom), plan) for chrom in plan.chromosomes}
+    scanned, warned = False, False
+    progress.start(sum(map(len, positions.values())))
+    try:
+        for chrom, places in positions.items():
+            matrix = contact_map.matrix(chrom)
+            if not matrix.nnz:
+                progress.advance(len(places), chrom)
+                continue
+            if matrix.dtype.kind == "f" and not warned:
+                progress.say(
+                    f"WARNING: {contact_map.name}, chromosome {chrom}, has counts that are not whole, but "
+                    "networks are trained on raw counts: give those if you can."
+                )
+                warned = True
+            scanned = True
+            values = predict(task.prepare(matrix, places, network), chrom)
+            if task.merge:
+                size = contact_map.n_bins(chrom)
+                found = task.merge(values, places, size, plan.window, plan.merge)
+            else:
+                found = map(WindowValues, *places.T.tolist(), values)
+            yield from ((chrom, part) for part in found)
+    finally:
+        progress.close()
+    if not scanned:
+        raise InputError(
+            f"{contact_map.name} has no contacts within {', '.join(plan.chromosomes[:5])}"
+            f"{', ...' if len(plan.chromosomes) > 5 else ''}: choose other chromosomes, or give another map."
         )
 
-    def __call__(self, windows: Iterable[Window]) -> Iterator[np.ndarray]:
-        """Contacts of each window on the deep map's depth, `[H, W]` float32, in order.
 
-        While the devices work on a batch, the next one is cut.
+def cut_windows(
+    matrix: scipy.sparse.csr_array, positions: np.ndarray, network: Network
+) -> Iterator[ScanWindow]:
+    """Windows of a cis map as they are, both triangles, zeros beyond the chromosome."""
+    for window in cutting.scan(matrix, positions, network.window, symmetric=True):
+        yield ScanWindow(window.row, window.col, window.counts().astype(np.float32))
 
-        Raises:
-          InputError: the network gives values that are not finite.
-        """
-        ahead = None
-        for batch in self._batches(windows):
-            started = self._start(batch), len(batch)
-            if ahead is not None:
-                yield from self._fetch(*ahead)
-            ahead = started
-        if ahead is not None:
-            yield from self._fetch(*ahead)
 
-    def _batches(self, windows: Iterable[Window]) -> Iterator[list[Window]]:
-        batch = []
-        for window in windows:
-            batch.append(window)
-            if len(batch) == self.batch_size:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+def _predictor(
+    network: Network, plan: ScanPlan, batch_size: int, progress: NullProgress
+) -> Callable[[Iterable[ScanWindow], str], Iterator[np.ndarray]]:
+    """The function `(windows, chromosome)` -> values of each window, in order.
 
-    def _start(self, batch: list[Window]) -> jax.Array:
-        def stacked(parts):
-            # The last batch is filled up with empty windows.
-            whole = np.zeros((self.batch_size, *parts[0].shape), np.float32)
-            for i, part in enumerate(parts):
-                whole[i] = part
-            return jax.device_put(whole, self._shared)
+    Parameters go to every device of this machine, the windows of a batch are divided among them. While they
+    work on a batch, the next one is cut.
+    """
+    devices = jax.local_devices()
+    batch_size = -(-batch_size // len(devices)) * len(devices)
+    mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
+    divided, everywhere = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
+    params = jax.device_put(network.params, everywhere)
+    depth = {"total_count": np.float32(plan.total_count)}
+    if plan.depth_ratio is not None:
+        depth["enlarge"] = np.float32(plan.depth_ratio)
+    settings = plan.task.postprocess, plan.cutoff, network.takes_depth
+    program = _program(network.model, network.scaling, *settings, everywhere, divided)
 
+    def stacked(parts):
+        # Empty windows fill up the last batch.
+        whole = np.zeros((batch_size, *parts[0].shape), np.float32)
+        for i, part in enumerate(parts):
+            whole[i] = part
+        return jax.device_put(whole, divided)
+
+    def start(batch):
         context = {name: stacked([window.context[name] for window in batch]) for name in batch[0].context}
-        return self._apply(self._params, self._depth, stacked([window.counts for window in batch]), context)
+        return program(params, depth, stacked([window.counts for window in batch]), context), len(batch)
 
-    def _fetch(self, found: jax.Array, count: int) -> np.ndarray:
-        values = np.asarray(found)[:count]
+    def fetch(values, count, chrom):
+        values = np.asarray(values)[:count]
         if not np.isfinite(values).all():
             raise InputError(
                 "The network predicts values that are not finite: give a checkpoint that was trained to the "
                 "end, and a map of raw counts."
             )
+        progress.advance(count, chrom)
         return values
+
+    def predict(windows, chrom):
+        windows, ahead = iter(windows), None
+        while batch := list(itertools.islice(windows, batch_size)):
+            started = start(batch)
+            if ahead is not None:
+                yield from fetch(*ahead, chrom)
+            ahead = started
+        if ahead is not None:
+            yield from fetch(*ahead, chrom)
+
+    return predict
+
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    model: Any,
+    scaling: TargetScaling,
+    postprocess: Callable[..., Array],
+    cutoff: float,
+    takes_depth: bool,
+    everywhere: NamedSharding,
+    divided: NamedSharding,
+):
+    """The jitted `(params, depth, counts, context) -> values`, compiled once for all maps of a session."""
+
+    def values(params, depth, counts, context):
+        # Arguments and not constants, so that one program serves every depth.
+        depth = {name: jnp.full(len(counts), value) for name, value in depth.items()}
+        output = apply_head(model, params, counts, cutoff=cutoff, context=context or None, **depth)
+        found = postprocess(output, scaling)
+        if cutoff or takes_depth:
+            return found
+        # Without a cutoff an empty window has no scale and makes no image; the original skips it.
+        empty = (counts <= 0).all(axis=(1, 2)).reshape(-1, *[1] * (found.ndim - 1))
+        return jnp.where(empty, 0.0, found)
+
+    return jax.jit(values, in_shardings=(everywhere, everywhere, divided, divided), out_shardings=divided)

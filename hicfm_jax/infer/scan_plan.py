@@ -1,40 +1,185 @@
-"""Where the windows lie that a chromosome is read in.
-
-How a map is to be enhanced: every choice made and checked before the work begins.
-"""
+"""Tasks of inference, and the plan of a scan: windows, merging, depth."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
-from hicfm_jax.infer.stitching import MERGES
-from hicfm_jax.infer.tasks.target_depth import cutoff_of, depth_warnings, seen_contacts, wanted_contacts
+from hicfm_jax.infer.stitching import MERGES, Rows
+from hicfm_jax.models.heads import HeadOutput
+from hicfm_jax.models.preprocess import TargetScaling
+from hicfm_jax.types import Array
 
-ORIGINAL_STRIDE = 20  # bins, of the published resolution maps
-ORIGINAL_BOUND = 0
+
+class Option(NamedTuple):
+    """A flag of some tasks only: its name, its type, and its help text."""
+
+    name: str
+    kind: type
+    text: str
 
 
-def covering_starts(size: int, side: int, stride: int) -> np.ndarray:
-    """First bins of windows along one axis: 0, stride, ..., and one that ends with the chromosome.
+@dataclasses.dataclass(frozen=True)
+class InferenceTask:
+    """One use of a network over whole maps; `hicfm_jax.infer.tasks` lists all.
 
-    Args:
-      size: bins of the chromosome; if `side` or less there is one window, which overhangs its end.
-      side, stride: bins.
+    The windows of each chromosome go through `prepare`, the network, `postprocess` and `merge`; `write` makes
+    a file of the result.
+
+    Attributes:
+      name: value of `--task`.
+      text: what it makes, for help texts.
+      head: tasks of the checkpoints that serve it, the preferred one first; "pretrain" among them where
+        pretraining has all the layers.
+      default_window: published (H, W) in bins; used with checkpoints that fit any window.
+      default_stride: published bins from window to window; used with `merge="original"`, and by tasks that
+        do not merge.
+      prepare: `(matrix, positions, network)` -> `scan.ScanWindow`s at these positions of a chromosome.
+      postprocess: `(output, scaling)` -> values `[B, ...]` of each window, on the device.
+      merge: `(values, positions, size, window, rule)` -> rows of a chromosome of `size` bins, see
+        `stitching.merge_windows`; None: the values of each window are the result.
+      outputs: suffixes that `write` knows, the usual one first.
+      write: `(path, suffix, found, contact_map, network, plan, progress)` -> a sentence on what was written;
+        `found` is `scan.scan`, which has not begun, so that `write` can first check what it needs.
+      positions: `(size, plan)` -> first row and column `[N, 2]` of a chromosome's windows.
+      settle: `(plan, contact_map, network)` -> the plan with the depth and what else the task decides.
+      options: flags that this task has and others may not.
     """
-    last = max(size - side, 0)
-    return np.append(np.arange(0, last, stride), last)
+
+    name: str
+    text: str
+    head: tuple[str, ...]
+    default_window: tuple[int, int]
+    default_stride: int
+    prepare: Callable[..., Iterator]
+    postprocess: Callable[[HeadOutput, TargetScaling], Array]
+    merge: Callable[..., Iterator[Rows]] | None
+    outputs: tuple[str, ...]
+    write: Callable[..., str]
+    positions: Callable[[int, "ScanPlan"], np.ndarray]
+    settle: Callable[["ScanPlan", ContactMap, Network], "ScanPlan"] = lambda plan, contact_map, network: plan
+    options: tuple[Option, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ScanPlan:
+    """Choices for one map and one network.
+
+    Attributes:
+      task: what is done.
+      window: (H, W) in bins.
+      chromosomes: to scan, as the map calls them.
+      merge: one of `stitching.MERGES`.
+      stride: bins from one window to the next.
+      bound: of merge `original`, see `original_positions`.
+      max_bins: farthest pixel from the diagonal to predict, in bins; None: all.
+      total_count: contacts that the network gets as the depth of the input.
+      cutoff: of its images.
+      input: the map's name or URI.
+      options: values of the task's own options; those not given are missing.
+      target_contacts: of the whole deep map, cis and trans; None: as the network gives it.
+      depth_ratio: contacts of the deep map over those of the input, for a network that takes it.
+      warnings: sentences for the user.
+    """
+
+    task: InferenceTask
+    window: tuple[int, int]
+    chromosomes: tuple[str, ...]
+    merge: str
+    stride: int
+    bound: int
+    max_bins: int | None
+    total_count: float
+    cutoff: float
+    input: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    target_contacts: float | None = None
+    depth_ratio: float | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def make_plan(
+    task: InferenceTask,
+    contact_map: ContactMap,
+    network: Network,
+    *,
+    chromosomes: Sequence[str] | None = None,
+    merge: str = "average",
+    stride: int | None = None,
+    bound: int | None = None,
+    max_distance: int | None = None,
+    **options: Any,
+) -> ScanPlan:
+    """Checks the choices and fills in those left open; arguments as of `tasks.resolution.enhance`.
+
+    Raises:
+      InputError: a value out of range, an option that the task does not have, or a map without contacts.
+    """
+    known = [option.name for option in task.options]
+    options = {name: value for name, value in options.items() if value is not None}
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(f"Task {task.name} has no option {unknown[0]}: leave it out.")
+    if merge not in MERGES:
+        raise InputError(f"There is no merge {merge!r}: take one of {', '.join(MERGES)}.")
+    original, window = merge == "original", network.window
+    if bound is not None and not original:
+        raise InputError(f"bound={bound} needs merge=original: leave it out, or give max_distance in bp.")
+    if stride is None:
+        stride = min(task.default_stride, *window) if original or not task.merge else min(window) // 2
+    if not 1 <= stride <= min(window):
+        raise InputError(
+            f"stride is {stride} but must lie between 1 and the window's shorter side, {min(window)} bins."
+        )
+    if (bound or 0) < 0:
+        raise InputError(f"bound is {bound} but counts bins: give 0 or more.")
+    max_bins = None
+    if max_distance is not None:
+        max_bins = int(max_distance // contact_map.resolution)
+        if max_bins < 1:
+            raise InputError(
+                f"max_distance is {max_distance} bp but must be at least one bin, "
+                f"{contact_map.resolution} bp."
+            )
+    if not contact_map.total_count:
+        raise InputError(
+            f"{contact_map.name} has no contacts, or none with balancing weights: give a map of raw counts."
+        )
+    chosen = {contact_map.find_chromosome(name) for name in chromosomes or contact_map.chromsizes}
+    plan = ScanPlan(
+        task=task,
+        window=window,
+        chromosomes=tuple(chrom for chrom in contact_map.chromsizes if chrom in chosen),
+        merge=merge,
+        stride=stride,
+        bound=bound or 0,
+        max_bins=max_bins,
+        total_count=contact_map.total_count,
+        cutoff=network.cutoff,
+        input=contact_map.name,
+        options=options,
+    )
+    return task.settle(plan, contact_map, network)
+
+
+def map_positions(size: int, plan: ScanPlan) -> np.ndarray:
+    """Windows of a chromosome whose predictions are merged to a map, `[N, 2]`."""
+    if plan.merge == "original":
+        return original_positions(size, plan.window, plan.stride, plan.bound)
+    return covering_positions(size, plan.window, plan.stride, plan.max_bins)
 
 
 def covering_positions(
     size: int, window: tuple[int, int], stride: int, max_bins: int | None = None
 ) -> np.ndarray:
-    """Windows that hold every pixel of the upper triangle, `[N, 2]` (first row, first column).
+    """Windows that cover every pixel of the upper triangle, `[N, 2]` (first row, first column).
 
-    The lower triangle is the mirror image, so each row of windows begins at the diagonal.
+    The lower triangle is the mirror image, so each row of windows begins at the diagonal. Along each axis
+    they begin at 0, stride, ..., and the last ends with the chromosome; one that is shorter than a window
+    has one window, which overhangs its end.
 
     Args:
       size: bins of the chromosome.
@@ -43,9 +188,14 @@ def covering_positions(
       max_bins: pixels farther from the diagonal are not needed; None: all are.
 
     Returns:
-      Sorted as `in_order` does.
+      Sorted by `in_order`.
     """
-    rows, cols = (covering_starts(size, side, stride) for side in window)
+
+    def starts(side):
+        last = max(size - side, 0)
+        return np.append(np.arange(0, last, stride), last)
+
+    rows, cols = map(starts, window)
     reach = size if max_bins is None else max_bins
     # Where the sides differ, no window of this row may begin right at the diagonal: take the one before.
     first = np.searchsorted(cols, rows, side="right") - 1
@@ -58,7 +208,7 @@ def covering_positions(
 
 
 def original_positions(size: int, window: tuple[int, int], stride: int, bound: int) -> np.ndarray:
-    """Windows of the original's inference, `[N, 2]`, with its duplicates, which weigh in the mean.
+    """Windows of the original's inference, `[N, 2]`, with its duplicates, which count in the mean.
 
     Along each axis: 0, stride, ... below n - w, then n - w, then n - w - stride. A pair is kept if its
     starts differ by at most `bound`, then set to 0 where negative; the row's start at once, so that
@@ -70,7 +220,7 @@ def original_positions(size: int, window: tuple[int, int], stride: int, bound: i
       stride, bound: bins.
 
     Returns:
-      Sorted as `in_order` does, which the original does not; its means do not depend on the order.
+      Sorted by `in_order`, unlike the original, whose means do not depend on the order.
     """
 
     def starts(side):
@@ -89,108 +239,7 @@ def original_positions(size: int, window: tuple[int, int], stride: int, bound: i
 def in_order(positions: np.ndarray) -> np.ndarray:
     """Sorts by the first row of the upper triangle that a window or its mirror image touches.
 
-    What lies above the first row of the next window is then final.
+    Rows above the first row of the next window are then final.
     """
     rows, cols = positions.T
     return positions[np.lexsort((cols, rows, positions.min(axis=1, initial=1 << 62)))]
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """Choices for one map and one network.
-
-    Attributes:
-      window: (H, W) in bins.
-      chromosomes: to enhance, as the map calls them.
-      merge: one of `merge.MERGES`.
-      stride: bins from one window to the next.
-      bound: of merge `original`, see `positions.original_positions`.
-      max_bins: farthest pixel from the diagonal that is wanted, in bins; None: all.
-      target_contacts: of the whole deep map, cis and trans; None: as the network says.
-      total_count: contacts that the network is told.
-      cutoff: of its images.
-      enlarge: how much deeper the map becomes, for a network that is told.
-      warnings: sentences for the user.
-    """
-
-    window: tuple[int, int]
-    chromosomes: tuple[str, ...]
-    merge: str
-    stride: int
-    bound: int
-    max_bins: int | None
-    target_contacts: float | None
-    total_count: float
-    cutoff: float
-    enlarge: float | None
-    warnings: tuple[str, ...]
-
-    def positions(self, size: int) -> np.ndarray:
-        """Windows of a chromosome of `size` bins, `[N, 2]`."""
-        if self.merge == "original":
-            return original_positions(size, self.window, self.stride, self.bound)
-        return covering_positions(size, self.window, self.stride, self.max_bins)
-
-
-def make_plan(
-    contact_map: ContactMap,
-    network: Network,
-    *,
-    chromosomes: Sequence[str] | None = None,
-    target_contacts: float | None = None,
-    merge: str = "average",
-    stride: int | None = None,
-    bound: int | None = None,
-    max_distance: int | None = None,
-) -> Plan:
-    """Fills in what is left open; arguments as of `enhance`.
-
-    Raises:
-      InputError: see `enhance`.
-    """
-    if merge not in MERGES:
-        raise InputError(f"There is no merge {merge!r}: take one of {', '.join(MERGES)}.")
-    original, window = merge == "original", network.window
-    if bound is not None and not original:
-        raise InputError(f"bound={bound} is for merge=original: leave it out, or give max_distance in bp.")
-    if stride is None:
-        stride = min(ORIGINAL_STRIDE, *window) if original else min(window) // 2
-    if not 1 <= stride <= min(window):
-        raise InputError(
-            f"stride is {stride} but must lie between 1 and the window's shorter side, {min(window)} bins."
-        )
-    bound = ORIGINAL_BOUND if bound is None else bound
-    if bound < 0:
-        raise InputError(f"bound is {bound} but counts bins: give 0 or more.")
-    max_bins = None
-    if max_distance is not None:
-        max_bins = int(max_distance // contact_map.resolution)
-        if max_bins < 1:
-            raise InputError(
-                f"max_distance is {max_distance} bp but must be at least one bin, "
-                f"{contact_map.resolution} bp."
-            )
-    if not contact_map.total_count:
-        raise InputError(f"{contact_map.name} holds no contacts: give the map of an experiment.")
-    target = wanted_contacts(network, target_contacts)
-    total = seen_contacts(contact_map, network)
-    return Plan(
-        window=window,
-        chromosomes=_chosen(contact_map, chromosomes),
-        merge=merge,
-        stride=stride,
-        bound=bound,
-        max_bins=max_bins,
-        target_contacts=target,
-        total_count=total,
-        cutoff=cutoff_of(contact_map, network, total),
-        enlarge=target / contact_map.total_count if network.takes_depth else None,
-        warnings=tuple(depth_warnings(contact_map, network, target)),
-    )
-
-
-def _chosen(contact_map: ContactMap, names: Sequence[str] | None) -> tuple[str, ...]:
-    if not names:
-        return tuple(contact_map.chromsizes)
-    chosen = {contact_map.find_chromosome(name) for name in names}
-    return tuple(chrom for chrom in contact_map.chromsizes if chrom in chosen)

@@ -1,18 +1,17 @@
-"""How the predictions of overlapping windows become one.
+"""Merging the predictions of overlapping windows, row by row."""
 
-Sums of overlapping windows, kept only for the rows that later windows may still touch.
-
-The rows of a map, kept on disk as they are finished.
-"""
-
-import os
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-MERGES = ("average", "original")
+MERGES = {"average": 0.0, "original": 0.01}
+"""Rules of merging, and the largest mean that still counts as no contact.
+
+`average`: every prediction counts, less towards a window's edge, where it sees little of a pixel's
+surroundings. `original`: the plain mean of the predictions that are not 0 (original: inference for loops
+and resolution).
+"""
 
 _STEPS = 1024
 
@@ -31,33 +30,8 @@ class Rows(NamedTuple):
     covered: np.ndarray
 
 
-class Merge(NamedTuple):
-    """A rule of merging.
-
-    Attributes:
-      weights: of a window's predictions `[H, W]`, same shape.
-      least: means up to this are no contacts.
-    """
-
-    weights: Callable[[np.ndarray], np.ndarray]
-    least: float
-
-
-def create_merge(name: str, window: tuple[int, int]) -> Merge:
-    """A rule by its name.
-
-    `average`: every prediction counts, those near a window's edge less, where it sees little of a
-    pixel's surroundings. `original`: the plain mean of the predictions that are not 0, kept if above
-    0.01 (original: its inference for loops and resolution).
-    """
-    if name == "original":
-        return Merge(lambda values: (values != 0).astype(np.float64), 0.01)
-    smooth = smooth_weights(window)
-    return Merge(lambda values: smooth, 0.0)
-
-
 def smooth_weights(window: tuple[int, int]) -> np.ndarray:
-    """A hill over the window, `[H, W]`: Hann's squared sine along both axes, nowhere 0.
+    """Hann's squared sine along both axes of a window, `[H, W]`, nowhere 0.
 
     Whole numbers, so that the mean of equal whole predictions is exactly that number.
     """
@@ -71,38 +45,35 @@ def smooth_weights(window: tuple[int, int]) -> np.ndarray:
 def merge_windows(
     predictions: Iterable[np.ndarray],
     positions: np.ndarray,
-    window: tuple[int, int],
     size: int,
-    merge: Merge,
+    window: tuple[int, int],
+    rule: str = "average",
 ) -> Iterator[Rows]:
-    """Merges the windows of one chromosome and hands on its rows as they are finished.
+    """Merges the windows of one chromosome, and yields its rows in order as they are finished.
 
     Args:
       predictions: contacts of each window `[H, W]`, 0 or more; what overhangs the end is left out.
-      positions: of the windows `[N, 2]`, as `positions.in_order` sorts them.
-      window: (H, W) in bins.
+      positions: of the windows `[N, 2]`, as `scan_plan.in_order` sorts them.
       size: bins of the chromosome.
-      merge: the rule.
-
-    Yields:
-      All rows in order.
+      window: (H, W) in bins.
+      rule: a key of `MERGES`.
     """
-    band = Band(positions, window)
+    band, smooth = Band(positions, window), smooth_weights(window)
     for (row, col), values in zip(positions.tolist(), predictions, strict=True):
         yield from band.finish(min(row, col))
         values = values.astype(np.float64)
-        band.add(row, col, values, merge.weights(values))
+        band.add(row, col, values, (values != 0).astype(np.float64) if rule == "original" else smooth)
     yield from band.finish(size)
 
 
 class Band:
-    """The upper triangle of a map that windows are added to, row by row, the lower one folded onto it.
+    """Sums of windows over the upper triangle, onto which the lower one is folded.
 
-    Memory is that of two float64 arrays as tall as a window and as wide as the farthest window lies
-    from the diagonal, however long the chromosome.
+    Memory is two float64 arrays as tall as a window and as wide as the farthest window lies from the
+    diagonal, however long the chromosome.
 
     Args:
-      positions: of all windows that will be added, as `positions.in_order` sorts them, `[N, 2]`.
+      positions: of all windows that will be added, as `scan_plan.in_order` sorts them, `[N, 2]`.
       window: (H, W) in bins.
     """
 
@@ -114,18 +85,13 @@ class Band:
         self._weight = np.zeros((rows, width))
 
     def add(self, row: int, col: int, values: np.ndarray, weights: np.ndarray) -> None:
-        """Adds a window and its mirror image.
-
-        Args:
-          row, col: its first bins; not above the rows that are finished.
-          values, weights: `[H, W]`.
-        """
+        """Adds a window `[H, W]` and its mirror image; row and col are not above the finished rows."""
         weighted = values * weights
         self._add(row, col, weighted, weights)
         self._add(col, row, weighted.T, weights.T)
 
     def _add(self, row: int, col: int, weighted: np.ndarray, weights: np.ndarray) -> None:
-        height = min(weighted.shape[0], col + weighted.shape[1] - row)  # below, all is lower triangle
+        height = min(weighted.shape[0], col + weighted.shape[1] - row)  # below is only lower triangle
         if height <= 0:
             return
         weighted, weights = weighted[:height], weights[:height]
@@ -137,7 +103,7 @@ class Band:
         self._weight[place] += weights
 
     def finish(self, before: int) -> Iterator[Rows]:
-        """Gives up the rows before number `before`; no later window may touch them."""
+        """Yields the rows before number `before` and forgets them; no later window may touch them."""
         while self._first < before:
             count = min(before - self._first, len(self._total))
             total, weight = self._total[:count], self._weight[:count]
@@ -148,55 +114,3 @@ class Band:
                 sums[:-count, :-count] = sums[count:, count:]
                 sums[-count:] = 0
                 sums[:, -count:] = 0
-
-
-ROW_BYTES = 8
-"""On disk for each pixel."""
-
-
-class RowFile:
-    """Two temporary files with the pixels of a map's rows, `ROW_BYTES` each together.
-
-    The files have no names and go when nobody holds them. All chromosomes share them, because an
-    assembly may have more scaffolds than a process may open files.
-
-    Attributes:
-      pixels: appended so far.
-
-    Args:
-      folder: where the files lie; None: where `tempfile` puts them (TMPDIR).
-
-    Raises:
-      OSError: the disk is full or not writable.
-    """
-
-    def __init__(self, folder: str | os.PathLike | None = None):
-        self.pixels = 0
-        self._folder = os.fspath(folder or tempfile.gettempdir())
-        self._columns = tempfile.TemporaryFile(dir=self._folder)
-        self._values = tempfile.TemporaryFile(dir=self._folder)
-
-    def append(self, columns: np.ndarray, values: np.ndarray) -> None:
-        """Adds pixels, rows one after another; values are kept as float32."""
-        try:
-            self._columns.write(columns.astype(np.int32).tobytes())
-            self._values.write(values.astype(np.float32).tobytes())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self._folder) from error
-        self.pixels += len(columns)
-
-    def read(self, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Columns, int32 `[count]`, and values, float32 `[count]`, from the pixel `first` on."""
-        return tuple(
-            self._read(file, dtype, first, count)
-            for file, dtype in ((self._columns, np.int32), (self._values, np.float32))
-        )
-
-    def _read(self, file, dtype, first: int, count: int) -> np.ndarray:
-        try:
-            file.seek(first * np.dtype(dtype).itemsize)  # also writes what is still buffered
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self._folder) from error
-        values = np.fromfile(file, dtype, count)
-        file.seek(0, os.SEEK_END)
-        return values

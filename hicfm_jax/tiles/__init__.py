@@ -1,1 +1,1 @@
-"""Contact maps cut into tiles, stored, and streamed as batches."""
+"""Contact maps as tiles: cut, stored, and streamed as batches."""

@@ -1,4 +1,4 @@
-"""How a dataset of tiles lies on disk: features, manifest, and files with random access."""
+"""A dataset of tiles on disk: features, manifest, and record files."""
 
 import bisect
 import contextlib
@@ -14,40 +14,41 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.types import PATCH
 
 FORMAT_VERSION = 2
-"""Goes up whenever older code could no longer read new tiles, or the reverse."""
+"""Increases whenever older code cannot read new tiles, or the reverse."""
 
 DATASET_NAME = "hic_tiles"
 MANIFEST = "manifest.json"
 
 
 def import_tensorflow():
-    """Imports TensorFlow for data work only: quiet, and with its hands off the accelerator."""
+    """Imports TensorFlow for data work only: without its log and without the accelerator."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # does nothing for us but announce itself
-    with _of_the_data_extra():
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # only prints an announcement here
+    with _data_extra():
         import tensorflow as tf
     try:
-        tf.config.set_visible_devices([], "GPU")  # its memory belongs to jax
+        tf.config.set_visible_devices([], "GPU")  # JAX needs its memory
     except RuntimeError:
-        pass  # TensorFlow was in use before us and has made its choice
+        pass  # TensorFlow is in use already and cannot change this
     return tf
 
 
 def import_tfds():
-    """Imports TensorFlow Datasets and what it needs for tiles; raises InputError if that is missing."""
+    """Imports TensorFlow Datasets and what it needs for tiles; raises InputError for a missing library."""
     import_tensorflow()
-    with _of_the_data_extra():
+    with _data_extra():
         import tensorflow_datasets as tfds
 
-        # TFDS and `RecordFiles` import it late, in threads where its absence makes no clear message.
+        # TFDS and `RecordFiles` import it late, in threads whose errors are unclear.
         from array_record.python import array_record_module  # noqa: F401
     return tfds
 
 
 @contextlib.contextmanager
-def _of_the_data_extra():
+def _data_extra():
     try:
         yield
     except ModuleNotFoundError as error:
@@ -59,12 +60,12 @@ def _of_the_data_extra():
 def features(
     tile_shape: tuple[int, int], dtype: np.dtype, targets: Mapping[str, Sequence[int]] | None = None
 ):
-    """The TFDS features of one tile; the fields are those of `arrays.ArrayTiles`.
+    """The TFDS features of one tile; the fields are those of `memory.ArrayTiles`.
 
     Args:
       tile_shape: (H, W) in bins.
       dtype: of the counts, uint16 or float32.
-      targets: shapes of what fine-tuning regresses on: `map` (H, W), `track` (H,), `embedding` (D,).
+      targets: shapes of regression targets by name: `map` (H, W), `track` (H,), `embedding` (D,).
     """
     tfds = import_tfds()
 
@@ -88,8 +89,13 @@ def features(
     return tfds.features.FeaturesDict(fields)
 
 
+def damaged(what: object, why: object) -> InputError:
+    """The error for a part of a dataset that cannot be used."""
+    return InputError(f"{what} is damaged ({why}): remove the dataset and make it again.")
+
+
 def read_manifest(path: str | os.PathLike) -> dict:
-    """The manifest of a tile dataset; raises InputError if `path` holds none that we can read."""
+    """The manifest of a tile dataset; raises InputError for anything else."""
     path = epath.Path(path)
     make = "make it with scripts/make_tiles.py"
     if not path.is_dir():
@@ -99,23 +105,18 @@ def read_manifest(path: str | os.PathLike) -> dict:
         found = manifest["format_version"]
     except FileNotFoundError:
         raise InputError(
-            f"{path} has no {MANIFEST}, so it is no finished dataset of tiles: {make}."
+            f"{path} has no {MANIFEST}, so it is not a finished dataset of tiles: {make}."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path / MANIFEST} is damaged ({error!r}): remove the folder and {make}."
-        ) from error
+        raise damaged(path / MANIFEST, repr(error)) from error
     if found != FORMAT_VERSION:
         raise InputError(
-            f"{path} holds tiles of format version {found}, but this program reads {FORMAT_VERSION}: "
+            f"{path} has tiles of format version {found}, but this program reads {FORMAT_VERSION}: "
             "make them again with scripts/make_tiles.py."
         )
-    for name, holds in _FIELDS.items():
-        if not holds(manifest.get(name)):
-            raise InputError(
-                f"{path / MANIFEST} is damaged, its {name} is {str(manifest.get(name))[:60]!r}: "
-                f"remove the folder and {make}."
-            )
+    for name, is_valid in _FIELDS.items():
+        if not is_valid(manifest.get(name)):
+            raise damaged(path / MANIFEST, f"its {name} is {str(manifest.get(name))[:60]!r}")
     return manifest
 
 
@@ -139,7 +140,7 @@ def _is_shape(value) -> bool:
 
 
 _FIELDS = {
-    "context": lambda value: value in (None, True, False),  # None: made before there was one
+    "context": lambda value: value in (None, True, False),  # None: by an early version
     "mode": lambda value: isinstance(value, str),
     "stride": lambda value: value is None or _is_count(value),
     "tile_size": lambda value: _is_shape(value) and len(value) == 2,
@@ -149,21 +150,34 @@ _FIELDS = {
     "splits": lambda value: isinstance(value, dict) and all(map(_is_split, value.values())),
     "tiles": lambda value: isinstance(value, dict),
 }
-"""What is used of a manifest, and the check of each."""
+"""The fields that are used of a manifest, and the check of each."""
 
 
-_ALL_FILES = weakref.WeakSet()  # every `RecordFiles` there is
-_ENOUGH_OPEN = 1 << 16  # files that are kept open; each takes about 25 kB of memory
+def diagonal_offsets(manifest: Mapping) -> frozenset[int]:
+    """Remainders modulo 16 of the position of the main diagonal in the tiles of a dataset.
+
+    The manifest of imported tiles does not tell; they are taken for {0}, on patch boundaries.
+    """
+    if manifest["mode"] == "grid":
+        return frozenset(number * (manifest["stride"] or 0) % PATCH for number in range(PATCH))
+    if manifest["mode"] == "locus":
+        height, width = manifest["tile_size"]
+        return frozenset([(width // 2 - height // 2) % PATCH])
+    return frozenset([0])
+
+
+_ALL_FILES = weakref.WeakSet()  # every existing `RecordFiles`
+_ENOUGH_OPEN = 1 << 16  # files to keep open; each takes about 25 kB of memory
 
 
 class RecordFiles:
     """Serialized tiles of one split, read by position."""
 
     def __init__(self, paths: Sequence[str], lengths: Sequence[int]):
-        """Takes the split's files and how many tiles each should hold; opens none yet."""
+        """Takes the split's files and the number of tiles in each; opens none yet."""
         self._paths = [os.fspath(path) for path in paths]
         self._ends = list(itertools.accumulate(lengths))
-        self._readers = {}  # the one used last comes last
+        self._readers = {}  # the most recently used one is last
         self._lock = threading.Lock()
         _ALL_FILES.add(self)
 
@@ -178,20 +192,17 @@ class RecordFiles:
             start = self._ends[file - 1] if file else 0
             places.setdefault(file, []).append((order, index - start))
         records = [b""] * len(indices)
-        for file, wanted in places.items():
-            orders, positions = zip(*wanted, strict=True)
-            for order, record in zip(orders, self._read_file(file, positions), strict=True):
+        for file, requested in places.items():
+            orders, positions = zip(*requested, strict=True)
+            for order, record in zip(orders, self._read_file(file, list(positions)), strict=True):
                 records[order] = record
         return records
 
-    def _read_file(self, file: int, positions: Sequence[int]) -> list[bytes]:
+    def _read_file(self, file: int, positions: list[int]) -> list[bytes]:
         try:
-            return self._reader(file).read(list(positions))
+            return self._reader(file).read(positions)
         except (RuntimeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"{self._paths[file]} is damaged or incomplete ({error}): make the tiles again "
-                "with scripts/make_tiles.py."
-            ) from error
+            raise damaged(self._paths[file], error) from error
 
     def _reader(self, file: int):
         from array_record.python import array_record_module
@@ -208,13 +219,13 @@ class RecordFiles:
                 if reader.num_records() != expected:
                     raise ValueError(f"{reader.num_records()} tiles found, {expected} expected")
                 while len(self._readers) >= _most_open():
-                    del self._readers[next(iter(self._readers))]  # a thread may still read it to the end
+                    del self._readers[next(iter(self._readers))]  # a thread may still finish reading it
             self._readers[file] = reader
             return reader
 
 
 def _most_open() -> int:
-    """How many files one `RecordFiles` keeps open: half of what a process may have, shared among all."""
+    """Files that one `RecordFiles` may keep open: half of the process's limit, divided among all."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
         allowed = 2 * _ENOUGH_OPEN

@@ -1,6 +1,6 @@
-"""Folders of tiles as the original trains on them <-> our datasets: both programs can use the same tiles.
+"""Conversion between the original's folders of tiles and our datasets.
 
-Such a folder holds `train.txt` and `val.txt`, which list sub-folders of pickled tiles line by line
+Such a folder has a `train.txt` and a `val.txt`, which list sub-folders of pickled tiles line by line
 (`parse_text` in the original's `pretrain/main_worker.py`).
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import atomic_folder, local_path
-from hicfm_jax.tiles import dataset as records
+from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import shards
 from hicfm_jax.tiles.build.splits import SPLITS
 from hicfm_jax.tiles.upstream_tile import TARGETS, read_tile, write_tile
@@ -28,29 +28,29 @@ def import_folder(
     resolution: int | None = None,
     progress: NullProgress | None = None,
 ) -> dict:
-    """Makes a dataset of a folder of the original.
+    """Makes a dataset from a folder of the original.
 
-    Every listed sub-folder becomes an assay of its name, its files come in the order of their
+    Every listed sub-folder becomes an assay of its name, with its files in the order of their
     numbers. Every file is read twice: to check it and choose the dtype, and to store it. The
-    dataset appears under its name when it is complete, and not before.
+    dataset appears under its name when it is complete.
 
     Args:
-      folder: holds `train.txt` and maybe `val.txt`, `test.txt`.
+      folder: has a `train.txt` and optionally `val.txt`, `test.txt`.
       output: dataset to make.
-      resolution: bp of a bin, for the manifest; the tiles do not say it.
-      progress: told how far it is, in tiles.
+      resolution: bin width in bp, for the manifest; the tiles do not store it.
+      progress: shows the progress, in tiles.
 
     Returns:
       The manifest.
 
     Raises:
-      InputError: names the file that is missing, is no tile, or differs from the others in shape or
-        targets; or another thing is there under `output`.
-      OSError: the disk is full or not writable; nothing is left behind.
+      InputError: a file that is missing, is not a tile, or differs from the others in shape or
+        targets; or `output` exists.
+      OSError: the disk is full or not writable; nothing is left.
     """
     progress = progress or NullProgress()
     listed = _listed_tiles(pathlib.Path(folder))
-    records.import_tfds()  # what is missing is told before the tiles are read
+    dataset.import_tfds()  # raises now if it is missing, before the tiles are read
     with contextlib.closing(progress), atomic_folder(_free(output)) as partial:
         progress.start(2 * sum(len(paths) for assays in listed.values() for paths in assays.values()))
         survey = _Survey()
@@ -69,7 +69,7 @@ def import_folder(
                 "chromosomes": list(chromosomes),
                 "assays": counted,
             }
-        features = records.features(survey.tile_shape, survey.dtype, survey.targets)
+        features = dataset.features(survey.tile_shape, survey.dtype, survey.targets)
         for split, assays in listed.items():
             files[split] = []
             for number, (assay, paths) in enumerate(assays.items()):
@@ -77,7 +77,7 @@ def import_folder(
                 tiles = _read_again(paths, assay, survey.dtype, progress)
                 files[split].append((shard, shards.write_shard(shard, tiles, features)))
         manifest = {
-            "format_version": records.FORMAT_VERSION,
+            "format_version": dataset.FORMAT_VERSION,
             "mode": "imported",
             "trans": survey.trans,
             "resolution": resolution,
@@ -103,32 +103,31 @@ def import_folder(
 
 
 def export_folder(
-    dataset: str | os.PathLike,
+    folder: str | os.PathLike,
     output: str | os.PathLike,
     *,
     progress: NullProgress | None = None,
 ) -> dict[str, dict[str, int]]:
-    """Makes a folder of the original of a dataset; `import_folder` gives the same tiles again.
+    """Makes a folder of the original from a dataset; `import_folder` gives the same tiles again.
 
     Args:
-      dataset: folder made by `scripts/make_tiles.py` or `import_folder`.
+      folder: dataset made by `scripts/make_tiles.py` or `import_folder`.
       output: folder to make; appears when it is complete.
-      progress: told how far it is, in tiles.
+      progress: shows the progress, in tiles.
 
     Returns:
       Tiles by split and assay.
 
     Raises:
-      InputError: no readable dataset, an assay whose name no folder can have, or something is there
-        under `output`.
-      OSError: the disk is full or not writable; nothing is left behind.
+      InputError: no readable dataset, an assay whose name no folder can have, or `output` exists.
+      OSError: the disk is full or not writable; nothing is left.
     """
     progress = progress or NullProgress()
-    splits = records.read_manifest(dataset)["splits"]
+    splits = dataset.read_manifest(folder)["splits"]
     for assay in {assay for split in splits.values() for assay in split["assays"]}:
         if pathlib.PurePath(assay).name != assay or assay != " ".join(assay.split()):
             raise InputError(
-                f"{dataset}: the assay {assay!r} cannot name a folder: make the tiles under another name."
+                f"{folder}: the assay {assay!r} cannot name a folder: make the tiles under another name."
             )
     with contextlib.closing(progress), atomic_folder(_free(output)) as partial:
         progress.start(sum(split["tiles"] for split in splits.values()))
@@ -136,14 +135,14 @@ def export_folder(
             (partial / f"{name}.txt").write_text("".join(f"{name}/{assay}\n" for assay in split["assays"]))
             for assay in split["assays"]:
                 (partial / name / assay).mkdir(parents=True)
-            for number, tile in enumerate(_stored_tiles(dataset, name)):
+            for number, tile in enumerate(_stored_tiles(folder, name)):
                 write_tile(partial / name / tile["assay"] / f"{number:07d}.pkl", tile)
                 progress.advance(1, f"writing {name}")
     return {name: dict(split["assays"]) for name, split in splits.items()}
 
 
 class _Survey:
-    """What tiles of one dataset share, found tile by tile."""
+    """The common properties of the tiles of one dataset, found tile by tile."""
 
     def __init__(self):
         self.tile_shape, self.targets, self.dtype, self.trans = None, None, np.dtype(np.uint16), False
@@ -168,12 +167,10 @@ class _Survey:
 
 
 def _listed_tiles(folder: pathlib.Path) -> dict[str, dict[str, list[pathlib.Path]]]:
-    """Paths of the tiles by split and assay; the original itself knows no `test`."""
+    """Paths of the tiles by split and assay; the original itself has no `test`."""
     if not (folder / "train.txt").is_file():
-        raise InputError(
-            f"{folder} has no train.txt: give a folder that holds it beside sub-folders of tiles."
-        )
-    listed, seen = {}, {}
+        raise InputError(f"{folder} has no train.txt: give a folder with this file and sub-folders of tiles.")
+    listed, listed_in = {}, {}
     for split in SPLITS:
         file = folder / f"{split}.txt"
         if not file.is_file():
@@ -181,7 +178,7 @@ def _listed_tiles(folder: pathlib.Path) -> dict[str, dict[str, list[pathlib.Path
         try:
             lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
         except UnicodeDecodeError as error:
-            raise InputError(f"{file} is no text ({error}): list one sub-folder a line.") from error
+            raise InputError(f"{file} is not text ({error}): list one sub-folder a line.") from error
         if not lines:
             raise InputError(f"{file} is empty: list one sub-folder a line, or remove the file.")
         listed[split] = {}
@@ -191,17 +188,18 @@ def _listed_tiles(folder: pathlib.Path) -> dict[str, dict[str, list[pathlib.Path
                 raise InputError(
                     f"{file} lists {line!r}, but there is no folder {sub_folder}: correct the list."
                 )
-            if sub_folder in seen or sub_folder.name in listed[split]:
-                other = seen.get(sub_folder, file)
+            if sub_folder in listed_in or sub_folder.name in listed[split]:
+                other = listed_in.get(sub_folder, file)
                 raise InputError(
-                    f"{file} lists {line!r}, but {other} lists it or its namesake: list each name once."
+                    f"{file} lists {line!r}, but {other} lists it or a folder of the same name: "
+                    "list each name once."
                 )
             paths = sorted(sub_folder.glob("*.pkl"), key=_by_numbers)
             if not paths:
                 raise InputError(
-                    f"{file} lists {line!r}, but {sub_folder} holds no .pkl file: correct the list."
+                    f"{file} lists {line!r}, but {sub_folder} has no .pkl file: correct the list."
                 )
-            seen[sub_folder] = file
+            listed_in[sub_folder] = file
             listed[split][sub_folder.name] = paths
     return listed
 
@@ -220,20 +218,18 @@ def _read_again(
         progress.advance(1, f"writing {assay}")
 
 
-def _stored_tiles(dataset: str | os.PathLike, split: str) -> Iterator[dict]:
-    tfds = records.import_tfds()
+def _stored_tiles(folder: str | os.PathLike, split: str) -> Iterator[dict]:
+    tfds = dataset.import_tfds()
     try:
-        for tile in tfds.builder_from_directory(dataset).as_data_source(split):
+        for tile in tfds.builder_from_directory(folder).as_data_source(split):
             names = [name.decode() for name in tile["chromosomes"]]
             yield tile | {"assay": tile["assay"].decode(), "chromosomes": names}
     except (RuntimeError, ValueError, KeyError, IndexError) as error:
-        raise InputError(
-            f"{dataset} is damaged ({error}): make the tiles again with scripts/make_tiles.py."
-        ) from error
+        raise dataset.damaged(folder, error) from error
 
 
 def _free(output: str | os.PathLike) -> pathlib.Path:
     output = local_path(output).resolve()
     if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output} is there already: remove it or choose another --output.")
+        raise InputError(f"{output} exists: remove it or choose another --output.")
     return output

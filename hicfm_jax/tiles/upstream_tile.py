@@ -1,4 +1,4 @@
-"""One tile of the original's folders: a pickled dict <-> a record with the fields of `ArrayTiles`."""
+"""Conversion between one pickled tile of the original and our records."""
 
 import copyreg
 import math
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts.formats import safe_pickle
+from hicfm_jax.contacts.formats import pickles
 from hicfm_jax.errors import InputError
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 
@@ -24,32 +24,32 @@ _MAX_VALUE = 1e30  # what is stored is float32, the sum of a tile too
 def read_tile(path: str | os.PathLike, assay: str) -> dict[str, Any]:
     """Reads a pickled tile of the original (`Pretrain_Dataset`, `Finetune_Dataset`).
 
-    NaN becomes 0, as there. Only files of `write_tile` tell `chromosomes` and `starts`; for others they
-    are empty and 0, and a diagonal that does not cross the tile stands for none.
+    NaN becomes 0, as in the original. Only files of `write_tile` have `chromosomes` and `starts`; for
+    others these are empty and 0, and a diagonal that does not cross the tile means none.
 
     Args:
-      path: file that holds a dict with `input` and maybe `input_count`, `diag` and targets.
-      assay: name of the map that the tile is from.
+      path: file with a dict of `input` and optionally `input_count`, `diag` and targets.
+      assay: name of the tile's map.
 
     Returns:
-      The record; `counts` `[H, W]` float64, whatever the dataset will store.
+      The record with the fields of `memory.ArrayTiles`; `counts` `[H, W]` is float64 in any case.
 
     Raises:
-      InputError: no such tile in the file; names the file and what it holds instead.
+      InputError: the file is not such a tile.
     """
-    content = safe_pickle.load(path)
+    content = pickles.load(path)
     if not isinstance(content, dict) or "input" not in content:
         found = (
             f"the keys {sorted(map(str, content))}" if isinstance(content, dict) else type(content).__name__
         )
-        raise InputError(f"{path} holds {found}, but a tile is a dict with the key 'input': remove the file.")
+        raise InputError(f"{path} has {found}, but a tile is a dict with the key 'input': remove the file.")
     counts = _numbers(content["input"], "input", path)
     if counts.ndim != 2 or not counts.size:
         raise InputError(
             f"{path}: input has the shape {counts.shape}, but a tile has rows and columns: make it again."
         )
     if counts.min() < 0:
-        raise InputError(f"{path}: input holds {counts.min():g}, but contacts are 0 or more: make it again.")
+        raise InputError(f"{path}: input has {counts.min():g}, but contacts are 0 or more: make it again.")
     matrix_count = counts.sum()
     place = _place(content, path, matrix_count)
     diag = _scalar(content, "diag", path, NO_DIAGONAL)
@@ -76,8 +76,8 @@ def read_tile(path: str | os.PathLike, assay: str) -> dict[str, Any]:
             continue
         target = _numbers(content[key], key, path)
         if target.shape != shapes[field] if shapes[field] else target.ndim != 1:
-            wanted = shapes[field] or "(D,), one dimension"
-            raise InputError(f"{path}: {key} has the shape {target.shape}, but it should be {wanted}.")
+            expected = shapes[field] or "(D,), one dimension"
+            raise InputError(f"{path}: {key} has the shape {target.shape}, expected {expected}.")
         record[field] = target.astype(np.float32)
     return record
 
@@ -85,8 +85,8 @@ def read_tile(path: str | os.PathLike, assay: str) -> dict[str, Any]:
 def write_tile(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
     """Writes a record as a tile that the original reads, in its own old environment too.
 
-    Counts become COO with both triangles in float64: with other types the original stops. The keys
-    below `diag` are for `read_tile`; the original passes over them.
+    Counts become COO with both triangles in float64, the only type that the original takes. The keys
+    below `diag` are for `read_tile`; the original ignores them.
     """
     diag = int(record["diag"])
     content = {
@@ -103,9 +103,9 @@ def write_tile(path: str | os.PathLike, record: Mapping[str, Any]) -> None:
 
 
 class _PortablePickler(pickle._Pickler):
-    """Spells arrays as numpy 1 and scipy 1.8 do: what is written today means nothing to them.
+    """Writes arrays in the form of numpy 1 and scipy 1.8, which cannot read today's form.
 
-    The pickler in Python, because the one in C does not let names be respelled.
+    The pickler in Python, because the one in C does not allow other names for classes.
     """
 
     def save_global(self, obj, name=None):
@@ -124,7 +124,7 @@ class _PortablePickler(pickle._Pickler):
 
 
 def _place(content: dict, path: str | os.PathLike, matrix_count: float) -> dict | None:
-    """What only files of `write_tile` tell; None for others."""
+    """The fields that only files of `write_tile` have; None for others."""
     try:
         (first, second), (row, col) = content["chromosomes"], content["starts"]
         return {
@@ -148,7 +148,7 @@ def _numbers(value: Any, key: str, path: str | os.PathLike) -> np.ndarray:
     value = value.astype(np.float64)
     value = np.nan_to_num(value, posinf=np.inf, neginf=-np.inf)
     if value.size and np.abs(value).max() > _MAX_VALUE:
-        raise InputError(f"{path}: {key} holds a value beyond {_MAX_VALUE:g}: make the tile again.")
+        raise InputError(f"{path}: {key} has a value beyond {_MAX_VALUE:g}: make the tile again.")
     return value
 
 

@@ -8,13 +8,11 @@ from hicfm_jax.config import micro_batch_size
 from hicfm_jax.contacts import simulate
 from hicfm_jax.contacts.tair10 import CHROMSIZES
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.stream.batches import Source
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.mixing import parse_mix
 from hicfm_jax.tiles.stream.sampling import steps_per_epoch
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
-from hicfm_jax.tiles.stream.source import open_source
-from hicfm_jax.tiles.stream.split import Tiles
+from hicfm_jax.tiles.stream.source import Source, open_source
 from hicfm_jax.types import Batch
 
 HELD_OUT = "Chr4"
@@ -60,8 +58,6 @@ class Inputs:
                     f"{config.data.tiles or 'The simulation'} has no tiles to {use}; make them with "
                     "scripts/make_tiles.py --val_chromosomes=NAME (or --val_assays=NAME)."
                 )
-            if config.data.thin:
-                _check_symmetric(config, source.tiles(split))
             if config.model.residual != "none" and not source.tiles(split).has_context:
                 raise InputError(
                     f"{config.data.tiles} has tiles that do not carry the context of their chromosome, which "
@@ -124,16 +120,7 @@ class Inputs:
             seed=self._config.train.seed,
             min_density=data.min_density,
             max_redraws=data.max_redraws,
-        )
-
-
-def _check_symmetric(config: ConfigDict, tiles: Tiles) -> None:
-    """Refuses windows whose triangles could not be told to be mirror images when contacts are dropped."""
-    if tuple(config.model.input_size) == tuple(tiles.tile_shape) and not tiles.patch_aligned:
-        raise InputError(
-            f"{config.data.tiles or 'The simulated tiles'} were cut with a stride that is no multiple of 16, "
-            "so that windows as large as a tile lose their diagonal and data.thin would drop contacts of the "
-            "two triangles apart: make them with another --stride, or use a smaller model.input_size."
+            keep_diagonal=bool(data.thin),  # else the two triangles would be thinned separately
         )
 
 

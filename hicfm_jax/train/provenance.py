@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from hicfm_jax.checkpoints.folder import read_meta
 from hicfm_jax.contacts.contact_map import bare_name
 from hicfm_jax.convert.files import is_original_file
-from hicfm_jax.tiles.stream.batches import Source
+from hicfm_jax.tiles.stream.source import Source
 
 _SPLITS = ("train", "val")
 Seen = dict[str, dict[str, list[str]]]

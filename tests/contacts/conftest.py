@@ -1,4 +1,4 @@
-"""What the tests of contact maps share."""
+"""Fixtures of the contact map tests: small files of three chromosomes."""
 
 import cooler
 import numpy as np
@@ -34,6 +34,12 @@ def cool(tmp_path):
 @pytest.fixture(name="write_cool")
 def write_cool_fixture():
     return write_cool
+
+
+@pytest.fixture(params=["hictk", pytest.param("straw", marks=pytest.mark.needs("hicstraw"))])
+def engine(request):
+    """Each library that reads `.hic` files."""
+    return request.param
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""2,000 damaged `.cool` and `.hic` files each: a sentence or a valid map, whatever the library does."""
+"""Damaged `.cool` and `.hic` files give one sentence or a valid map."""
 
 import h5py
 import numpy as np
@@ -37,11 +37,11 @@ def wrong_tables(data, rng, folder):
 
 def test_cool(cool, tmp_path):
     mutations = (*COMMON, lambda data, rng: wrong_tables(data, rng, tmp_path))
-    tally = survives(cool[0], mutations=mutations)
-    assert tally["error"] > 1000, "most damage should be noticed"
+    outcomes = survives(cool[0], mutations=mutations)
+    assert outcomes["error"] > outcomes.total() / 2, "most damage should be noticed"
 
 
-@pytest.mark.parametrize("engine", ["hictk", "straw"])
+@pytest.mark.needs("hictkpy")
 def test_hic(hic, engine):
-    tally = survives(hic[0], options={"engine": engine, "resolution": 2000})
-    assert tally["error"] > 1000, "most damage should be noticed"
+    outcomes = survives(hic[0], options={"engine": engine, "resolution": 2000})
+    assert outcomes["error"] > outcomes.total() / 2, "most damage should be noticed"

@@ -6,18 +6,17 @@ import struct
 import subprocess
 import sys
 
-import hictkpy
 import numpy as np
 import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
+from hicfm_jax.contacts.formats.hic_engines import ENGINES
 from hicfm_jax.errors import InputError
 
-ENGINES = ["hictk", "straw"]
+pytestmark = pytest.mark.needs("hictkpy")
 
 
-@pytest.mark.parametrize("engine", [None, *ENGINES])
 def test_reads_what_hictk_wrote(hic, engine):
     path, dense = hic
     contact_map = open_contacts(path, 1000, engine)
@@ -28,17 +27,24 @@ def test_reads_what_hictk_wrote(hic, engine):
     np.testing.assert_array_equal(contact_map.matrix("Chr2", "Chr1").toarray(), dense[:11, 11:15].T)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+def test_hictk_is_the_default_engine(hic, monkeypatch):
+    monkeypatch.delitem(ENGINES, "straw")
+    assert open_contacts(hic[0], 1000).total_count == hic[1].sum()
+
+
 def test_reading_in_bands_is_the_same(hic, engine, monkeypatch):
     path, dense = hic
-    for name in ("hic.HictkEngine", "straw.StrawEngine"):
-        monkeypatch.setattr(f"hicfm_jax.contacts.formats.{name}.PIXELS_AT_ONCE", 20)
-    contact_map = open_contacts(path, 1000, engine)
-    np.testing.assert_array_equal(contact_map.matrix("Chr1").toarray(), dense[:11, :11])
-    np.testing.assert_array_equal(contact_map.matrix("Chr1", "Chr2").toarray(), dense[:11, 11:15])
+    reader = ENGINES[engine](str(path))
+    monkeypatch.setattr(reader, "pixels_at_once", 20)
+    for chrom2, columns in (("Chr1", slice(11)), ("Chr2", slice(11, 15))):
+        found = np.zeros_like(dense[:11, columns])
+        parts = list(reader.pixels(1000, "Chr1", chrom2))
+        for rows, cols, counts in parts:
+            found[rows, cols] += counts.astype(int)
+        assert len(parts) > 2
+        np.testing.assert_array_equal(found, dense[:11, columns])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 def test_resolutions_follow_the_rule_of_mcool(hic, cool, engine):
     path, _ = hic
     made, fine = open_contacts(path, 10_000, engine), open_contacts(cool[0], 10_000)
@@ -50,7 +56,6 @@ def test_resolutions_follow_the_rule_of_mcool(hic, cool, engine):
         open_contacts(path, 2500, engine)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("resolution", [100_000, 1_000_000])
 def test_real_map_equals_its_mcool(data_dir, engine, resolution):
     contact_map = open_contacts(data_dir / "fly_dm6_100kb.hic", resolution, engine)
@@ -62,7 +67,9 @@ def test_real_map_equals_its_mcool(data_dir, engine, resolution):
     assert contact_map.total_count == same.total_count == 119_208_613
 
 
-def test_written_map_reads_back_with_true_lengths_and_levels(tmp_path, rng):
+def test_written_map_reads_back_with_true_lengths_and_levels(tmp_path, rng, engine):
+    import hictkpy
+
     sizes = {"Chr:1": 300_300, "Chr2": 150_000, "ChrM": 700}
     cis = scipy.sparse.csr_array(np.triu(rng.poisson(2.0, (301, 301))))
     trans = scipy.sparse.random_array(
@@ -74,17 +81,15 @@ def test_written_map_reads_back_with_true_lengths_and_levels(tmp_path, rng):
     assert [entry.name for entry in tmp_path.iterdir()] == ["out.hic"]
     assert hictkpy.MultiResFile(path).resolutions().tolist() == [1000, 2000]
     assert hictkpy.File(path, 1000).fetch(count_type="float64").sum() == contact_map.total_count
-    for engine in ENGINES:
-        again = open_contacts(path, 1000, engine)
-        assert again.chromsizes == sizes
-        assert again.total_count == contact_map.total_count
-        for pair in contact_map.pairs():
-            assert (again.matrix(*pair) != contact_map.matrix(*pair)).nnz == 0
-        coarse = contact_map.coarsen(2).matrix("Chr:1")
-        assert (open_contacts(path, 2000, engine).matrix("Chr:1") != coarse).nnz == 0
+    again = open_contacts(path, 1000, engine)
+    assert again.chromsizes == sizes
+    assert again.total_count == contact_map.total_count
+    for pair in contact_map.pairs():
+        assert (again.matrix(*pair) != contact_map.matrix(*pair)).nnz == 0
+    coarse = contact_map.coarsen(2).matrix("Chr:1")
+    assert (open_contacts(path, 2000, engine).matrix("Chr:1") != coarse).nnz == 0
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 def test_map_without_contacts(tmp_path, engine):
     write_contacts(ContactMap({"Chr1": 5000}, 1000, {}), tmp_path / "none.hic")
     contact_map = open_contacts(tmp_path / "none.hic", engine=engine)
@@ -120,7 +125,6 @@ def damage(path, at, replacement):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 def test_lost_counts_are_noticed(hic, engine):
     """Straw takes a block that it cannot unpack for an empty one."""
     path, _ = hic
@@ -129,24 +133,22 @@ def test_lost_counts_are_noticed(hic, engine):
         _ = open_contacts(path, 1000, engine).total_count
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 def test_index_that_lists_nothing_is_damage(hic, engine):
     path, _ = hic
     (footer,) = struct.unpack_from("<q", path.read_bytes(), 8)
     damage(path, footer + 8, struct.pack("<i", 0))
-    with pytest.raises(InputError, match="its index is empty"):
+    with pytest.raises(InputError, match="its index lists no matrix"):
         open_contacts(path, 1000, engine)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (b"", "is empty"),
         (b"chr1\t0\t5\n" * 50, "not a .hic file"),
-        (b"HIC\0\x05\0\0\0" + bytes(100), "version 5, expected 8 or 9"),
-        (b"HIC\0\x09\0\0\0", "damaged .hic file"),
-        (b"HIC\0\x09\0\0\0" + b"\xff" * 500, "damaged .hic file"),
+        (b"HIC\0\x05\0\0\0" + bytes(100), "version=5"),
+        (b"HIC\0\x09\0\0\0", "may be truncated, damaged"),
+        (b"HIC\0\x09\0\0\0" + b"\xff" * 500, "corrupted"),
     ],
 )
 def test_bad_files_are_one_sentence(tmp_path, engine, content, sentence):
@@ -165,8 +167,11 @@ def test_bad_choices(hic):
         open_contacts(f"{path}::/resolutions/1000")
     with pytest.raises(InputError, match="does not exist"):
         open_contacts(path.with_name("absent.hic"), engine="straw")
+
+
+def test_unknown_chromosome_lists_the_names(hic, engine):
     with pytest.raises(InputError, match="no chromosome 'Chr9'"):
-        open_contacts(path, 1000, "straw").matrix("Chr9")
+        open_contacts(hic[0], 1000, engine).matrix("Chr9")
 
 
 @pytest.mark.parametrize(("engine", "extra"), [("hictk", "hic"), ("straw", "straw")])

@@ -74,10 +74,10 @@ def test_written_and_read_again(tmp_path, suffix, data):
     check_same(open_contacts(path, RESOLUTION), contact_map)
 
 
+@pytest.mark.needs("hictkpy")
 @some(4)
 @given(contact_map=contact_maps(largest=2**24))  # what single precision holds
 def test_hic(tmp_path, contact_map):
-    pytest.importorskip("hictkpy", reason="writing .hic needs hictkpy: pip install -e '.[hic]'")
     write_contacts(contact_map, tmp_path / "map.hic")
     check_same(open_contacts(tmp_path / "map.hic", RESOLUTION), contact_map)
 

@@ -1,4 +1,4 @@
-"""scripts/thin_map.py: what it writes, and what it leaves alone."""
+"""scripts/thin_map.py: the file it writes, and that it replaces none."""
 
 import subprocess
 import sys
@@ -7,12 +7,12 @@ import cooler
 import pytest
 
 from hicfm_jax.contacts import simulate, write_contacts
-from tests.train.small_run import ROOT
+from tests.commands import ROOT
+from tests.contacts.run_script import run_script
 
 
-def run(*flags):
-    command = [sys.executable, ROOT / "scripts" / "thin_map.py", *flags]
-    return subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": ""})
+def thin_map(*flags):
+    return run_script("thin_map.py", *flags)
 
 
 @pytest.fixture(scope="module")
@@ -22,27 +22,37 @@ def deep(tmp_path_factory):
     return path
 
 
-def test_keeps_a_share_of_the_contacts_and_says_so(deep, tmp_path):
+def test_keeps_a_fraction_of_the_contacts_and_records_it(deep, tmp_path):
     for name in ("one", "two"):
-        done = run(f"--input={deep}", "--fraction=0.25", "--seed=3", f"--output={tmp_path}/{name}.cool")
+        done = thin_map(f"--input={deep}", "--fraction=0.25", "--seed=3", f"--output={tmp_path}/{name}.cool")
         assert done.returncode == 0, done.stderr
     one, two, whole = (
         cooler.Cooler(str(path)) for path in (tmp_path / "one.cool", tmp_path / "two.cool", deep)
     )
+    assert f"{one.info['sum']:,} of {whole.info['sum']:,} contacts" in done.stdout
     assert one.info["sum"] == pytest.approx(whole.info["sum"] / 4, rel=0.05)
     assert one.pixels()[:].equals(two.pixels()[:])
     assert one.info["metadata"]["thinned"] == {"input": str(deep), "fraction": 0.25, "seed": 3}
 
 
-def test_a_map_that_exists_is_never_replaced(deep):
+def test_runs_as_a_program(deep, tmp_path):
+    """With nothing in its environment, and with the exit status of a mistake."""
+    command = [sys.executable, ROOT / "scripts" / "thin_map.py", f"--input={deep}", "--output=map.txt"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 2 and done.stderr.startswith("error: map.txt"), done.stderr
+
+
+def test_an_existing_map_is_never_replaced(deep):
     before = deep.read_bytes()
-    done = run(f"--input={deep}", f"--output={deep}")
+    done = thin_map(f"--input={deep}", f"--output={deep}")
     assert done.returncode == 2 and "exists already" in done.stderr
     assert deep.read_bytes() == before
 
 
-def test_users_mistakes_are_one_sentence(deep, tmp_path):
-    for flags in (["--fraction=1.5"], ["--fraction=0"], ["--resolution=1000"], ["--seed=-1"]):
-        done = run(f"--input={deep}", f"--output={tmp_path}/map.cool", *flags)
-        assert done.returncode == 2 and "Traceback" not in done.stderr, flags
-        assert list(tmp_path.iterdir()) == []
+@pytest.mark.parametrize("flag", ["--fraction=1.5", "--fraction=0", "--resolution=1000", "--seed=-1"])
+def test_user_mistakes_are_one_sentence(deep, tmp_path, flag):
+    done = thin_map(f"--input={deep}", f"--output={tmp_path}/map.cool", flag)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

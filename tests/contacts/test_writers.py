@@ -47,7 +47,7 @@ def test_zoom_levels_and_balancing(tmp_path, rng):
 @pytest.mark.parametrize("pixels", [1, 7, 50, 10**6])
 def test_a_file_is_the_same_in_pieces_of_any_size(tmp_path, rng, monkeypatch, pixels):
     """Of chromosomes with trans contacts, with none, and with a pair that is missing."""
-    monkeypatch.setattr(write_cool, "PIXELS_AT_ONCE", pixels)
+    monkeypatch.setattr(write_cool, "PIXELS_WRITTEN", pixels)
     sizes = {"A": 9, "B": 14, "C": 5}
     matrices = {
         (one, two): np.triu(rng.poisson(1, (sizes[one], sizes[two])), 0 if one == two else -99)
@@ -168,14 +168,14 @@ def test_weights_are_coolers(cool, tmp_path, rng):
 
 @pytest.mark.parametrize("name", ["map.pairs", "map.pairs.gz", "map.npz", "map.hic"])
 def test_weights_are_refused_where_they_have_no_place(cool, tmp_path, name):
-    with pytest.raises(InputError, match="keeps no weights"):
+    with pytest.raises(InputError, match="stores no weights"):
         write_contacts(open_contacts(cool[0]), tmp_path / name, balance=True)
     assert not (tmp_path / name).exists()
 
 
 def test_bad_output_paths(cool, tmp_path):
     contact_map = open_contacts(cool[0])
-    with pytest.raises(InputError, match="cannot write .txt, expected .cool, .mcool, .hic, .pairs"):
+    with pytest.raises(InputError, match="cannot write .txt, expected one of .cool, .mcool, .hic, .pairs"):
         write_contacts(contact_map, tmp_path / "map.txt")
     with pytest.raises(InputError, match="there is no folder"):
         write_contacts(contact_map, tmp_path / "absent" / "map.cool")

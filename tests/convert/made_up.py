@@ -4,47 +4,57 @@ import argparse
 import pathlib
 
 import numpy as np
-import torch
 
 from hicfm_jax.checkpoints.parameters import parameter_shapes
-from hicfm_jax.convert import names as rules
-from hicfm_jax.convert import optimizer
+from hicfm_jax.checkpoints.weights import load_weights
+from hicfm_jax.convert import is_original_file, load_original, names, optimizer
 from hicfm_jax.models.vit import sincos_2d
 
 SIZE = (64, 96)
 GRID = (4, 6)
 
 
-def state_dict(task: str = "pretrain", model: str = "vit_test", seed: int = 0) -> dict[str, torch.Tensor]:
-    """A state_dict of the original's model for a task, windows of 64 x 96."""
-    rng = np.random.default_rng(seed)
+def state_dict(task: str = "pretrain", model: str = "vit_test", seed: int = 0, size=SIZE) -> dict:
+    """A state_dict of the original's model for a task, as tensors."""
+    import torch
+
+    rng, grid = np.random.default_rng(seed), (size[0] // 16, size[1] // 16)
     state = {}
-    for path, shape in parameter_shapes(model, SIZE, task).items():
-        value = rng.normal(0, 0.1, rules.original_shape(path, shape)).astype(np.float32)
-        state[rules.original_name(path, task)] = value
+    for path, shape in parameter_shapes(model, size, task).items():
+        value = rng.normal(0, 0.1, names.original_shape(path, shape)).astype(np.float32)
+        state[names.original_name(path, task)] = value
     if task == "pretrain":
-        state["pos_embed"] = sincos_2d(*GRID, state["norm.weight"].size, class_token=True)[None]
-        state["decoder_pos_embed"] = sincos_2d(*GRID, state["decoder_norm.weight"].size)[None]
+        state["pos_embed"] = sincos_2d(*grid, state["norm.weight"].size, class_token=True)[None]
+        state["decoder_pos_embed"] = sincos_2d(*grid, state["decoder_norm.weight"].size)[None]
     else:
         if task == "epigenome":
-            state["decoder_pos_embed_new"] = sincos_2d(*GRID, state["decoder_norm.weight"].size)[None]
+            state["decoder_pos_embed_new"] = sincos_2d(*grid, state["decoder_norm.weight"].size)[None]
         width = state["vit_backbone.norm.weight"].size
         state["vit_backbone.head.weight"] = np.zeros((1000, width), np.float32)
         state["vit_backbone.head.bias"] = np.zeros(1000, np.float32)
         for leaf in ("weight", "bias"):
             state[f"patch_embed.proj.{leaf}"] = state[f"vit_backbone.patch_embed.proj.{leaf}"]
-    return {name: torch.from_numpy(state[name]) for name in sorted(state, key=rules.original_order)}
+    return {name: torch.from_numpy(state[name]) for name in sorted(state, key=names.original_order)}
+
+
+def tensor(values):
+    """A tensor of floats with these values."""
+    import torch
+
+    return torch.tensor(values, dtype=torch.float32)
 
 
 def trained(steps: int = 7, seed: int = 0) -> dict:
     """A whole pretraining checkpoint: model, optimizer with moments, epoch, scaler, args."""
+    import torch
+
     model = state_dict(seed=seed)
     groups = optimizer.numbered(parameter_shapes("vit_test", SIZE, "pretrain"))
-    names = [[rules.original_name(path, "pretrain") for path in group] for group in groups]
+    named = [[names.original_name(path, "pretrain") for path in group] for group in groups]
     adam = torch.optim.AdamW(
         [
             {"params": [torch.nn.Parameter(model[name].clone()) for name in part], "weight_decay": decay}
-            for part, decay in zip(names, (0.0, 0.05), strict=True)
+            for part, decay in zip(named, (0.0, 0.05), strict=True)
         ],
         lr=1e-3,
         betas=(0.9, 0.95),
@@ -55,7 +65,7 @@ def trained(steps: int = 7, seed: int = 0) -> dict:
             for parameter in group["params"]:
                 parameter.grad = torch.randn(parameter.shape, generator=generator)
         adam.step()
-    for part, group in zip(names, adam.param_groups, strict=True):
+    for part, group in zip(named, adam.param_groups, strict=True):
         model |= {name: p.detach() for name, p in zip(part, group["params"], strict=True)}
     return {
         "model": model,
@@ -66,7 +76,14 @@ def trained(steps: int = 7, seed: int = 0) -> dict:
     }
 
 
+def load(path, *arguments, **options):
+    """Weights of a file of the original or of a checkpoint of ours."""
+    return (load_original if is_original_file(path) else load_weights)(path, *arguments, **options)
+
+
 def save(content: dict, folder: pathlib.Path, name: str = "weights.pth.tar", **options) -> pathlib.Path:
     """Writes a file as the original does."""
+    import torch
+
     torch.save(content, folder / name, **options)
     return folder / name

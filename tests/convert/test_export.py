@@ -2,16 +2,24 @@
 
 import numpy as np
 import pytest
-import torch
 
-from hicfm_jax.checkpoints import folder as checkpoint_folder
-from hicfm_jax.convert import convert_to_folder, export, load_weights
-from hicfm_jax.convert.load import map_scaling
+from hicfm_jax.checkpoints import folder
+from hicfm_jax.convert import convert_to_folder, export
 from hicfm_jax.errors import InputError
 from tests.convert import made_up
 
+pytestmark = pytest.mark.needs("torch")
+
+
+def _load(path):
+    import torch
+
+    return torch.load(path, weights_only=False)
+
 
 def _same(a, b) -> bool:
+    import torch
+
     if isinstance(a, torch.Tensor):
         return a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, dict):
@@ -19,15 +27,15 @@ def _same(a, b) -> bool:
     return a == b
 
 
-def _there_and_back(path, folder, name="back.pth.tar", task=None):
-    convert_to_folder(path, folder / "weights", task)
-    export(folder / "weights", folder / name)
-    return folder / name
+def _there_and_back(path, place, name="back.pth.tar", task=None):
+    convert_to_folder(path, place / "weights", task)
+    export(place / "weights", place / name)
+    return place / name
 
 
 def test_the_golden_checkpoint_comes_back_bit_for_bit(fixtures_dir, tmp_path):
     path = fixtures_dir / "upstream_tiny_checkpoint.pth.tar"
-    before, after = (torch.load(p, weights_only=False) for p in (path, _there_and_back(path, tmp_path)))
+    before, after = (_load(p) for p in (path, _there_and_back(path, tmp_path)))
     assert list(before) == list(after) and list(before["model"]) == list(after["model"])
     for part in before:
         assert _same(before[part], after[part]), part
@@ -37,7 +45,7 @@ def test_the_golden_checkpoint_comes_back_bit_for_bit(fixtures_dir, tmp_path):
 def test_a_head_comes_back_bit_for_bit(tmp_path, task):
     before = {"model": made_up.state_dict(task), "args": {"input_row_size": 64, "input_col_size": 96}}
     back = _there_and_back(made_up.save(before, tmp_path), tmp_path, task=task)
-    after = torch.load(back, weights_only=False)
+    after = _load(back)
     assert list(before["model"]) == list(after["model"])  # aliases and unused classifier included
     assert _same(before["model"], after["model"])
     assert vars(after["args"]) == before["args"] and "optimizer" not in after
@@ -47,15 +55,15 @@ def test_what_the_maps_stand_for_travels_there_and_back(tmp_path):
     source = made_up.save({"model": made_up.state_dict("resolution")}, tmp_path)
     sized = {"task": "resolution", "input_size": (64, 96)}
     convert_to_folder(source, tmp_path / "published", **sized)
-    assert map_scaling(load_weights(tmp_path / "published")) == "log1000"
+    assert made_up.load(tmp_path / "published").map_scaling == "log1000"
 
-    weights = load_weights(tmp_path / "published")
+    weights = made_up.load(tmp_path / "published")
     config = weights.meta["config"] | {"targets": {"map_scaling": "log10"}}
-    checkpoint_folder.write(tmp_path / "ours", 3, weights.params, None, {"config": config})
+    folder.write(tmp_path / "ours", 3, weights.params, None, {"config": config})
     export(tmp_path / "ours", tmp_path / "ours.pth.tar")
     convert_to_folder(tmp_path / "ours.pth.tar", tmp_path / "again")
     for path in ("ours", "ours.pth.tar", "again"):
-        assert map_scaling(load_weights(tmp_path / path)) == "log10"
+        assert made_up.load(tmp_path / path).map_scaling == "log10"
 
 
 def test_an_export_replaces_nothing_and_takes_checkpoints_of_ours_only(tmp_path):
@@ -69,10 +77,11 @@ def test_an_export_replaces_nothing_and_takes_checkpoints_of_ours_only(tmp_path)
         export(source, tmp_path / "new.pth.tar")
 
 
+@pytest.mark.needs("safetensors")
 def test_safetensors_there_and_back(tmp_path):
     path = made_up.save(made_up.trained(), tmp_path)
     back = _there_and_back(path, tmp_path, "back.safetensors")
-    before, after = load_weights(path), load_weights(back)
+    before, after = made_up.load(path), made_up.load(back)
     for name, value in before.params.items():
         np.testing.assert_array_equal(after.params[name], value)
     assert after.report.input_size == (64, 96)
@@ -80,7 +89,9 @@ def test_safetensors_there_and_back(tmp_path):
 
 def test_a_run_of_ours_gets_the_originals_command_line(tmp_path):
     """What the original reads from `args` and the optimizer when it goes on training."""
-    weights = load_weights(made_up.save(made_up.trained(), tmp_path), with_adam=True)
+    import torch
+
+    weights = made_up.load(made_up.save(made_up.trained(), tmp_path), with_adam=True)
     config = {
         "task": "pretrain",
         "model": {"name": "vit_test", "input_size": [64, 96], "mask_ratio": 0.6},
@@ -91,10 +102,10 @@ def test_a_run_of_ours_gets_the_originals_command_line(tmp_path):
         },
     }  # fmt: skip
     workdir = tmp_path / "run"
-    checkpoint_folder.write(workdir, 7, weights.params, weights.adam, {"config": config})
+    folder.write(workdir, 7, weights.params, weights.adam, {"config": config})
     (workdir / "metrics.jsonl").write_text('{"step": 5, "epoch": 2.0}\n{"step": 7, "epoch": 3.5}\n')
     export(workdir, tmp_path / "mine.pth.tar")
-    written = torch.load(tmp_path / "mine.pth.tar", weights_only=False)
+    written = _load(tmp_path / "mine.pth.tar")
     args = vars(written["args"])
     assert args["batch_size"] == 2 and args["accum_iter"] == 4 and args["epochs"] == 9
     assert args["lr"] == pytest.approx(0.01) and args["mask_ratio"] == 0.6
@@ -117,6 +128,8 @@ def test_an_output_without_a_format_is_refused_before_anything_is_read(tmp_path,
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    import torch
+
     path = made_up.save(made_up.trained(), tmp_path)
     convert_to_folder(path, tmp_path / "weights")
 

@@ -5,18 +5,16 @@ import collections
 import jax
 import numpy as np
 import pytest
-import torch
 from flax.traverse_util import flatten_dict
-from safetensors.numpy import save_file
 
-from hicfm_jax.checkpoints.parameters import parameter_shapes
-from hicfm_jax.convert import load_torch_checkpoint, load_weights
-from hicfm_jax.convert.detect import HEADS
+from hicfm_jax.checkpoints.parameters import HEAD_LAYERS, parameter_shapes
+from hicfm_jax.convert import load_torch_checkpoint
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import PRESETS, create_model
 from hicfm_jax.models.vit import sincos_2d
-from tests import reference_torch
 from tests.convert import made_up
+
+pytestmark = pytest.mark.needs("torch")
 
 WRAPPINGS = {
     "model": lambda state: {"model": state, "epoch": 3},
@@ -39,13 +37,13 @@ def test_the_same_parameters_in_every_wrapping(tmp_path, wrapping):
     )
 
 
-@pytest.mark.parametrize("task", HEADS)
+@pytest.mark.parametrize("task", HEAD_LAYERS)
 def test_a_head_is_recognised_by_its_layers(tmp_path, task):
     path = made_up.save({"model": made_up.state_dict(task)}, tmp_path)
     size = None if task == "epigenome" else (64, 96)  # its table is a fixed one, which tells the grid
     params, report = load_torch_checkpoint(path, input_size=size)
     assert task in report.fits and report.input_size == (64, 96) and not report.new
-    assert {other for other in HEADS if HEADS[other] == HEADS[task]} == set(report.fits)
+    assert {other for other in HEAD_LAYERS if HEAD_LAYERS[other] == HEAD_LAYERS[task]} == set(report.fits)
     chosen, report = load_torch_checkpoint(path, task=task, input_size=(64, 96))
     assert report.task == task
     jax.tree.map(np.testing.assert_array_equal, chosen, params)
@@ -54,22 +52,25 @@ def test_a_head_is_recognised_by_its_layers(tmp_path, task):
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("dtype", ["half", "bfloat16"])
 def test_half_precision_becomes_float32(tmp_path, dtype):
-    state = {name: value.to(dtype) for name, value in made_up.state_dict().items()}
-    weights = load_weights(made_up.save({"model": state}, tmp_path))
+    state = {name: getattr(value, dtype)() for name, value in made_up.state_dict().items()}
+    weights = made_up.load(made_up.save({"model": state}, tmp_path))
     assert {value.dtype for value in weights.params.values()} == {np.dtype(np.float32)}
     np.testing.assert_array_equal(weights.params["encoder/cls_token"], state["cls_token"].float())
 
 
+@pytest.mark.needs("safetensors")
 def test_safetensors(tmp_path):
+    from safetensors.numpy import save_file
+
     state = {name: value.numpy() for name, value in made_up.state_dict().items()}
     save_file(state, tmp_path / "weights.safetensors")
-    weights = load_weights(tmp_path / "weights.safetensors")
+    weights = made_up.load(tmp_path / "weights.safetensors")
     np.testing.assert_array_equal(weights.params["count_head/bias"], state["decoder_count.bias"])
     (tmp_path / "weights.safetensors").write_text("no tensors")
     with pytest.raises(InputError, match="not a .safetensors file"):
-        load_weights(tmp_path / "weights.safetensors")
+        made_up.load(tmp_path / "weights.safetensors")
 
 
 def test_shapes_are_believed_and_not_the_stored_command_line(fixtures_dir):
@@ -80,6 +81,8 @@ def test_shapes_are_believed_and_not_the_stored_command_line(fixtures_dir):
 
 def _golden_pretraining(golden):
     """The 64 x 64 pretraining model that the golden heads were filled from."""
+    import torch
+
     pretrain, _ = golden("upstream_tiny_pretrain")
     heads, _ = golden("upstream_tiny_heads")
     state = {
@@ -90,6 +93,7 @@ def _golden_pretraining(golden):
     return state, heads
 
 
+@pytest.mark.default_compiler
 @pytest.mark.parametrize("task", ["embedding", "reconstruction"])
 def test_a_pretraining_file_in_a_head_of_another_size(golden, tmp_path, task):
     state, heads = _golden_pretraining(golden)
@@ -113,8 +117,8 @@ def test_what_the_original_drops_and_leaves_random(golden, tmp_path, number):
     _, manifest = golden("upstream_tiny_heads")
     messages = manifest["loading"]["messages"][number]
     state, _ = _golden_pretraining(golden)
-    task = list(HEADS)[int(number)]
-    _, report = load_torch_checkpoint(made_up.save({"model": state}, tmp_path), task, (64, 96))
+    task = list(HEAD_LAYERS)[int(number)]
+    report = made_up.load(made_up.save({"model": state}, tmp_path), task, (64, 96)).report
     unused = set(messages["encoder_step"]["unexpected"]) & set(messages["head_step"]["unexpected"])
     assert set(report.dropped) == unused
     missing = [name for name in messages["head_step"]["missing"] if not name.startswith("vit_backbone.")]
@@ -124,11 +128,12 @@ def test_what_the_original_drops_and_leaves_random(golden, tmp_path, number):
 
 def test_the_epigenome_head_keeps_its_own_table(tmp_path):
     path = made_up.save({"model": made_up.state_dict()}, tmp_path)
-    params, report = load_torch_checkpoint(path, "epigenome", (32, 64))
-    np.testing.assert_array_equal(params["decoder"]["pos_embed"][0], sincos_2d(2, 4, 16))
+    weights = made_up.load(path, "epigenome", (32, 64))
+    report = weights.report
+    np.testing.assert_array_equal(weights.params["decoder/pos_embed"][0], sincos_2d(2, 4, 16))
     assert "decoder_pos_embed" in report.dropped and "pos_embed" in report.resized
     assert len([path for path in report.new if path.startswith("track_heads_")]) == 12
-    assert "track_heads_*" in str(report) and "starts afresh" in str(report)
+    assert "track_heads_*" in str(report) and "drawn at random" in str(report)
 
 
 def _renamed(state):
@@ -147,7 +152,7 @@ def _not_a_number(state):
 def _all_at_once(state):
     _renamed(state)
     _reshaped(state)
-    state["surplus"] = torch.ones(1)
+    state["surplus"] = made_up.tensor([1])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +176,7 @@ def test_every_offender_is_named(tmp_path, damage, named):
     state = made_up.state_dict()
     damage(state)
     with pytest.raises(InputError) as error:
-        load_weights(made_up.save({"model": state}, tmp_path))
+        made_up.load(made_up.save({"model": state}, tmp_path))
     for words in [*named, "weights.pth.tar"]:
         assert words in str(error.value)
 
@@ -180,7 +185,7 @@ def test_an_alias_that_differs_is_refused(tmp_path):
     state = made_up.state_dict("resolution")
     state["patch_embed.proj.bias"] = state["patch_embed.proj.bias"] + 1
     with pytest.raises(InputError, match=r"patch_embed\.proj\.bias .differs from vit_backbone"):
-        load_weights(made_up.save({"model": state}, tmp_path), input_size=(64, 96))
+        made_up.load(made_up.save({"model": state}, tmp_path), input_size=(64, 96))
 
 
 @pytest.mark.parametrize(
@@ -199,28 +204,30 @@ def test_an_alias_that_differs_is_refused(tmp_path):
 def test_a_file_for_something_else_is_refused(tmp_path, holds, asked, named):
     path = made_up.save({"model": made_up.state_dict(holds)}, tmp_path)
     with pytest.raises(InputError, match=named):
-        load_weights(path, **asked)
+        made_up.load(path, **asked)
 
 
 def test_a_size_that_cannot_be_told_is_asked_for(tmp_path):
     """A resized table of 24 patches: 4 x 6, 3 x 8 or 2 x 12?"""
     state = made_up.state_dict("resolution")
     with pytest.raises(InputError, match="--input_size"):
-        load_weights(made_up.save({"model": state}, tmp_path))
+        made_up.load(made_up.save({"model": state}, tmp_path))
     told = {"model": state, "args": {"input_row_size": 48, "input_col_size": 128}}
-    assert load_weights(made_up.save(told, tmp_path)).report.input_size == (48, 128)
+    assert made_up.load(made_up.save(told, tmp_path)).report.input_size == (48, 128)
 
 
 def test_no_such_file(tmp_path):
     with pytest.raises(InputError, match="not a file"):
-        load_weights(tmp_path / "nowhere.pth.tar")
+        made_up.load(tmp_path / "nowhere.pth.tar")
     with pytest.raises(InputError, match="workdir"):
-        load_weights(tmp_path / "nowhere")
+        made_up.load(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("task", ["pretrain", *HEADS])
+@pytest.mark.parametrize("task", ["pretrain", *HEAD_LAYERS])
 def test_a_second_statement_of_the_architecture_agrees_on_every_name(tmp_path, task):
     """Without golden numbers: a PyTorch model written apart from the converter is saved and loaded."""
+    from tests import reference_torch
+
     size = PRESETS["vit_test"]
     model = (
         reference_torch.Pretraining(made_up.GRID, **size)
@@ -233,6 +240,6 @@ def test_a_second_statement_of_the_architecture_agrees_on_every_name(tmp_path, t
         state["pos_embed"][0, 0] = 0
         state["decoder_pos_embed"][0] = reference_torch.position_table(made_up.GRID, 16)
     path = made_up.save({"model": state}, tmp_path)
-    weights = load_weights(path, task, None if task == "pretrain" else made_up.SIZE)
+    weights = made_up.load(path, task, None if task == "pretrain" else made_up.SIZE)
     assert not weights.report.new
     assert {p: v.shape for p, v in weights.params.items()} == parameter_shapes("vit_test", made_up.SIZE, task)

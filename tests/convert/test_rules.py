@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.checkpoints.parameters import parameter_shapes
-from hicfm_jax.convert import names as rules
-from hicfm_jax.convert.detect import HEADS
+from hicfm_jax.checkpoints.parameters import HEAD_LAYERS, parameter_shapes
+from hicfm_jax.convert import names
 
-TASKS = list(HEADS)  # in the original's numbering
+TASKS = list(HEAD_LAYERS)  # in the original's numbering
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -15,8 +14,8 @@ def test_every_name_of_a_head_of_the_original(golden, task):
     arrays, manifest = golden("upstream_tiny_heads")
     theirs = manifest["state_dict_keys"][str(TASKS.index(task))]
     shapes = parameter_shapes("vit_test", (64, 96), task)
-    ours = {rules.original_name(path, task): path for path in shapes}
-    unused = {name for name in theirs if rules.dropped(name, task)}
+    ours = {names.original_name(path, task): path for path in shapes}
+    unused = {name for name in theirs if names.dropped(name, task)}
     assert ours.keys() == set(theirs) - unused
     assert unused == {
         f"{layer}.{leaf}"
@@ -24,39 +23,39 @@ def test_every_name_of_a_head_of_the_original(golden, task):
         for leaf in ("weight", "bias")
     }
     for name, path in ours.items():
-        assert arrays[f"state/{name}"].shape == rules.original_shape(path, shapes[path]), name
-        assert rules.to_ours(path, arrays[f"state/{name}"]).shape == shapes[path], name
+        assert arrays[f"state/{name}"].shape == names.original_shape(path, shapes[path]), name
+        assert names.to_ours(path, arrays[f"state/{name}"]).shape == shapes[path], name
 
 
 def test_every_name_of_pretraining_in_the_originals_order(golden):
     arrays, manifest = golden("upstream_tiny_pretrain")
     theirs = list(manifest["arrays"]["state/*"]["members"])
     shapes = parameter_shapes("vit_test", (64, 96), "pretrain")
-    ours = [rules.original_name(path, "pretrain") for path in shapes]
-    tables = [name for name in theirs if rules.dropped(name, "pretrain")]
+    ours = [names.original_name(path, "pretrain") for path in shapes]
+    tables = [name for name in theirs if names.dropped(name, "pretrain")]
     assert tables == ["pos_embed", "decoder_pos_embed"]
-    assert sorted(ours + tables, key=rules.original_order) == theirs
+    assert sorted(ours + tables, key=names.original_order) == theirs
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_heads_are_written_in_the_originals_order(golden, task):
     """PyTorch's optimizer knows its parameters by their place in this order."""
     _, manifest = golden("upstream_tiny_heads")
-    names = manifest["state_dict_keys"][str(TASKS.index(task))]
-    assert sorted(names, key=rules.original_order) == names
+    theirs = manifest["state_dict_keys"][str(TASKS.index(task))]
+    assert sorted(theirs, key=names.original_order) == theirs
 
 
 @pytest.mark.parametrize("task", ["pretrain", *TASKS])
 def test_layouts_there_and_back(task):
     rng = np.random.default_rng(0)
-    names = set()
+    there = set()
     for path, shape in parameter_shapes("vit_test", (64, 96), task).items():
         value = rng.normal(size=shape).astype(np.float32)
-        there = rules.to_original(path, value)
-        assert there.shape == rules.original_shape(path, shape)
-        np.testing.assert_array_equal(rules.to_ours(path, there), value)
-        names.add(rules.original_name(path, task))
-    assert len(names) == len(parameter_shapes("vit_test", (64, 96), task))
+        theirs = names.to_original(path, value)
+        assert theirs.shape == names.original_shape(path, shape)
+        np.testing.assert_array_equal(names.to_ours(path, theirs), value)
+        there.add(names.original_name(path, task))
+    assert len(there) == len(parameter_shapes("vit_test", (64, 96), task))
 
 
 def test_the_patch_embedding_is_the_originals_convolution():
@@ -66,5 +65,5 @@ def test_the_patch_embedding_is_the_originals_convolution():
     convolved = (kernel * patch).sum((1, 2, 3))
     pixels = patch.transpose(1, 2, 0).reshape(-1)  # row, column, channel
     np.testing.assert_allclose(
-        pixels @ rules.to_ours("encoder/patch_embed/kernel", kernel), convolved, rtol=1e-5
+        pixels @ names.to_ours("encoder/patch_embed/kernel", kernel), convolved, rtol=1e-5
     )

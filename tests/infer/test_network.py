@@ -1,8 +1,10 @@
 """Which checkpoints enhance maps."""
 
+import numpy as np
 import pytest
 
-from hicfm_jax.convert import convert_to_folder, export
+from hicfm_jax.checkpoints import folder
+from hicfm_jax.convert import convert_to_folder, export, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import load_network
 from tests.convert import made_up
@@ -22,6 +24,7 @@ def test_the_same_design_as_the_original_but_trained_here(tmp_path):
     assert not network.takes_depth and not network.published and network.seen is None
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("converted", [False, True])
 def test_published_weights_are_shown_maps_as_the_original_does(tmp_path, converted):
     path = made_up.save({"model": made_up.state_dict("resolution")}, tmp_path)
@@ -33,20 +36,23 @@ def test_published_weights_are_shown_maps_as_the_original_does(tmp_path, convert
     assert float(network.scaling.unscale(1.0)) == pytest.approx(1000, rel=1e-5)
 
 
+@pytest.mark.needs("torch")
 def test_a_head_of_the_first_task_is_taken_as_it_is(tmp_path):
     network = load_network(made_up.save({"model": made_up.state_dict("finetune")}, tmp_path), made_up.SIZE)
     assert not network.published and network.model.task == "finetune"
     assert network.scaling.offset is None
 
 
+@pytest.mark.needs("torch")
 def test_a_file_that_says_it_calls_loops_is_refused(tmp_path):
-    folder = write_checkpoint(tmp_path / "loops", task="loop", residual="none")
-    export(folder, tmp_path / "loops.pth.tar")
-    for path in (folder, tmp_path / "loops.pth.tar"):
-        with pytest.raises(InputError, match=r"a head for loop \(map\), not one that makes deeper maps"):
+    loops = write_checkpoint(tmp_path / "loops", task="loop", residual="none")
+    export(loops, tmp_path / "loops.pth.tar")
+    for path in (loops, tmp_path / "loops.pth.tar"):
+        with pytest.raises(InputError, match=r"a head for loop \(map\): give .* task resolution or finetune"):
             load_network(path)
 
 
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("task", ["epigenome", "reproducibility"])
 def test_other_heads_are_refused(tmp_path, task):
     path = made_up.save({"model": made_up.state_dict(task)}, tmp_path)
@@ -54,8 +60,9 @@ def test_other_heads_are_refused(tmp_path, task):
         load_network(path, made_up.SIZE)
 
 
+@pytest.mark.needs("torch")
 def test_pretraining_is_refused(tmp_path):
-    with pytest.raises(InputError, match="a pretraining checkpoint, which gives no maps: fine-tune it first"):
+    with pytest.raises(InputError, match="no trained head for resolution, its map_head.* are random"):
         load_network(made_up.save({"model": made_up.state_dict()}, tmp_path))
 
 
@@ -66,3 +73,30 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         load_network(tmp_path / "missing.pth.tar")
     with pytest.raises(InputError, match="32 x 32 bins, not 64 x 64"):
         load_network(write_checkpoint(tmp_path / "run"), (64, 64))
+
+
+@pytest.mark.needs("torch")
+def test_a_head_that_was_never_trained_is_refused(tmp_path):
+    """Conversion draws it at random; a copy of the folder says so too, and one of an older version cannot."""
+    convert_to_folder(made_up.save(made_up.trained(), tmp_path), tmp_path / "head", "resolution", (32, 32))
+    convert_to_folder(tmp_path / "head", tmp_path / "copy")
+    for path in ("head", "copy"):
+        with pytest.raises(InputError, match=f"{path} has no trained head for resolution, its map_head"):
+            load_network(tmp_path / path)
+        with pytest.raises(InputError, match="fine-tune it first"):
+            export(tmp_path / path, tmp_path / "back.pth.tar")
+    stored = folder.read(tmp_path / "head")
+    old = {name: value for name, value in stored.meta.items() if name not in ("step", "digest", "untrained")}
+    folder.write(tmp_path / "old", 0, stored.params, None, old)
+    assert load_network(tmp_path / "old").model.task == "resolution"
+
+
+@pytest.mark.needs("torch")
+def test_pretraining_serves_a_task_without_layers_of_its_own(tmp_path):
+    path = made_up.save({"model": made_up.state_dict()}, tmp_path)
+    for size, window in [(None, (32, 48)), ((48, 32), (48, 32))]:
+        network = load_network(path, size, head=("embedding", "pretrain"), default_window=(32, 48))
+        assert network.model.task == "embedding" and network.window == window
+        # Resized from pretraining's grid, not computed for the new one.
+        expected = load_original(path, "embedding", window).params["encoder/pos_embed"]
+        np.testing.assert_array_equal(network.params["encoder"]["pos_embed"], expected)

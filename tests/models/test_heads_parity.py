@@ -1,4 +1,6 @@
-"""Every head against the original's numbers, and against a second statement of the architecture."""
+"""Parity of every head with the original code and with a PyTorch reference."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import pytest
 
 from hicfm_jax.models import PRESETS, create_model
 from hicfm_jax.models.heads import FIXED, OUTPUTS
-from hicfm_jax.types import NO_DIAGONAL
+from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 from tests.models.original_names import head_to_ours, to_ours
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)
@@ -15,12 +17,9 @@ TASKS = list(OUTPUTS)  # in the order of the original's numbers, 0 to 7
 
 
 @pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch", reason="the reference is written in PyTorch, which is not installed")
+def reference():
+    import torch
 
-
-@pytest.fixture(scope="module")
-def reference(torch):
     from tests import reference_torch
 
     with torch.no_grad():
@@ -61,10 +60,10 @@ def filled(output) -> dict:
     return found
 
 
-def assert_same(found: dict, wanted: dict):
-    assert found.keys() == wanted.keys()
-    for field in wanted:
-        pairs = [(found[field], wanted[field])]
+def assert_same(found: dict, expected: dict):
+    assert found.keys() == expected.keys()
+    for field in expected:
+        pairs = [(found[field], expected[field])]
         if field == "features":
             pairs = list(zip(*pairs[0], strict=True))
         # Colours are compared in [0, 1]: float32 resolves 255 to no more than 1.5e-5.
@@ -75,35 +74,50 @@ def assert_same(found: dict, wanted: dict):
             )
 
 
-@pytest.mark.parametrize("case", ["with_count", "count_none"])
-@pytest.mark.parametrize("task", TASKS)
-class TestGolden:
-    def test_ours(self, heads, task, case):
-        arrays, _ = heads
-        output = create_model("vit_test", (64, 96), task).apply(
-            {"params": head_to_ours(golden_state(heads, task))},
-            jnp.asarray(arrays["imgs"].transpose(0, 2, 3, 1)),
-            arrays["total_count"] if case == "with_count" else None,
-        )
+CASES = ["with_count", "count_none"]
+
+
+def _marked(task):
+    """Fast for one task of each network, and with users' compiler settings for all fields of the output."""
+    if task in ("loop", "single_cell"):
+        return pytest.param(task, marks=pytest.mark.slow)  # the network of "resolution"
+    if task in ("resolution", "reproducibility"):
+        return task  # fields of "finetune"
+    return pytest.param(task, marks=pytest.mark.default_compiler)
+
+
+@pytest.mark.parametrize("task", [_marked(task) for task in TASKS])
+def test_golden_outputs(heads, forward, task):
+    """Known and unknown depth; None is the default depth, see `test_golden_activations`."""
+    arrays, _ = heads
+    params = head_to_ours(golden_state(heads, task))
+    images = arrays["imgs"].transpose(0, 2, 3, 1)
+    unknown = np.full_like(arrays["total_count"], DEFAULT_TOTAL_COUNT)
+    for case, count in zip(CASES, (arrays["total_count"], unknown), strict=True):
+        output = forward(task)({"params": params}, images, count)
         assert_same(filled(output), golden_outputs(heads, task, case))
 
-    def test_reference(self, heads, torch, reference, task, case):
-        arrays, _ = heads
-        model = reference.Head(task, (4, 6), **PRESETS["vit_test"])
-        model.load_state_dict({name: torch.tensor(a) for name, a in golden_state(heads, task).items()})
-        count = torch.tensor(arrays["total_count"]) if case == "with_count" else None
-        assert_same(model(torch.tensor(arrays["imgs"]), count), golden_outputs(heads, task, case))
 
-
-@pytest.mark.parametrize("case", ["with_count", "count_none"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param("with_count", marks=pytest.mark.slow),  # one more compilation
+        pytest.param("count_none", marks=pytest.mark.default_compiler),
+    ],
+)
 def test_golden_activations(heads, case):
     arrays, _ = heads
-    _, variables = create_model("vit_test", (64, 96), "finetune").apply(
+    model = create_model("vit_test", (64, 96), "finetune")
+    output, variables = jax.jit(
+        functools.partial(
+            model.apply, capture_intermediates=lambda module, _: module.name in ("encoder", "decoder")
+        )
+    )(
         {"params": head_to_ours(golden_state(heads, "finetune"))},
-        jnp.asarray(arrays["imgs"].transpose(0, 2, 3, 1)),
+        arrays["imgs"].transpose(0, 2, 3, 1),
         arrays["total_count"] if case == "with_count" else None,
-        capture_intermediates=lambda module, method: module.name in ("encoder", "decoder"),
     )
+    assert_same(filled(output), golden_outputs(heads, "finetune", case))
     found = variables["intermediates"]
     for name, (ours,) in {
         "backbone": found["encoder"]["__call__"],
@@ -113,7 +127,25 @@ def test_golden_activations(heads, case):
         np.testing.assert_allclose(ours, arrays[f"task0/{case}/act_{name}"], err_msg=name, **CLOSE)
 
 
-def test_golden_pretraining_of_the_reference(golden, torch, reference):
+@pytest.mark.slow  # imports PyTorch
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("task", TASKS)
+def test_golden_outputs_of_the_reference(heads, reference, task, case):
+    import torch
+
+    arrays, _ = heads
+    model = reference.Head(task, (4, 6), **PRESETS["vit_test"])
+    model.load_state_dict({name: torch.tensor(a) for name, a in golden_state(heads, task).items()})
+    count = torch.tensor(arrays["total_count"]) if case == "with_count" else None
+    assert_same(model(torch.tensor(arrays["imgs"]), count), golden_outputs(heads, task, case))
+
+
+@pytest.mark.slow  # imports PyTorch
+@pytest.mark.needs("torch")
+def test_golden_pretraining_of_the_reference(golden, reference):
+    import torch
+
     arrays, _ = golden("upstream_tiny_pretrain")
     model = reference.Pretraining((4, 6), **PRESETS["vit_test"])
     state = {name[6:]: torch.tensor(arrays[name]) for name in arrays.files if name.startswith("state/")}
@@ -129,19 +161,27 @@ def _state(model) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in model.state_dict().items()}
 
 
+@pytest.mark.slow  # compiles each head at another size
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("task", TASKS)
-def test_heads_are_the_reference(torch, reference, task):
-    """On random weights, windows that are no square, and depths known and unknown."""
+def test_heads_are_the_reference(reference, task):
+    """On random weights and windows that are not square, for known and unknown depth."""
+    import torch
+
     model = reference.randomize(reference.Head(task, (5, 2), **PRESETS["vit_test"]), seed=TASKS.index(task))
     images = torch.randn(2, 3, 80, 32, generator=torch.Generator().manual_seed(0))
-    ours = create_model("vit_test", (80, 32), task)
+    apply = jax.jit(create_model("vit_test", (80, 32), task).apply)
     params = {"params": head_to_ours(_state(model))}
     for count in (None, np.array([3e6, 8e9], np.float32)):
-        output = ours.apply(params, jnp.asarray(images.numpy().transpose(0, 2, 3, 1)), count)
+        output = apply(params, images.numpy().transpose(0, 2, 3, 1), count)
         assert_same(filled(output), model(images, None if count is None else torch.tensor(count)))
 
 
-def test_pretraining_is_the_reference(torch, reference):
+@pytest.mark.slow  # compiles the model at another size
+@pytest.mark.needs("torch")
+def test_pretraining_is_the_reference(reference):
+    import torch
+
     model = reference.randomize(reference.Pretraining((3, 5), **PRESETS["vit_test"]), seed=8)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(3, 3, 48, 80, generator=generator)
@@ -163,9 +203,11 @@ def test_pretraining_is_the_reference(torch, reference):
     np.testing.assert_allclose(output.count_pred, counts, **CLOSE)
 
 
+@pytest.mark.slow  # imports PyTorch
+@pytest.mark.needs("torch")
 @pytest.mark.parametrize("task", ["pretrain", *TASKS])
-def test_both_have_the_same_parameters(torch, reference, task):
-    """None is missing or of another shape on either side, and the same ones are fixed."""
+def test_both_have_the_same_parameters(reference, task):
+    """Names and shapes agree, and the same parameters are fixed."""
     size = PRESETS["vit_test"]
     if task == "pretrain":
         other, rename = reference.Pretraining((2, 3), **size), to_ours

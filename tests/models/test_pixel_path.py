@@ -7,20 +7,40 @@ import pytest
 
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
-from hicfm_jax.models import create_model
+from hicfm_jax.models import PRESETS, create_model
 from hicfm_jax.models.flops import head_flops, pixel_path_flops
 from hicfm_jax.models.heads import RESIDUALS, apply_head, init_head
 from hicfm_jax.models.pixel_path import PIXEL_FEATURES, BinAttention, PixelPath
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.models.smoothing import estimated_counts, expected_counts
+from tests.models.drawn import draw_params
 from tests.models.test_smoothing import chromosome, context_of
 
 SIZE = (96, 96)
 OPTIONS = dict(residual="coverage", pixel_width=4, pixel_depth=1, bin_heads=2)
-
-# Compiled as a whole: the operations one by one take a minute.
-_init = jax.jit(init_head, static_argnames="model")
+WITH, WITHOUT = (
+    create_model("vit_test", SIZE, "resolution", **OPTIONS, transformer=transformer)
+    for transformer in (True, False)
+)
 _apply = jax.jit(apply_head, static_argnames=("model", "cutoff"))
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    """`untrained(model)`: random parameters, but for the last layer, which is as `init_head` makes it."""
+    last = jax.jit(lambda key: init_head(WITHOUT, key)["pixel_path"]["out"])(jax.random.key(0))
+
+    def draw(model):
+        params = draw_params(model, model.input_size)
+        params["pixel_path"]["out"] = last
+        return params
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def params(untrained):
+    return untrained(WITH)
 
 
 @pytest.fixture(scope="module")
@@ -38,40 +58,39 @@ def predict(model, params, counts, context, enlarge=8.0):
     return _apply(model, params, counts, total, cutoff=100.0, context=context, enlarge=enlarge).map[0]
 
 
-def test_untrained_it_is_close_to_the_coverage_aware_filter(shallow):
-    """This is where training starts, not at noise."""
-    counts, context = shallow
-    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    found = predict(model, _init(model, jax.random.key(0)), counts, context)
+def assert_starts_at_the_filter(found, counts, context):
     filtered = estimated_counts(jnp.asarray(counts, jnp.float32)[None], expected_counts(context))[0]
     near = np.log10(1 + 8 * np.asarray(filtered))
     assert np.corrcoef(np.ravel(found), np.ravel(near))[0, 1] > 0.99
     assert np.abs(found - near).mean() < 0.05
 
 
-def test_it_predicts_at_the_depth_that_is_asked_for(shallow):
-    counts, context = shallow
-    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    params = _init(model, jax.random.key(0))
-    # The transformer sees the enlarged image too; silent, as here, it leaves exact proportion.
-    params["pixel_path"]["out"] = jax.tree.map(jnp.zeros_like, params["pixel_path"]["out"])
-    eight, sixteen = (10 ** predict(model, params, counts, context, by) - 1 for by in (8.0, 16.0))
+def test_untrained_it_is_close_to_the_coverage_aware_filter(params, shallow):
+    """This is where training starts, not at noise."""
+    assert_starts_at_the_filter(predict(WITH, params, *shallow), *shallow)
+
+
+def test_it_predicts_at_the_depth_that_is_asked_for(params, shallow):
+    # The transformer's input is enlarged too; with a zero last layer the map is proportional to it.
+    silent = {**params["pixel_path"], "out": jax.tree.map(jnp.zeros_like, params["pixel_path"]["out"])}
+    params = {**params, "pixel_path": silent}
+    eight, sixteen = (10 ** predict(WITH, params, *shallow, by) - 1 for by in (8.0, 16.0))
     np.testing.assert_allclose(sixteen, 2 * eight, rtol=1e-3, atol=1e-4)
 
 
-def test_bins_that_cannot_be_seen_stay_empty(shallow):
+def test_bins_without_coverage_stay_empty(params, shallow):
     counts, context = shallow
     hidden = np.arange(20, 24)
     context = {**context, "row_bias": context["row_bias"].at[0, hidden].set(0.0)}
-    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    found = predict(model, _init(model, jax.random.key(0)), counts, context)
+    found = predict(WITH, params, counts, context)
     np.testing.assert_array_equal(found[hidden], 0.0)
     assert np.isfinite(found).all()
 
 
-def test_an_empty_window_has_a_finite_gradient():
+@pytest.mark.slow  # compiles the gradient of the whole network
+def test_an_empty_window_has_a_finite_gradient(untrained):
     model = create_model("vit_test", (32, 32), "resolution", **OPTIONS)
-    params = _init(model, jax.random.key(0))
+    params = untrained(model)
     context = {"row_bias": jnp.zeros((1, 32)), "column_bias": jnp.zeros((1, 32)), "decay": jnp.zeros((1, 63))}
     counts = np.zeros((32, 32))
     gradient = jax.jit(jax.grad(lambda p: predict(model, p, counts, context).sum()))(params)
@@ -85,18 +104,18 @@ def test_bins_lend_each_other_what_they_saw():
     true = kinds[np.arange(64) % 2]
     noisy = true + rng.normal(size=true.shape)
     model = BinAttention(1)
-    params = model.init(jax.random.key(0), noisy[None], noisy[None])["params"]
-    # By hand, what training is to find: profiles as they are, compared with themselves.
-    for layer in ("attn/proj", "mlp/fc2"):
-        outer, inner = layer.split("/")
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), noisy[None], noisy[None])["params"])
+    params = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), shapes)
+    # Parameters that training should find: profiles pass the block unchanged and are compared.
+    params["norm"]["bias"] = jnp.zeros(64)
+    for outer, inner in (("attn", "proj"), ("mlp", "fc2")):
         params["block_0"][outer][inner] = jax.tree.map(jnp.zeros_like, params["block_0"][outer][inner])
-    eye = jnp.eye(64)
-    params["profile"] = {"kernel": eye, "bias": jnp.zeros(64)}
+    params["profile"] = {"kernel": jnp.eye(64), "bias": jnp.zeros(64)}
     projection = jnp.asarray(np.linalg.qr(kinds.T)[0])
     for name in ("query", "key"):
         kernel = jnp.zeros((64, 16)).at[:, :2].set(projection)
         params[name] = {"kernel": kernel, "bias": jnp.zeros(16)}
-    averages = model.apply({"params": params}, noisy[None], noisy[None])[0, :, :, 0]
+    averages = jax.jit(model.apply)({"params": params}, noisy[None], noisy[None])[0, :, :, 0]
     assert np.square(averages - true).mean() < 0.2 * np.square(noisy - true).mean()
 
 
@@ -105,10 +124,10 @@ def test_what_does_not_fit_is_said():
         create_model("vit_test", SIZE, "loop", residual="coverage")
     with pytest.raises(InputError, match="coverage"):
         create_model("vit_test", SIZE, "resolution", residual="smooth")
-    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    params = _init(model, jax.random.key(0))
     with pytest.raises(InputError, match="make_tiles"):
-        apply_head(model, params, jnp.zeros((1, *SIZE)), None)
+        apply_head(WITH, {}, jnp.zeros((1, *SIZE)), None)
+    with pytest.raises(InputError, match="apply_head"):
+        jax.eval_shape(WITH.init, jax.random.key(0), jnp.zeros((1, *SIZE, 3)))
     assert head_options({"name": "vit_test"}) == {} and head_options({"residual": "none"}) == {}
     options = {**OPTIONS, "transformer": True}
     assert head_options({**options, "name": "vit_test"}) == options
@@ -120,35 +139,29 @@ def test_its_arithmetic_is_counted():
     model = PixelPath(width, depth, heads)
     counts, pixels = jnp.ones((1, *size)), jnp.ones((1, *size, PIXEL_FEATURES))
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), counts, counts, pixels))
-    compiled = jax.jit(lambda p: model.apply(p, counts, counts, pixels)).lower(params).compile()
+    lowered = jax.jit(lambda p: model.apply(p, counts, counts, pixels)).lower(params)
     counted = pixel_path_flops(size, width, depth, heads) / 3
-    assert 0.85 < counted / compiled.cost_analysis()["flops"] < 1.0
+    assert 0.85 < counted / lowered.cost_analysis()["flops"] < 1.0
 
 
-def test_the_arithmetic_of_the_whole_model_is_counted():
-    model = create_model("vit_small_patch16", SIZE, "resolution", residual="coverage")
+def test_the_arithmetic_of_the_whole_model_is_counted(monkeypatch):
+    wide = dict(dim=768, depth=2, heads=12, decoder_dim=512, decoder_depth=1, decoder_heads=8)
+    monkeypatch.setitem(PRESETS, "wide", wide)
+    model = create_model("wide", SIZE, "resolution", residual="coverage")
     params = jax.eval_shape(lambda: init_head(model, jax.random.key(0)))
     _, context = context_of(np.ones(SIZE))
-    predicted = jax.jit(lambda p: predict(model, p, np.ones(SIZE), context)).lower(params).compile()
+    predicted = jax.jit(lambda p: predict(model, p, np.ones(SIZE), context)).lower(params)
     counted = pixel_path_flops(SIZE, 32, 2, 4) / 3
-    counted += head_flops("vit_small_patch16", SIZE, "resolution", map_channels=PIXEL_FEATURES)
+    counted += head_flops("wide", SIZE, "resolution", map_channels=PIXEL_FEATURES)
     assert 0.9 < counted / predicted.cost_analysis()["flops"] < 1.02
-
-
-def test_without_what_it_adds_to_it_says_so():
-    model = create_model("vit_test", SIZE, "resolution", **OPTIONS)
-    with pytest.raises(InputError, match="apply_head"):
-        model.init(jax.random.key(0), jnp.zeros((1, *SIZE, 3)))
 
 
 def test_settings_know_every_residual():
     assert config_lib.RESIDUALS == RESIDUALS
 
 
-def test_it_can_stand_alone(shallow):
-    """Without a transformer there is nothing but the path: the way to tell what each is worth."""
-    counts, context = shallow
-    model = create_model("vit_test", SIZE, "resolution", **OPTIONS, transformer=False)
-    params = _init(model, jax.random.key(0))
+def test_it_can_stand_alone(untrained, shallow):
+    """Without the transformer the network is the path alone."""
+    params = untrained(WITHOUT)
     assert list(params) == ["pixel_path"]
-    assert np.isfinite(predict(model, params, counts, context)).all()
+    assert_starts_at_the_filter(predict(WITHOUT, params, *shallow), *shallow)

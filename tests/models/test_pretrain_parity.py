@@ -1,4 +1,6 @@
-"""The pretraining model against activations of the original, from small to large."""
+"""Parity of the pretraining model with activations of the original code."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,8 @@ import pytest
 
 from hicfm_jax.models import create_model, mae, preprocess, vit
 from tests.models.original_names import to_ours
+
+pytestmark = pytest.mark.default_compiler
 
 CLOSE = dict(rtol=1e-5, atol=1e-5)
 
@@ -17,17 +21,23 @@ def tiny(golden):
 
 
 @pytest.fixture(scope="module")
-def activations(tiny):
-    """Every intermediate of our model on the golden input, by "module/method"."""
+def params(tiny):
     arrays, _ = tiny
-    state = {name[6:]: arrays[name] for name in arrays.files if name.startswith("state/")}
-    output, variables = create_model("vit_test", (64, 96)).apply(
-        {"params": to_ours(state)},
-        jnp.asarray(arrays["imgs"].transpose(0, 2, 3, 1)),
+    return to_ours({name[6:]: arrays[name] for name in arrays.files if name.startswith("state/")})
+
+
+@pytest.fixture(scope="module")
+def activations(tiny, params):
+    """The output on the golden batch, and every intermediate by "module/method"."""
+    arrays, _ = tiny
+    model = create_model("vit_test", (64, 96))
+    run = jax.jit(functools.partial(model.apply, capture_intermediates=lambda *_: True))
+    output, variables = run(
+        {"params": params},
+        arrays["imgs"].transpose(0, 2, 3, 1),
         arrays["total_count"],
         arrays["diag"].astype(np.int32),
         noise=arrays["noise"],
-        capture_intermediates=lambda *_: True,
     )
     found = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables["intermediates"]):
@@ -38,16 +48,21 @@ def activations(tiny):
 
 def test_image_of_raw_counts(tiny):
     arrays, _ = tiny
-    images = preprocess.normalize(jnp.asarray(arrays["raw_counts"], jnp.float32))
+    images = jax.jit(preprocess.normalize)(arrays["raw_counts"].astype(np.float32))
     np.testing.assert_allclose(images, arrays["imgs"].transpose(0, 2, 3, 1), **CLOSE)
     np.testing.assert_array_equal(preprocess.valid_mask(arrays["raw_counts"]), arrays["imgs_mask"][:, 0, 0])
 
 
 def test_masks_from_stored_noise(tiny):
     arrays, _ = tiny
-    noise = mae.symmetric_noise(arrays["noise"], arrays["diag"].astype(np.int32))
+
+    @jax.jit
+    def draw(noise, diag):
+        noise = mae.symmetric_noise(noise, diag)
+        return noise, mae.mask_from_noise(noise, 0.75)
+
+    noise, mask = draw(arrays["noise"], arrays["diag"].astype(np.int32))
     np.testing.assert_array_equal(noise, arrays["noise_sym"])
-    mask = mae.mask_from_noise(noise, 0.75)
     np.testing.assert_array_equal(mask.restore, arrays["ids_restore"])
     np.testing.assert_array_equal(mask.token_mask, arrays["mask_tokens"])
     np.testing.assert_array_equal(mask.keep, arrays["ids_shuffle"][:, : mask.keep.shape[1]])
@@ -78,11 +93,10 @@ def test_activation(tiny, activations, name, place):
     np.testing.assert_allclose(ours, golden_value, **CLOSE)
 
 
-def test_patch_embedding_of_all_patches(tiny):
-    """The model embeds only the patches it keeps; the embedding itself is the original's on all."""
+def test_patch_embedding_of_all_patches(tiny, params):
+    """The model embeds only the visible patches; the layer itself agrees on all of them."""
     arrays, _ = tiny
-    state = {name[6:]: arrays[name] for name in arrays.files if name.startswith("state/")}
-    layer = to_ours(state)["encoder"]["patch_embed"]
+    layer = params["encoder"]["patch_embed"]
     patches = preprocess.patchify(jnp.asarray(arrays["imgs"].transpose(0, 2, 3, 1)))
     np.testing.assert_allclose(patches @ layer["kernel"] + layer["bias"], arrays["act/patch_embed"], **CLOSE)
 
@@ -96,12 +110,9 @@ def test_output_and_image_of_the_prediction(tiny, activations):
     np.testing.assert_allclose(image, arrays["pred_image"].transpose(0, 2, 3, 1), **CLOSE)
 
 
-def test_missing_diagonal_and_depth(tiny):
+def test_missing_diagonal_and_depth(tiny, params, forward):
     arrays, _ = tiny
-    state = {name[6:]: arrays[name] for name in arrays.files if name.startswith("state/")}
-    output = create_model("vit_test", (64, 96)).apply(
-        {"params": to_ours(state)}, jnp.asarray(arrays["imgs"].transpose(0, 2, 3, 1)), noise=arrays["noise"]
-    )
+    output = forward()({"params": params}, arrays["imgs"].transpose(0, 2, 3, 1), noise=arrays["noise"])
     np.testing.assert_array_equal(output.token_mask, arrays["nodiag/mask_tokens"])
     np.testing.assert_allclose(output.count_pred[:, None], arrays["nodiag/count_pred"], **CLOSE)
 

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 
-from hicfm_jax.tiles import dataset as records
+from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import shards
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 
@@ -22,7 +22,7 @@ def with_targets(tiles: ArrayTiles, *names: str) -> ArrayTiles:
 def store(folder: pathlib.Path, splits: dict[str, ArrayTiles], mix: dict[str, float]) -> pathlib.Path:
     """Writes a dataset whose tiles are exactly those given."""
     first = next(iter(splits.values()))
-    features = records.features(first.tile_shape, first.dtype, first.target_shapes)
+    features = dataset.features(first.tile_shape, first.dtype, first.target_shapes)
     folder.mkdir()
     files = {}
     for split, tiles in splits.items():
@@ -34,7 +34,7 @@ def store(folder: pathlib.Path, splits: dict[str, ArrayTiles], mix: dict[str, fl
         shard = folder / f"{split}-shard"
         files[split] = [(shard, shards.write_shard(shard, rows, features))]
     manifest = {
-        "format_version": records.FORMAT_VERSION,
+        "format_version": dataset.FORMAT_VERSION,
         "mode": "grid",
         "stride": 16,
         "resolution": 1000,

@@ -1,21 +1,12 @@
 """What the stream's benchmark reports, on tiles too few and too small to say anything about speed."""
 
 import json
-import pathlib
-import subprocess
-import sys
 
 import pytest
 
 from benchmarks import stream, synthetic
 from hicfm_jax.errors import InputError
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def benchmark(*flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "scripts/benchmark.py", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+from tests.run_script import run_script
 
 
 @pytest.mark.parametrize("density", [0.12, 0.9])
@@ -35,7 +26,9 @@ def test_every_stage_of_the_stream_is_measured(density):
 
 
 def test_the_script_ends_in_one_json_object(toy_dataset):
-    done = benchmark(f"--input={toy_dataset[0]}", "--window=64,32", "--batch=8", "--seconds=0.05")
+    done = run_script(
+        "benchmark.py", f"--input={toy_dataset[0]}", "--window=64,32", "--batch=8", "--seconds=0.05"
+    )
     assert done.returncode == 0, done.stderr
     *table, last = done.stdout.splitlines()
     result = json.loads(last)
@@ -54,7 +47,7 @@ def test_the_script_ends_in_one_json_object(toy_dataset):
     ],
 )
 def test_mistakes_are_one_sentence(flags, message):
-    done = benchmark(*flags)
+    done = run_script("benchmark.py", *flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr and "Traceback" not in done.stderr
 
@@ -62,7 +55,7 @@ def test_mistakes_are_one_sentence(flags, message):
 def test_what_cannot_be_measured(toy_dataset, tmp_path):
     with pytest.raises(InputError, match="seconds is 0"):
         stream.measure_stream(toy_dataset[0], seconds=0)
-    with pytest.raises(InputError, match="thin is .* but is two shares"):
+    with pytest.raises(InputError, match="thin is .* two fractions"):
         stream.measure_stream(toy_dataset[0], thin=(0.5, 0.1))
     with pytest.raises(InputError, match="not a folder of tiles"):
         stream.measure_stream(tmp_path / "nowhere")

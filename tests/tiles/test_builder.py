@@ -6,6 +6,8 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -17,12 +19,12 @@ from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles import dataset
-from hicfm_jax.tiles.build import builder, pieces
+from hicfm_jax.tiles.build import builder, runners
 from hicfm_jax.tiles.build.map_file import MapFile
+from hicfm_jax.tiles.build.splits import HeldOut
 from hicfm_jax.tiles.build.summary import count_tiles
 from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.types import NO_DIAGONAL
-from tests.tiles import toy_build
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 ARGUMENTS = {"tile_size": 64, "stride": 32, "min_density": 0.05}
@@ -69,7 +71,7 @@ def test_manifest_accounts_for_every_tile(toy_dataset):
 
 
 def test_splits_by_assay(toy_maps, tmp_path):
-    held_out = builder.HeldOut(val_assays=["root"])
+    held_out = HeldOut(val_assays=["root"])
     manifest, _ = builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS, held_out=held_out)
     assert list(manifest["splits"]["train"]["assays"]) == ["leaf"]
     assert list(manifest["splits"]["val"]["assays"]) == ["root"]
@@ -81,13 +83,13 @@ def test_a_chromosome_is_held_out_under_any_of_its_names(tmp_path):
         assay: dense_to_map({prefix + "1": random_matrix(100, 0), prefix + "2": random_matrix(100, 1)})
         for assay, prefix in (("leaf", "Chr"), ("root", ""))
     }
-    held_out = builder.HeldOut(val_chromosomes=["chr2"])
+    held_out = HeldOut(val_chromosomes=["chr2"])
     manifest, _ = builder.build_tiles(maps, tmp_path / "tiles", **ARGUMENTS, held_out=held_out)
     assert manifest["held_out"]["val_chromosomes"] == ["Chr2", "2"]
     assert manifest["splits"]["train"]["chromosomes"] == ["Chr1", "1"]
     assert manifest["splits"]["val"]["chromosomes"] == ["Chr2", "2"]
     with pytest.raises(InputError, match="Chr2, 2 is held out twice|2, Chr2 is held out twice"):
-        builder.HeldOut(val_chromosomes=["2"], test_chromosomes=["Chr2"]).resolve(maps)
+        HeldOut(val_chromosomes=["2"], test_chromosomes=["Chr2"]).resolve(maps)
 
 
 def test_same_arguments_give_the_same_bytes_once(toy_maps, tmp_path):
@@ -107,17 +109,17 @@ def test_same_arguments_give_the_same_bytes_once(toy_maps, tmp_path):
     ("changes", "message"),
     [
         (
-            {"held_out": builder.HeldOut(val_chromosomes=["Chr9"])},
+            {"held_out": HeldOut(val_chromosomes=["Chr9"])},
             "names 'Chr9' but the maps have A, B, tiny",
         ),
-        ({"held_out": builder.HeldOut(val_assays=["stem"])}, "'stem' is held out but the inputs are named"),
-        ({"held_out": builder.HeldOut(val_chromosomes=["A"], test_chromosomes=["A"])}, "A is held out twice"),
+        ({"held_out": HeldOut(val_assays=["stem"])}, "'stem' is held out but the inputs are named"),
+        ({"held_out": HeldOut(val_chromosomes=["A"], test_chromosomes=["A"])}, "A is held out twice"),
         (
-            {"held_out": builder.HeldOut(val_chromosomes=["A"], test_assays=["leaf"])},
+            {"held_out": HeldOut(val_chromosomes=["A"], test_assays=["leaf"])},
             "split by one of the two",
         ),
-        ({"held_out": builder.HeldOut(val_chromosomes=["A", "B"])}, "Split 'train' gets no tiles of 64"),
-        ({"held_out": builder.HeldOut(test_chromosomes=["tiny"])}, "Split 'test' gets no tiles of 64"),
+        ({"held_out": HeldOut(val_chromosomes=["A", "B"])}, "Split 'train' gets no tiles of 64"),
+        ({"held_out": HeldOut(test_chromosomes=["tiny"])}, "Split 'test' gets no tiles of 64"),
         ({"min_density": 1.0}, "No tile of 64 bins"),
         ({"stride": 0}, "stride is 0"),
     ],
@@ -191,8 +193,8 @@ def test_a_full_disk_leaves_finished_pieces_and_no_dataset(toy_maps, tmp_path, m
                 resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         return real(path, *arguments)
 
-    real = pieces.shards.write_shard
-    monkeypatch.setattr(pieces.shards, "write_shard", write_shard)
+    real = runners.shards.write_shard
+    monkeypatch.setattr(runners.shards, "write_shard", write_shard)
     with pytest.raises(OSError) as caught:
         builder.build_tiles(toy_maps, tmp_path / "tiles", **arguments)
     assert caught.value.errno == errno.ENOSPC
@@ -209,7 +211,11 @@ def test_a_full_disk_leaves_finished_pieces_and_no_dataset(toy_maps, tmp_path, m
     assert {path.name for path in tmp_path.iterdir()} == {"whole", "tiles"}
 
 
+@pytest.mark.slow  # seven builds in processes of their own
 def test_a_build_killed_at_any_time_is_finished_by_the_next(tmp_path):
+    # Imports TensorFlow, and only this test needs the module.
+    from tests.tiles import toy_build
+
     processes = toy_build.server()
 
     def start(output):
@@ -243,17 +249,17 @@ def test_a_build_killed_at_any_time_is_finished_by_the_next(tmp_path):
 
 def test_what_a_killed_build_left_half_done_is_cleared_away(toy_maps, tmp_path, small_pieces):
     def interrupt(job, pieces, progress):
-        builder.run_here(job, pieces[:1], progress)
+        runners.run_here(job, pieces[:1], progress)
         raise KeyboardInterrupt
 
     partial = tmp_path / "tiles.partial"
-    for left in ((), ("pieces/00001.array_record.0af3.unfinished", "dataset/context.npz")):
+    for left in ((), ("pieces/.00001.array_record.0af3/00001.array_record", "dataset/context.npz")):
         for name in left:
             (partial / name).parent.mkdir(exist_ok=True)
             (partial / name).write_bytes(b"half")
         with pytest.raises(KeyboardInterrupt):
             builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS, runner=interrupt)
-        assert not list(partial.rglob("*.unfinished")) and not (partial / "dataset").exists()
+        assert not list(partial.glob("pieces/.*")) and not (partial / "dataset").exists()
     builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
     builder.build_tiles(toy_maps, tmp_path / "whole", **ARGUMENTS)
     assert _content(tmp_path / "tiles") == _content(tmp_path / "whole")
@@ -267,12 +273,14 @@ def test_finished_pieces_are_kept_for_the_same_tiles_only(toy_maps, tmp_path, mo
             self.lines += (line,)
 
     def interrupt(job, pieces, progress):
-        builder.run_here(job, pieces[:3], progress)
+        runners.run_here(job, pieces[:3], progress)
         raise KeyboardInterrupt
 
     cut, telling = [], Telling()
-    monkeypatch.setattr(builder, "write_piece", lambda *a: (cut.append(a[1].number), write_piece(*a)))
-    write_piece = pieces.write_piece
+    write_shard = runners.shards.write_shard
+    monkeypatch.setattr(
+        runners.shards, "write_shard", lambda path, *a: (cut.append(int(path.stem)), write_shard(path, *a))[1]
+    )
     for arguments in (ARGUMENTS, ARGUMENTS, ARGUMENTS | {"stride": 16}):
         with pytest.raises(KeyboardInterrupt):
             builder.build_tiles(toy_maps, tmp_path / "tiles", **arguments, runner=interrupt, progress=telling)
@@ -296,7 +304,7 @@ def test_a_changed_input_file_starts_the_build_anew(tmp_path, monkeypatch, small
 
     def interrupt(job, pieces, progress):
         seen.append(len(pieces))
-        builder.run_here(job, pieces[:1], progress)
+        runners.run_here(job, pieces[:1], progress)
         raise KeyboardInterrupt
 
     for changed in (False, False, True):
@@ -307,18 +315,26 @@ def test_a_changed_input_file_starts_the_build_anew(tmp_path, monkeypatch, small
     assert seen == [seen[0], seen[0] - 1, seen[0]]
 
 
+HOLD = """
+import fcntl, sys, time
+with open(sys.argv[1], "a") as file:
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
 def test_two_builds_of_one_dataset_do_not_mix(toy_maps, tmp_path):
-    processes = toy_build.server()
-    held = processes.Event()
-    process = processes.Process(target=toy_build.hold, args=(tmp_path / "tiles.partial", held))
-    process.start()
+    partial = tmp_path / "tiles.partial"
+    partial.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", HOLD, partial / "lock"], stdout=subprocess.PIPE)
     try:
-        assert held.wait(60)
+        assert process.stdout.readline()
         with pytest.raises(InputError, match="tiles.partial is in use by another build"):
             builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
     finally:
         process.kill()
-        process.join()
+        process.communicate()
     _, made = builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
     assert made and [path.name for path in tmp_path.iterdir()] == ["tiles"]
 
@@ -327,13 +343,13 @@ def test_what_is_not_ours_under_the_name_of_the_unfinished_build_stays(toy_maps,
     thesis = tmp_path / "tiles.partial" / "thesis.txt"
     thesis.parent.mkdir()
     thesis.write_text("years of work")
-    with pytest.raises(InputError, match="tiles.partial, where .*, holds thesis.txt"):
+    with pytest.raises(InputError, match="tiles.partial, .*has other contents .thesis.txt"):
         builder.build_tiles(toy_maps, tmp_path / "tiles", **ARGUMENTS)
     assert thesis.read_text() == "years of work"
 
 
 def test_trans_tiles_lie_between_chromosomes_of_one_split(toy_maps, tmp_path):
-    held_out = builder.HeldOut(val_chromosomes=["leaf:B"])
+    held_out = HeldOut(val_chromosomes=["leaf:B"])
     maps = {}
     for assay, chromosomes in {"leaf": "ABC", "root": "AB"}.items():
         matrices = {(name, name): scipy.sparse.csr_array(np.eye(64, dtype=int)) for name in chromosomes}
@@ -358,8 +374,12 @@ def test_trans_tiles_lie_between_chromosomes_of_one_split(toy_maps, tmp_path):
     assert trans["diag"] == NO_DIAGONAL and (trans["counts"] == ord("A")).all()
 
 
-def test_each_chromosome_pair_is_loaded_twice(tmp_path, small_pieces):
-    names = [f"c{index}" for index in range(4)]
+CHROMOSOMES = [f"c{index}" for index in range(4)]
+PAIRS = list(itertools.combinations_with_replacement(CHROMOSOMES, 2))
+
+
+def counting_map(**more) -> tuple[ContactMap, list]:
+    """A map that loads each pair on demand, and the list of the pairs that it loaded."""
     loads = []
 
     def load(*pair):
@@ -367,14 +387,53 @@ def test_each_chromosome_pair_is_loaded_twice(tmp_path, small_pieces):
         counts = np.full((80, 80), 3)
         return scipy.sparse.csr_array(np.triu(counts) if pair[0] == pair[1] else counts)
 
-    def total_count():
-        return 1e6
+    return ContactMap(dict.fromkeys(CHROMOSOMES, 80_000), 1000, load, **more), loads
 
-    maps = {"leaf": ContactMap(dict.fromkeys(names, 80_000), 1000, load, total_count=total_count)}
-    held_out = builder.HeldOut(val_chromosomes=["c1"])
-    builder.build_tiles(maps, tmp_path / "t", tile_size=32, stride=16, trans=True, held_out=held_out)
-    of_one_split = [pair for pair in itertools.combinations_with_replacement(names, 2) if "c1" not in pair]
+
+def test_each_chromosome_pair_is_loaded_twice(tmp_path, small_pieces):
+    contact_map, loads = counting_map(total_count=lambda: 1e6)
+    held_out = HeldOut(val_chromosomes=["c1"])
+    builder.build_tiles(
+        {"leaf": contact_map}, tmp_path / "t", tile_size=32, stride=16, trans=True, held_out=held_out
+    )
+    of_one_split = [pair for pair in PAIRS if "c1" not in pair]
     assert sorted(loads) == sorted([*of_one_split, ("c1", "c1")] * 2)
+
+
+@pytest.mark.parametrize("trans", [False, True])
+def test_the_total_of_a_map_costs_no_further_reading(tmp_path, trans):
+    """Formats without a stored total add up all pairs, cis and trans: those of the survey only once."""
+    contact_map, loads = counting_map()
+    source = {"leaf": contact_map}
+    manifest, _ = builder.build_tiles(source, tmp_path / "t", tile_size=32, stride=16, trans=trans)
+    assert manifest["sources"]["leaf"]["total_count"] == 3 * (4 * 80 * 81 / 2 + 6 * 80 * 80)
+    cut = PAIRS if trans else [pair for pair in PAIRS if pair[0] == pair[1]]
+    assert sorted(loads) == sorted([*PAIRS, *cut])
+    del loads[:]
+    contact_map, loads = counting_map()
+    count_tiles({"leaf": contact_map}, tile_size=32, stride=16, trans=trans)
+    assert sorted(loads) == sorted([*PAIRS, *cut])
+
+
+@pytest.mark.parametrize("name", ["leaf.txt", "leaf.pairs", "leaf.cool"])
+def test_a_file_is_opened_twice(tmp_path, monkeypatch, name):
+    """Lists of contacts are read and binned anew whenever they are opened."""
+    path = tmp_path / name
+    if name == "leaf.txt":
+        lines = [f"r{i} A {1000 * (i % 90)} A {1000 * (i * 7 % 90)}" for i in range(4000)]
+        path.write_text("#chromsize: A 90000\n" + "\n".join(lines) + "\n")
+    else:
+        write_contacts(dense_to_map({"A": random_matrix(90, 0)}), path)
+    opened, real = [], MapFile.open
+    monkeypatch.setattr(MapFile, "open", lambda self: (opened.append(self.uri), real(self))[1])
+    source = {"leaf": MapFile(str(path), 1000)}
+    settings = dict(tile_size=32, stride=32, min_density=0.0)
+    builder.build_tiles(source, tmp_path / "tiles", **settings)
+    assert len(opened) == 2
+    builder.build_tiles(source, tmp_path / "tiles", **settings)  # exists already
+    assert len(opened) == 3
+    count_tiles(source, **settings)
+    assert len(opened) == 5
 
 
 def test_the_mix_is_checked_and_kept(toy_maps, tmp_path):
@@ -387,7 +446,7 @@ def test_the_mix_is_checked_and_kept(toy_maps, tmp_path):
 
 def test_a_dry_run_counts_what_the_build_writes(toy_dataset, toy_maps):
     folder, manifest = toy_dataset
-    held_out = builder.HeldOut(val_chromosomes=["B"])
+    held_out = HeldOut(val_chromosomes=["B"])
     counted, size = count_tiles(toy_maps, tile_size=64, stride=16, min_density=0.3, held_out=held_out)
     assert counted == manifest
     info, written = tfds.builder_from_directory(folder).info, 0
@@ -434,7 +493,7 @@ def test_a_damaged_manifest_is_refused(copy, content):
 def test_a_manifest_with_a_wrong_field_is_refused(copy, name, value):
     manifest = json.loads((copy / dataset.MANIFEST).read_text())
     (copy / dataset.MANIFEST).write_text(json.dumps(manifest | {name: value}))
-    with pytest.raises(InputError, match=f"manifest.json is damaged, its {name} is"):
+    with pytest.raises(InputError, match=f"manifest.json is damaged .its {name} is"):
         open_source(copy)
 
 

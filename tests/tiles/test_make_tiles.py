@@ -1,6 +1,6 @@
+import functools
 import json
 import pathlib
-import subprocess
 import sys
 
 import numpy as np
@@ -9,28 +9,25 @@ import pytest
 from hicfm_jax.contacts import open_contacts, write_contacts
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.source import open_source
+from tests.commands import ROOT
+from tests.run_script import run_script
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-
-def make_tiles(*arguments):
-    command = [sys.executable, "scripts/make_tiles.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+make_tiles = functools.partial(run_script, "make_tiles.py")
 
 
 def test_a_real_map_becomes_tiles(data_dir, tmp_path):
     map_path, output = data_dir / "arabidopsis_col0_30kb.cool", tmp_path / "tiles"
-    flags = ["--resolution=30000", "--tile_size=224", "--stride=48", "--val_chromosomes=chr4"]
+    flags = ["--resolution=30000", "--tile_size=224", "--stride=224", "--val_chromosomes=chr4"]
     done = make_tiles(f"--input={map_path}", *flags, f"--output={output}")
     assert done.returncode == 0, done.stderr
     assert f"--config.data.tiles={output}" in done.stdout
-    assert "Note:" not in done.stdout  # 48 is a multiple of 16
+    assert "Note:" not in done.stdout  # 224 is a multiple of 16
     manifest = json.loads((output / "manifest.json").read_text())
     assert manifest["splits"]["val"]["chromosomes"] == ["Chr4"]
     assert manifest["sources"]["arabidopsis_col0_30kb"]["total_count"] == pytest.approx(104.1e6, rel=1e-3)
 
-    tiles = ArrayTiles.from_contact_maps({"x": open_contacts(map_path)}, 224, 48, chromosomes=["Chr4"])
+    tiles = ArrayTiles.from_contact_maps({"x": open_contacts(map_path)}, 224, 224, chromosomes=["Chr4"])
     (batch,) = open_source(output).evaluation_stream(batch_size=len(tiles), window=(224, 224), seed=0)
     np.testing.assert_array_equal(batch.counts, tiles.counts)
     assert (batch.counts != 0).mean() > 0.8  # the map is dense; the overhang is not
@@ -45,7 +42,8 @@ def test_the_last_line_can_be_run_and_a_stride_off_the_patches_is_noted(tmp_path
     done = make_tiles(f"--input={folder}/leaf.cool", *flags, f"--output={tmp_path}/tiles")
     assert done.returncode == 0, done.stderr
     *_, note, following = done.stdout.splitlines()
-    assert note.startswith("Note: with --stride=40 ")
+    assert note.startswith("Note: windows of more than 48 x 48 bins lose their diagonal")
+    assert "--config.model.input_size=48,48" in following
     python = pathlib.Path(following.split()[1])
     assert (ROOT / python).samefile(sys.executable)
     manifest = json.loads((tmp_path / "tiles" / "manifest.json").read_text())
@@ -83,6 +81,14 @@ def test_a_dry_run_writes_nothing(tmp_path):
         (["--input=a.cool", "--resolution=1000", "--output=x", "--tile_size=1,2,3"], "tile_size is '1,2,3'"),
         (["--input=a.cool", "--resolution=1000", "--output=x", "--mix=rice"], "mix has 'rice'"),
         (["--input=a.cool", "--resolution=many"], "--resolution=many"),
+        (
+            ["--input=a.cool", "--resolution=1000", "--output=x", "--processes=2", "--runner=beam"],
+            "--processes cannot be combined with --runner=beam",
+        ),
+        (
+            ["--input=a.cool", "--resolution=1000", "--output=x", "--beam_options=--parallelism=8"],
+            "--beam_options needs --runner=beam",
+        ),
     ],
 )
 def test_mistakes_end_in_one_sentence(flags, message):

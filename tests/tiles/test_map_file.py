@@ -21,7 +21,7 @@ def test_an_option_goes_to_the_formats_that_have_a_use_for_it():
 
 
 def test_an_option_without_use_is_refused():
-    with pytest.raises(InputError, match="--engine=straw is no choice for any of the inputs"):
+    with pytest.raises(InputError, match="--engine=straw does not apply to any of the inputs"):
         map_files(["a.cool", "b.mcool"], 1000, engine="straw")
 
 

@@ -43,8 +43,8 @@ def test_a_name_has_one_weight():
 @pytest.mark.parametrize(
     ("mix", "message"),
     [
-        ({"rice": 1}, "'maize' answers to no key"),
-        ({"rice": 1, "m*": 1, "*e": 2}, r"'rice' answers to several keys \(rice, \*e\)"),
+        ({"rice": 1}, "'maize' matches no key"),
+        ({"rice": 1, "m*": 1, "*e": 2}, r"'rice' matches several keys \(rice, \*e\)"),
         ({"rice": 1, "maize": 1, "wheat": 1}, "names 'wheat' but the training tiles are of rice, maize"),
     ],
 )
@@ -85,7 +85,7 @@ def test_quotas_are_exact_and_walks_leave_no_tile_behind(sizes, weights, batch_s
         return
     for group in groups:
         for visited in drawn:
-            assert abs(np.isin(visited, group.tiles).sum() - group.share * length) < 1
+            assert abs(np.isin(visited, group.tiles).sum() - group.fraction * length) < 1
         walk = np.concatenate(drawn)
         walk = walk[np.isin(walk, group.tiles)]
         for first in range(0, len(walk) - len(group.tiles) + 1, len(group.tiles)):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,7 +56,7 @@ def test_words_stay_the_same_for_ever():
 @settings(max_examples=200, deadline=None)
 @given(
     diag=st.integers(-300, 300),
-    tile=st.tuples(st.integers(96, 112), st.integers(96, 250)),
+    tile=st.tuples(st.integers(96, 112), st.one_of(st.integers(96, 112), st.integers(96, 250))),
     window=st.tuples(st.integers(1, 6), st.integers(1, 6)),
     draws=st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)),
 )
@@ -65,11 +67,37 @@ def test_windows_lie_inside_and_their_diagonal_on_a_patch_boundary(diag, tile, w
     if abs(diag) >= max(tile):  # the window cannot be crossed, and its offset says how far away it is
         assert offset == (diag + row - col) // 16
         assert offset >= window[1] // 16 or -offset >= window[0] // 16
-    elif offset == NO_DIAGONAL:
-        assert min(tile[0] - window[0], tile[1] - window[1]) < 15  # no room to shift it onto the patch grid
+    elif offset == NO_DIAGONAL:  # no pair of starts would do
+        starts = itertools.product(range(tile[0] - window[0] + 1), range(tile[1] - window[1] + 1))
+        assert not any((diag + r - c) % 16 == 0 for r, c in starts)
     else:
         # The pixel (r, c) of the tile is on the diagonal if c - r = diag; in the window it moves.
         assert 16 * offset == diag + row - col
+
+
+@pytest.mark.parametrize("tile", [(72, 72), (80, 64), (64, 80), (79, 64)])
+def test_a_window_little_smaller_than_its_tile_keeps_the_diagonal(tile):
+    draws = np.random.default_rng(0).integers(0, 2**31, (2, 500))
+    for diag in range(-63, 64):
+        rows, cols, offset = sampling.window_starts(*draws, diag, tile, (64, 64))
+        np.testing.assert_array_equal(16 * offset, diag + rows - cols)
+
+
+def test_where_no_window_can_keep_the_diagonal():
+    def fits(offsets, tile, window=(64, 64)):
+        try:
+            sampling.check_diagonal("tiles", offsets, tile, window)
+        except InputError as error:
+            assert "tiles: in tiles of" in str(error) and f"{tile[0]} x {tile[1]}" in str(error)
+            return False
+        return True
+
+    for tile in itertools.product(range(64, 82, 3), range(64, 82, 5)):
+        for offset in range(16):
+            starts = itertools.product(range(tile[0] - 63), range(tile[1] - 63))
+            assert fits({0, offset}, tile) == any((offset + r - c) % 16 == 0 for r, c in starts)
+    with pytest.raises(InputError, match="set model.input_size to 48,48 or less, or .* multiple of 16"):
+        sampling.check_diagonal("tiles", {0, 8}, (64, 64), (64, 64))
 
 
 def test_every_start_can_be_drawn():
@@ -110,7 +138,7 @@ def test_flips_come_half_of_the_time_and_only_squares_are_transposed():
         ((5, (30, 32), 4), "multiple of 16"),
         ((5, (112, 32), 4), "112 x 32 bins but the tiles have 96 x 192: .*model.input_size"),
         ((5, (32, 208), 4), "model.input_size"),
-        ((0, (32, 32), 4), "no tile"),
+        ((0, (32, 32), 4), "no tiles"),
         ((5, (32, 32), 0), "batch size"),
     ],
 )

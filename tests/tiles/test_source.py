@@ -1,6 +1,7 @@
 """Opening, saving and joining tiles."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -52,12 +53,12 @@ def test_a_file_of_another_format_is_refused(tmp_path):
         open_source(tmp_path / "tiles.npz")
 
 
-@pytest.mark.parametrize(("stride", "aligned"), [(32, True), (20, False)])
-def test_a_source_knows_whether_its_diagonals_lie_on_patches(toy_maps, tmp_path, stride, aligned):
-    tiles = ArrayTiles.from_contact_maps(toy_maps, 64, stride, 0.3, chromosomes=["A"])
-    assert tiles.patch_aligned is aligned
-    builder.build_tiles(toy_maps, tmp_path / "tiles", tile_size=64, stride=stride, min_density=0.3)
-    assert open_source(tmp_path / "tiles").tiles("train").patch_aligned is aligned
+@pytest.mark.parametrize(("stride", "offsets"), [(32, {0}), (40, {0, 8})])
+def test_a_source_knows_where_its_diagonals_are(toy_maps, tmp_path, stride, offsets):
+    tiles = ArrayTiles.from_contact_maps(toy_maps, 64, stride, 0.1, chromosomes=["A"])
+    assert tiles.diagonal_offsets == offsets
+    builder.build_tiles(toy_maps, tmp_path / "tiles", tile_size=64, stride=stride, min_density=0.1)
+    assert open_source(tmp_path / "tiles").tiles("train").diagonal_offsets == offsets
 
 
 @pytest.fixture
@@ -87,6 +88,15 @@ def test_joined_sources_hold_the_tiles_of_each(toy_dataset, wheat):
     stream = joined.train_stream(**arguments, mix={"wheat": 1, "*[!t]": 2, "root": 1})
     drawn = [count for batch in take(stream, 40) for count in batch.matrix_count.tolist()]
     assert 0.2 < np.isin(drawn, list(wheat_counts)).mean() < 0.3
+
+
+def test_joined_files_need_no_tensorflow(wheat, tiles, tmp_path, monkeypatch):
+    open_source(dataclasses.replace(tiles, targets={})).save(tmp_path / "others.npz")
+    monkeypatch.setitem(sys.modules, "tensorflow", None)  # importing it now fails
+    joined = open_source(f"{wheat},{tmp_path / 'others.npz'}")
+    batch = next(joined.train_stream(batch_size=4, window=(64, 64), seed=0))
+    assert batch.counts.shape == (4, 64, 64) and batch.counts.dtype == np.float32
+    assert len(list(joined.evaluation_stream("train", batch_size=8, window=(64, 64), seed=0))) > 1
 
 
 def test_the_mix_of_one_dataset_says_nothing_of_those_joined_to_it(tiles, wheat, tmp_path):

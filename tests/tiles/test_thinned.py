@@ -1,13 +1,19 @@
 """Thinning windows in the stream: what is kept, mirrored and repeatable."""
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.build import builder
+from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.shallow_windows import Thinning, binomial, log_uniform, thin_window
+from hicfm_jax.tiles.stream.source import open_source
+from hicfm_jax.tiles.upstream_folder import import_folder
 from hicfm_jax.types import NO_DIAGONAL, Batch
+from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 SHARE = 1 / 16
 
@@ -49,6 +55,55 @@ def test_both_triangles_show_the_same_contacts(diag):
             assert kept[row, column] == kept[mirror]
             pairs += 1
     assert pairs >= 256
+
+
+def _symmetric(counts: np.ndarray, diag: int) -> bool:
+    """Whether all pairs of mirrored pixels that the window contains are equal."""
+    rows, columns = np.indices(counts.shape)
+    mirror_rows, mirror_columns = columns - 16 * diag, rows + 16 * diag
+    inside = (0 <= mirror_rows) & (mirror_rows < len(counts))
+    inside &= (0 <= mirror_columns) & (mirror_columns < counts.shape[1])
+    return (counts[inside] == counts[mirror_rows[inside], mirror_columns[inside]]).all()
+
+
+@pytest.mark.parametrize("tile_size", [72, (72, 80), (64, 80)])
+def test_windows_little_smaller_than_tiles_off_the_patch_grid_stay_symmetric(tile_size):
+    maps = {"leaf": dense_to_map({"A": random_matrix(220, 0, mean=400)})}
+    source = open_source(ArrayTiles.from_contact_maps(maps, tile_size, 40, 0.0))
+    draw = dict(batch_size=16, window=(64, 64), seed=0, keep_diagonal=True)
+    crossing = 0
+    for stream in (source.train_stream(**draw, flips=True), source.evaluation_stream("train", **draw)):
+        for batch in itertools.islice(Thinning(SHARE, 1 / 4, seed=1).train(stream), 4):
+            for deep, kept, diag in zip(batch.targets["deep"], batch.counts, batch.diag, strict=True):
+                assert _symmetric(deep, diag) and _symmetric(kept, diag)
+                crossing += abs(diag) < 4
+    assert crossing > 30
+
+
+def test_tiles_that_leave_no_room_for_the_diagonal_are_refused(tmp_path):
+    maps = {"leaf": dense_to_map({"A": random_matrix(220, 0)})}
+    builder.build_tiles(maps, tmp_path / "tiles", tile_size=64, stride=40, min_density=0.0)
+    draw = dict(batch_size=4, window=(64, 64), seed=0)
+    message = r"tiles, cut with stride 40: .* 64 x 64 .*data.thin.* model.input_size to 48,48 or less"
+    for stream in (
+        open_source(tmp_path / "tiles").train_stream,
+        open_source(tmp_path / "tiles").evaluation_stream,
+    ):
+        with pytest.raises(InputError, match=message):
+            stream("train", **draw, keep_diagonal=True)
+        next(stream("train", **draw))  # pretraining takes them, without their diagonal
+
+
+def test_an_imported_tile_that_leaves_no_room_is_refused(tmp_path):
+    content = {"input": random_matrix(64, 0).astype(float), "diag": 5}
+    (tmp_path / "folder" / "leaf").mkdir(parents=True)
+    (tmp_path / "folder" / "train.txt").write_text("leaf")
+    (tmp_path / "folder" / "leaf" / "1.pkl").write_bytes(pickle.dumps(content))
+    import_folder(tmp_path / "folder", tmp_path / "tiles")
+    stream = open_source(tmp_path / "tiles").train_stream
+    with pytest.raises(InputError, match="Imported tiles: .* 64 x 64 .*model.input_size to 48,48"):
+        next(stream(batch_size=1, window=(64, 64), seed=0, keep_diagonal=True))
+    assert next(stream(batch_size=1, window=(48, 48), seed=0, keep_diagonal=True)).diag != NO_DIAGONAL
 
 
 def test_pixels_of_a_trans_window_are_drawn_by_themselves():

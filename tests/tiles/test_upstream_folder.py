@@ -5,8 +5,6 @@ import os
 import pathlib
 import pickle
 import pickletools
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from hicfm_jax.tiles import upstream_folder
 from hicfm_jax.tiles.build import shards
 from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
+from tests.run_script import run_script
 from tests.tiles.toy_maps import random_matrix
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -266,14 +265,14 @@ def out_of_bounds():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"diag": 0}, r"2.pkl holds the keys \['diag'\], but a tile is a dict with the key 'input'"),
-        ([1, 2], "2.pkl holds list"),
+        ({"diag": 0}, r"2.pkl has the keys \['diag'\], but a tile is a dict with the key 'input'"),
+        ([1, 2], "2.pkl has list"),
         (tile() | {"input": np.zeros((1, 32, 32))}, r"2.pkl: input has the shape \(1, 32, 32\)"),
         (tile() | {"input": np.zeros((0, 32))}, r"input has the shape \(0, 32\)"),
         (tile() | {"input": "a matrix"}, "input is str"),
         (tile() | {"input": np.array([["a"]])}, "2.pkl.* expected|2.pkl.*numbers"),
-        (tile() | {"input": np.full((32, 32), -1.0)}, "input holds -1, but contacts are 0 or more"),
-        (tile() | {"input": np.full((32, 32), np.inf)}, "input holds a value beyond 1e.30"),
+        (tile() | {"input": np.full((32, 32), -1.0)}, "input has -1, but contacts are 0 or more"),
+        (tile() | {"input": np.full((32, 32), np.inf)}, "input has a value beyond 1e.30"),
         (tile() | {"input": out_of_bounds()}, "2.pkl.*(damaged|index)"),
         (tile() | {"input": np.ones((32, 48))}, r"2.pkl has the shape \(32, 48\) and the tiles before it"),
         (tile(input_count=0), "input_count is 0, but should be positive or None"),
@@ -308,10 +307,13 @@ def test_a_file_that_is_no_pickle(tmp_path):
         ({"val": "leaf"}, "has no train.txt"),
         ({"train": " \n\n"}, "train.txt is empty"),
         ({"train": "leaf\nroot"}, "train.txt lists 'root', but there is no folder"),
-        ({"train": "leaf\nempty"}, "train.txt lists 'empty', but .* holds no .pkl file"),
+        ({"train": "leaf\nempty"}, "train.txt lists 'empty', but .* has no .pkl file"),
         ({"train": "leaf\nleaf"}, "train.txt lists 'leaf', but .*train.txt lists it"),
         ({"train": "leaf", "val": "./leaf"}, "val.txt lists './leaf', but .*train.txt lists it"),
-        ({"train": "leaf\nother/leaf"}, "lists 'other/leaf', but .*train.txt lists it or its namesake"),
+        (
+            {"train": "leaf\nother/leaf"},
+            "lists 'other/leaf', but .*train.txt lists it or a folder of the same name",
+        ),
     ],
 )
 def test_lists_that_cannot_be_followed(tmp_path, lists, message):
@@ -343,7 +345,7 @@ def test_a_full_disk_leaves_nothing(finetuning_dataset, tmp_path, monkeypatch):
 
 
 def test_what_is_there_is_not_replaced(finetuning_dataset, tmp_path):
-    with pytest.raises(InputError, match="dataset is there already: remove it or choose another --output"):
+    with pytest.raises(InputError, match="dataset exists: remove it or choose another --output"):
         upstream_folder.export_folder(finetuning_dataset, finetuning_dataset)
     assert records.read_manifest(finetuning_dataset)
 
@@ -356,11 +358,6 @@ def test_an_assay_that_no_folder_can_be_named_after(finetuning_dataset, tmp_path
     assert not (tmp_path / "folder").exists()
 
 
-def convert(*arguments):
-    command = [sys.executable, "scripts/convert_tiles.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
-
-
 def test_the_script_goes_both_ways(tmp_path):
     folder = write_folder(
         tmp_path / "folder",
@@ -368,7 +365,7 @@ def test_the_script_goes_both_ways(tmp_path):
         val={"root": {"1.pkl": tile(3)}},
     )
     for source, output in ((folder, tmp_path / "tiles"), (tmp_path / "tiles", tmp_path / "again")):
-        done = convert(f"--input={source}", f"--output={output}")
+        done = run_script("convert_tiles.py", f"--input={source}", f"--output={output}")
         assert done.returncode == 0, done.stderr
         table = [line.split() for line in done.stdout.splitlines()]
         assert table[1:3] == [["train", "2", "leaf"], ["val", "1", "root"]]
@@ -379,11 +376,11 @@ def test_the_script_goes_both_ways(tmp_path):
     ("flags", "message"),
     [
         (["--input=nowhere", "--output=x"], "nowhere is not a folder"),
-        (["--input=tests", "--output=x"], "tests has no train.txt"),
+        ([f"--input={ROOT / 'tests'}", "--output=x"], "tests has no train.txt"),
     ],
 )
 def test_mistakes_end_in_one_sentence(flags, message):
-    done = convert(*flags)
+    done = run_script("convert_tiles.py", *flags)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr
     assert not (ROOT / "x").exists()

@@ -159,7 +159,10 @@ def test_loci_of_a_bed_file(tmp_path):
     ("content", "message"),
     [
         ("chr9\t0\t10\n", "line 1 names chromosome 'chr9', which no map has"),
-        ("A\t0\t10\nA\t200000\t200010\n", "line 2 lies about 200,005 bp but A of toy ends at 100,000 bp"),
+        (
+            "A\t0\t10\nA\t200000\t200010\n",
+            "line 2 is centered at 200,005 bp, but A of toy ends at 100,000",
+        ),
         ("A\t0\n", r"line 1 is 'A\\t0': expected chromosome, start and end"),
         ("A\tx\t9\n", "expected chromosome, start and end"),
         ("# nothing\n", "has no locus"),
@@ -213,8 +216,8 @@ def test_uint16_is_chosen_by_the_data(value, fits):
         (dict(min_density=1.5), "min_density"),
         (dict(mode="spiral"), "mode is 'spiral'"),
         (dict(mode="diagonal", tile_shape=(448, 300)), "mode diagonal cuts squares"),
-        (dict(mode="locus", trans=True), "trans"),
-        (dict(loci={}), "loci are given but mode is grid"),
+        (dict(mode="locus", trans=True), "Trans tiles"),
+        (dict(loci={}), "loci are given, but mode is grid"),
     ],
 )
 def test_impossible_tilings_are_refused(arguments, named):

@@ -1,19 +1,30 @@
-"""Processes that draw for a stream."""
+"""Processes that draw for a stream; each takes seconds to start."""
 
-import contextlib
 import os
 import signal
 import time
 
 import numpy as np
-import psutil
 import pytest
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
-from hicfm_jax.tiles.stream.workers import workers
+from hicfm_jax.tiles.stream.workers import stream_workers
 from tests.tiles.test_thinned import made_up_batches
 from tests.train import small_run
+
+pytestmark = pytest.mark.slow
+
+
+def _wait_for_the_end(pid: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"process {pid} is still there")
 
 
 def test_processes_draw_what_threads_draw():
@@ -30,7 +41,7 @@ def test_a_killed_process_is_one_sentence_and_the_next_stream_has_new_ones():
     thinning = Thinning(1 / 16, 1 / 2, seed=1, processes=2)
     stream = thinning.train(made_up_batches(8))
     next(stream)
-    with workers(2) as pool:
+    with stream_workers(2) as pool:
         pids, deadline = set(), time.monotonic() + 60
         while len(pids) < 2 and time.monotonic() < deadline:
             pids.add(pool.submit(os.getpid).result())
@@ -39,18 +50,17 @@ def test_a_killed_process_is_one_sentence_and_the_next_stream_has_new_ones():
     (other,) = pids - {killed}
     time.sleep(0.5)  # until it holds the lock of the queue that they share, which it then never gives back
     os.kill(killed, signal.SIGKILL)
-    with pytest.raises(InputError, match=r"One of 2 processes .* data\.thin_processes"):
+    with pytest.raises(InputError, match=r"worker process was killed.* data\.thin_processes"):
         list(stream)
     assert len(list(thinning.train(made_up_batches(2)))) == 2
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(other).wait(timeout=60)  # were it left, this program would wait for it at its end
+    _wait_for_the_end(other)  # were it left, this program would wait for it at its end
 
 
 PROGRAM = """
 import os, signal
-from hicfm_jax.tiles.stream.workers import workers
+from hicfm_jax.tiles.stream.workers import stream_workers
 if __name__ == "__main__":
-    with workers(1) as pool:
+    with stream_workers(1) as pool:
         worker = pool.submit(os.getpid).result()
         for number in (signal.SIGTERM, signal.SIGINT):
             os.kill(worker, number)  # as a cluster or a terminal sends to all
@@ -64,5 +74,4 @@ def test_they_end_with_the_process_that_started_them_and_not_before():
     assert status == -signal.SIGKILL
     survived, worker = out.split()
     assert survived == "True"
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(int(worker)).wait(timeout=60)
+    _wait_for_the_end(int(worker))

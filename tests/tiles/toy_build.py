@@ -2,10 +2,10 @@
 
 import multiprocessing
 import pathlib
-import time
 
 from hicfm_jax.tiles import dataset
-from hicfm_jax.tiles.build import builder, shards
+from hicfm_jax.tiles.build import builder
+from hicfm_jax.tiles.build.splits import HeldOut
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 dataset.import_tfds()  # slow, and done once: the processes are forked from a server that has it
@@ -31,12 +31,5 @@ def build(output: pathlib.Path) -> None:
         )
         for assay, seed in (("leaf", 0), ("root", 10))
     }
-    held_out = builder.HeldOut(val_chromosomes=["leaf:B"])
+    held_out = HeldOut(val_chromosomes=["leaf:B"])
     builder.build_tiles(maps, output, tile_size=32, stride=16, min_density=0.2, trans=True, held_out=held_out)
-
-
-def hold(folder: pathlib.Path, held) -> None:
-    """Works in the folder of an unfinished build until it is killed."""
-    with shards.locked(folder):
-        held.set()
-        time.sleep(600)

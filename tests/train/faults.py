@@ -4,8 +4,6 @@ A run is the real script with the real loop, stream, validation and checkpoints;
 asked for, a matrix, which compiles in no time. What is done to it is said by a `Fault`.
 """
 
-import ast
-import contextlib
 import dataclasses
 import itertools
 import multiprocessing
@@ -26,7 +24,7 @@ import pytest
 import tensorboardX  # noqa: F401  slow to import, and done once: runs are forked from a server that has it
 from ml_collections import ConfigDict
 
-from configs import pretrain_arabidopsis
+from hicfm_jax.checkpoints import folder as checkpoint_folder
 from hicfm_jax.train import loop
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
@@ -35,25 +33,17 @@ from hicfm_jax.train.tasks.task import Task
 from hicfm_jax.types import Batch
 from tests.train import small_run
 
+OWN = ("--config.log.checkpoint_every_steps=2", "--config.log.image_count=2")
+
 
 def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
     """Command line of a run of 12 steps, logged every 3, saved every 2, validated every 4."""
-    own = ("--config.log.checkpoint_every_steps=2", "--config.log.image_count=2")
-    return small_run.flags(tiles, workdir, *own, *more)
+    return small_run.flags(tiles, workdir, *OWN, *more)
 
 
 def config(tiles: pathlib.Path, *more: str) -> ConfigDict:
     """What the script makes of these flags."""
-    config = pretrain_arabidopsis.get_config("demo")
-    values = {}
-    for flag in flags(tiles, pathlib.Path(), *more):
-        field, _, value = flag.removeprefix("--config.").partition("=")
-        with contextlib.suppress(ValueError, SyntaxError):
-            value = ast.literal_eval(value)
-        if not field.startswith("--"):
-            values[field] = value
-    config.update_from_flattened_dict(values)
-    return config
+    return small_run.config(tiles, *OWN, *more)
 
 
 def with_a_matrix(patch: pytest.MonkeyPatch) -> None:
@@ -216,6 +206,22 @@ def poison(name: str, steps: set[int]) -> Callable[[int, Batch], Batch]:
         return dataclasses.replace(batch, total_count=total_count) if step in steps else batch
 
     return change
+
+
+def checkpoints(workdir: pathlib.Path) -> set[str]:
+    """Names in the folder of a run's checkpoints."""
+    return {path.name for path in (workdir / "checkpoints").glob("*")}
+
+
+def assert_same(workdir: pathlib.Path, other: pathlib.Path) -> None:
+    """The same lines of metrics.jsonl, the same parameters and moments, to the last bit."""
+    assert small_run.metrics(workdir) == small_run.metrics(other)
+    one, two = (checkpoint_folder.read(path, with_adam=True) for path in (workdir, other))
+    assert one.folder.name == two.folder.name
+    for a, b in zip(*(jax.tree.leaves((each.params, each.adam)) for each in (one, two)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    left = {name for name in checkpoints(workdir) if not name.isdigit() and not name.startswith("damaged-")}
+    assert not left
 
 
 def limit_files(size: int) -> None:

@@ -1,8 +1,14 @@
-"""A training run of seconds: the smallest model on tiles of a made-up map."""
+"""A training run of seconds: the smallest model on tiles of a made-up map.
 
+Every test that trains the network takes the config of `flags`, so that its programs are compiled once.
+"""
+
+import ast
+import contextlib
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import time
@@ -10,10 +16,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
+from configs import pretrain_arabidopsis
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.source import MemoryTiles
-from hicfm_jax.train.logging.metric_writer import TIMING, Progress
+from hicfm_jax.train.logging.metric_writer import TIMING, MetricWriter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 400
@@ -48,14 +56,14 @@ def save_tiles(folder: pathlib.Path) -> pathlib.Path:
 
 def crash_after(monkeypatch, crash_step: int) -> None:
     """Makes training end by an interrupt once this step is reported."""
-    report = Progress.train
+    report = MetricWriter.train
 
     def crash(self, step, *rest):
         report(self, step, *rest)
         if step == crash_step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Progress, "train", crash)
+    monkeypatch.setattr(MetricWriter, "train", crash)
 
 
 def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
@@ -76,6 +84,19 @@ def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
     ]
     flags = [*more, *(flag for flag in defaults if flag.partition("=")[0] not in given)]
     return sorted(flags, key=lambda flag: not flag.startswith("--config="))  # which has to come first
+
+
+def config(tiles: pathlib.Path, *more: str) -> ConfigDict:
+    """The config that scripts/train.py makes of `flags`."""
+    made, values = pretrain_arabidopsis.get_config("demo"), {}
+    for flag in flags(tiles, pathlib.Path(), *more):
+        field, _, value = flag.removeprefix("--config.").partition("=")
+        with contextlib.suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value)
+        if not field.startswith("--"):
+            values[field] = value
+    made.update_from_flattened_dict(values)
+    return made
 
 
 def start(arguments: list[str], program: str | None = None, **variables: str) -> subprocess.Popen:
@@ -123,3 +144,17 @@ def metrics(workdir: pathlib.Path) -> list[dict]:
     text = path.read_text()
     records = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
     return [{name: value for name, value in record.items() if name not in TIMING} for record in records]
+
+
+def board_events(folder: pathlib.Path) -> list:
+    """Events of TensorBoard's files, oldest file first, without TensorFlow."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for file in sorted(folder.iterdir()):
+        content = file.read_bytes()
+        while content:  # length, its checksum, the event, its checksum
+            (size,) = struct.unpack_from("Q", content)
+            found.append(Event.FromString(content[12 : 12 + size]))
+            content = content[16 + size :]
+    return found

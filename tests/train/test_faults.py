@@ -1,6 +1,6 @@
 """Whatever ends or damages a run: nothing that was saved is lost, and it ends as if nothing had happened.
 
-`docs/survival.md` tells users the same.
+`docs/how-to/survival.md` tells users the same.
 """
 
 import json
@@ -8,9 +8,10 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
+import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -19,11 +20,12 @@ from hicfm_jax.checkpoints.folder import Adam
 from hicfm_jax.contacts import simulate
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import load_network
-from hicfm_jax.tiles.build.builder import HeldOut, build_tiles
-from hicfm_jax.train import loop, stopping
+from hicfm_jax.tiles.build.builder import build_tiles
+from hicfm_jax.tiles.build.splits import HeldOut
+from hicfm_jax.train import loop
 from hicfm_jax.train.checkpoint import Checkpoints
 from tests.train import faults, small_run
-from tests.train.faults import Fault, Run
+from tests.train.faults import Fault, Run, assert_same
 
 
 @pytest.fixture(scope="module")
@@ -34,21 +36,20 @@ def tiles(tmp_path_factory):
 @pytest.fixture(scope="module")
 def straight(tiles, tmp_path_factory):
     """Workdir of a run that nothing happened to."""
-    folder = tmp_path_factory.mktemp("straight")
-    status, printed = Run(faults.flags(tiles, folder / "run"), folder / "log").wait()
-    assert status == 0, printed
-    return folder / "run"
+    workdir = tmp_path_factory.mktemp("straight") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        faults.with_a_matrix(patch)
+        assert loop.train_and_evaluate(faults.config(tiles), workdir).finished
+    return workdir
 
 
 @pytest.fixture(scope="module")
 def stopped(tiles, tmp_path_factory):
-    """Workdir of a run that was stopped at step 8, with checkpoints of steps 6 and 8."""
-    folder = tmp_path_factory.mktemp("stopped")
-    fault = Fault("step", 8, signal.SIGTERM)
-    status, printed = Run(faults.flags(tiles, folder / "run"), folder / "log", fault).wait()
-    assert status == 0, printed
-    assert _checkpoints(folder / "run") == {"6", "8"}
-    return folder / "run"
+    """Workdir of a run that got SIGTERM in step 8, with checkpoints of steps 6 and 8."""
+    workdir = tmp_path_factory.mktemp("stopped") / "run"
+    assert not _train_until(Fault("step", 8, signal.SIGTERM), tiles, workdir).finished
+    assert faults.checkpoints(workdir) == {"6", "8"}
+    return workdir
 
 
 @pytest.fixture
@@ -61,27 +62,22 @@ def workdir(stopped, tmp_path):
 def train(monkeypatch):
     """Trains in this process."""
     faults.with_a_matrix(monkeypatch)
-    # What a run does not handle must not end the tests.
+    return lambda tiles, workdir, *more: loop.train_and_evaluate(faults.config(tiles, *more), workdir)
+
+
+def _train_until(fault, tiles, workdir):
+    """Trains the matrix in this process, which outlives a SIGTERM that the run does not handle."""
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    yield lambda tiles, workdir, *more: loop.train_and_evaluate(faults.config(tiles, *more), workdir)
-    signal.signal(signal.SIGTERM, before)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            faults.with_a_matrix(patch)
+            fault.install(patch)
+            return loop.train_and_evaluate(faults.config(tiles), workdir)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
-def _checkpoints(workdir):
-    return {path.name for path in (workdir / "checkpoints").glob("*")}
-
-
-def _assert_same(workdir, other):
-    """The same lines of metrics.jsonl, the same parameters and moments, to the last bit."""
-    assert small_run.metrics(workdir) == small_run.metrics(other)
-    one, two = (checkpoint_folder.read(path, with_adam=True) for path in (workdir, other))
-    assert one.folder.name == two.folder.name == "12"
-    for a, b in zip(*(jax.tree.leaves((each.params, each.adam)) for each in (one, two)), strict=True):
-        np.testing.assert_array_equal(a, b)
-    left = {name for name in _checkpoints(workdir) if not name.isdigit() and not name.startswith("damaged-")}
-    assert not left
-
-
+@pytest.mark.slow  # two processes each
 @pytest.mark.parametrize(
     ("fault", "saved"),
     [
@@ -92,35 +88,38 @@ def _assert_same(workdir, other):
     ],
     ids=lambda value: value.phase if isinstance(value, Fault) else "",
 )
-def test_kill_9(tiles, straight, tmp_path, fault, saved):
+def test_kill_9(tiles, straight, tmp_path, fault, saved, train, capsys):
     arguments = faults.flags(tiles, tmp_path / "run")
     status, printed = Run(arguments, tmp_path / "log", fault).wait()
     assert status == -signal.SIGKILL, printed
-    newest = max((int(name) for name in _checkpoints(tmp_path / "run") if name.isdigit()), default=0)
+    newest = max((int(name) for name in faults.checkpoints(tmp_path / "run") if name.isdigit()), default=0)
     assert newest in saved
-    status, printed = Run(arguments, tmp_path / "log").wait()
-    assert status == 0, printed
-    assert (f"Going on from step {newest}." in printed) == bool(newest)
-    _assert_same(tmp_path / "run", straight)
+    train(tiles, tmp_path / "run")
+    assert (f"Going on from step {newest}." in capsys.readouterr().out) == bool(newest)
+    assert_same(tmp_path / "run", straight)
 
 
 @pytest.mark.parametrize(
     ("fault", "step"),
-    [(Fault("compile", 0, signal.SIGTERM), 1), (Fault("validation", 1, signal.SIGTERM), 5)],
-    ids=["compile", "validation"],
+    [
+        pytest.param(Fault("compile", 0, signal.SIGTERM), 1, marks=pytest.mark.slow, id="compile"),
+        pytest.param(Fault("validation", 1, signal.SIGTERM), 5, id="validation"),
+    ],
 )
 def test_sigterm(tiles, straight, tmp_path, train, fault, step):
     """During a step: see `stopped`, from which most tests of this file go on."""
-    status, printed = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", fault).wait()
-    assert status == 0 and f"Stopped and saved at step {step}." in printed
-    assert str(step) in _checkpoints(tmp_path / "run")
+    stopped = _train_until(fault, tiles, tmp_path / "run")
+    assert not stopped.finished and int(stopped.state.step) == step
+    assert str(step) in faults.checkpoints(tmp_path / "run")
     train(tiles, tmp_path / "run")
-    _assert_same(tmp_path / "run", straight)
+    assert_same(tmp_path / "run", straight)
 
 
-def test_stopped_runs_go_on(tiles, straight, workdir, train):
-    assert train(tiles, workdir).finished
-    _assert_same(workdir, straight)
+@pytest.mark.slow  # a process; what the script does is the subject
+def test_the_script_ends_with_status_0_after_sigterm(tiles, tmp_path):
+    fault = Fault("step", 8, signal.SIGTERM)
+    status, printed = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", fault).wait()
+    assert status == 0 and "Stopped and saved at step 8." in printed
 
 
 def _arrays(step):
@@ -144,17 +143,17 @@ def _truncate(step):
         os.truncate(file, file.stat().st_size // 2)
 
 
-def _change_what_it_says(step):
-    said = json.loads((step / "meta" / "metadata").read_text())
-    said["config"]["train"]["seed"] += 1
-    (step / "meta" / "metadata").write_text(json.dumps(said))
+def _change_the_metadata(step):
+    meta = json.loads((step / "meta" / "metadata").read_text())
+    meta["config"]["train"]["seed"] += 1
+    (step / "meta" / "metadata").write_text(json.dumps(meta))
 
 
 def _lose_a_folder(step):
     shutil.rmtree(step / "training")
 
 
-@pytest.mark.parametrize("damage", [_flip_bits, _truncate, _change_what_it_says, _lose_a_folder])
+@pytest.mark.parametrize("damage", [_flip_bits, _truncate, _change_the_metadata, _lose_a_folder])
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     tiles, straight, workdir, train, damage, caplog
 ):
@@ -164,9 +163,10 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     (message,) = [record.getMessage() for record in caplog.records if record.name == "absl"]
     assert "/checkpoints/8 is damaged (" in message and "going on from step 6; " in message
     assert (workdir / "checkpoints" / "damaged-8" / "params").is_dir()
-    _assert_same(workdir, straight)
+    assert_same(workdir, straight)
 
 
+@pytest.mark.slow  # 60 checkpoints are read
 def test_no_flipped_bit_comes_through(stopped, tiles, train, tmp_path):
     """Orbax alone reads on over nearly every bit that matters."""
     config = faults.config(tiles)
@@ -197,7 +197,7 @@ def test_a_damaged_checkpoint_is_nothing_to_start_from(tiles, workdir, train, tm
     assert not (tmp_path / "new").exists()
 
 
-def test_converted_weights_are_sealed_too(tmp_path):
+def test_converted_weights_have_checksums_too(tmp_path):
     """Their files are not compressed: Orbax would notice nothing."""
     params = {"encoder/kernel": np.random.default_rng(0).random((64, 64), np.float32)}
     adam = Adam(params, params, 3)
@@ -211,17 +211,7 @@ def test_converted_weights_are_sealed_too(tmp_path):
             checkpoint_folder.read(tmp_path / "run", with_adam=True)
 
 
-def test_the_best_checkpoint_outlives_a_resume(stopped, tiles, train, tmp_path):
-    state = train(tiles, tmp_path / "other").state
-    config = faults.config(tiles)
-    for first, losses in ((1, [2.0, 1.0, 3.0]), (4, [4.0, None, 5.0])):
-        with Checkpoints(tmp_path / "run", config) as checkpoints:
-            for step, loss in enumerate(losses, start=first):
-                metrics = None if loss is None else {"loss": loss}
-                checkpoints.save(state.replace(step=jnp.asarray(step, jnp.int32)), metrics)
-    assert _checkpoints(tmp_path / "run") == {"2", "5", "6"}
-
-
+@pytest.mark.slow  # a process of its own, for its file size limit
 def test_a_full_disk_keeps_what_was_saved(tiles, straight, tmp_path, train):
     fault = Fault("full_disk", 6)
     status, printed = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", fault).wait()
@@ -229,40 +219,13 @@ def test_a_full_disk_keeps_what_was_saved(tiles, straight, tmp_path, train):
     errors = printed[printed.index("error: ") :]
     assert errors.startswith(f"error: {tmp_path}/run/checkpoints cannot be used: No space left on device.\n")
     assert "orbax" not in errors
-    saved = {name for name in _checkpoints(tmp_path / "run") if name.isdigit()}
+    saved = {name for name in faults.checkpoints(tmp_path / "run") if name.isdigit()}
     assert saved == {"2", "4"}
     train(tiles, tmp_path / "run")
-    _assert_same(tmp_path / "run", straight)
+    assert_same(tmp_path / "run", straight)
 
 
-FULL_FOR_TENSORBOARD = """
-import numpy as np
-from etils import epath
-from configs import pretrain_arabidopsis
-from hicfm_jax.train.logging import event_files, metric_writer
-
-event_files.open = lambda path, *_, **options: open("/dev/full", "wb", **options)
-metric_writer.matmul_rate = lambda dtype: 1.0
-log = metric_writer.Progress(epath.Path("{workdir}"), pretrain_arabidopsis.get_config("demo"), 0, 12, 2, 1)
-for step in range(9):
-    noise = np.random.default_rng(step).random((1, 200, 3, 200))
-    log.validation(step, {{"loss": 1.0}}, noise, ("a", "b", "c"))
-log.close()
-"""
-
-
-def test_tensorboard_does_not_hang_on_a_full_disk(tmp_path):
-    """Were its thread to die of it, the program would wait at its end for someone to read its pictures."""
-    program = FULL_FOR_TENSORBOARD.format(workdir=tmp_path)
-    ((status, out, err),) = small_run.outcomes([small_run.start([], program)])
-    assert status == 0 and "Traceback" not in err, err
-    warnings = [line for line in out.splitlines() if line.startswith("WARNING: ")]
-    assert len(warnings) == 1
-    assert "cannot be written now (No space left on device): TensorBoard lacks" in warnings[0]
-    assert len(small_run.metrics(tmp_path)) == 9
-
-
-@pytest.mark.parametrize("what", ["loss", "gradient"])
+@pytest.mark.parametrize("what", ["loss", pytest.param("gradient", marks=pytest.mark.slow)])
 def test_nan_is_skipped_and_counted(tiles, tmp_path, train, monkeypatch, capsys, what):
     faults.change_batches(monkeypatch, faults.poison(what, {2, 5, 8}))
     state = train(tiles, tmp_path / "run").state
@@ -272,32 +235,38 @@ def test_nan_is_skipped_and_counted(tiles, tmp_path, train, monkeypatch, capsys,
     assert all(np.isfinite(line["loss"]) for line in lines)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     # The count goes on where it was.
-    Fault("step", 6, signal.SIGTERM).install(monkeypatch)
-    assert not train(tiles, tmp_path / "stopped").finished
+    assert not _train_until(Fault("step", 6, signal.SIGTERM), tiles, tmp_path / "stopped").finished
     train(tiles, tmp_path / "stopped")
-    _assert_same(tmp_path / "stopped", tmp_path / "run")
+    assert_same(tmp_path / "stopped", tmp_path / "run")
 
 
 def test_nothing_but_nan_ends_the_run(tiles, tmp_path, train, monkeypatch):
-    monkeypatch.setattr(stopping, "PATIENCE", 4)
+    monkeypatch.setattr(loop, "PATIENCE", 4)
     faults.change_batches(monkeypatch, faults.poison("both", {2, 3, 4, *range(6, 13)}))
     with pytest.raises(InputError, match="From step 7 to 12 no micro-batch had a finite loss"):
         train(tiles, tmp_path / "run", "--config.train.total_steps=20")
 
 
-def test_two_runs_in_one_workdir(tiles, straight, tmp_path, train):
-    run = Run(faults.flags(tiles, tmp_path / "run"), tmp_path / "log", Fault("step", 7, signal=None))
-    run.wait_for("waiting")
-    before = small_run.metrics(tmp_path / "run")
-    try:
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "a")
+fcntl.lockf(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_workdir_in_use_is_refused_until_its_holder_is_killed(tiles, workdir, straight, train):
+    before = small_run.metrics(workdir)
+    command = [sys.executable, "-c", HOLDER, str(workdir / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"locked\n"
         with pytest.raises(InputError, match="run is in use by another run: wait for it or use another"):
-            train(tiles, tmp_path / "run")
-    finally:
-        run.process.kill()
-        run.wait()
-    assert small_run.metrics(tmp_path / "run") == before
-    train(tiles, tmp_path / "run")
-    _assert_same(tmp_path / "run", straight)
+            train(tiles, workdir)
+        holder.kill()
+    assert small_run.metrics(workdir) == before
+    train(tiles, workdir)
+    assert_same(workdir, straight)
 
 
 def test_what_another_run_saved_while_this_one_started_is_taken_up(
@@ -312,18 +281,20 @@ def test_what_another_run_saved_while_this_one_started_is_taken_up(
     monkeypatch.setattr(loop, "create_state", meanwhile)
     train(tiles, tmp_path / "run")
     assert "Going on from step 8." in capsys.readouterr().out
-    _assert_same(tmp_path / "run", straight)
+    assert_same(tmp_path / "run", straight)
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(tiles, straight, workdir, train):
     shutil.copytree(workdir / "checkpoints" / "8", workdir / "checkpoints" / "9.orbax-checkpoint-tmp")
-    for name in ("config.json.partial", "metrics.jsonl.partial", "images/step_00000012.png.partial"):
-        (workdir / name).write_text("{")
+    for name in (".config.json.a1", ".metrics.jsonl.b2", "images/.step_00000012.png.c3"):
+        (workdir / name).mkdir()
+        (workdir / name / "half").touch()
     with open(workdir / "metrics.jsonl", "a") as file:
         file.write('{"step": 9, "epoch": 4.5, "spl')
     train(tiles, workdir)
-    assert not [path for path in workdir.rglob("*") if "partial" in path.name or "tmp" in path.name]
-    _assert_same(workdir, straight)
+    left = {path.name for path in workdir.rglob("*") if path.name.startswith(".") or "tmp" in path.name}
+    assert left == {".lock"}
+    assert_same(workdir, straight)
 
 
 @pytest.fixture(scope="module")
@@ -335,16 +306,16 @@ def stored(tmp_path_factory):
     return folder
 
 
-def test_the_network_and_tiles_on_disk_are_no_exception(stored, tmp_path):
-    arguments = faults.flags(stored, tmp_path / "run")
-    for fault, expected in ((Fault("step", 8), -signal.SIGKILL), (None, 0)):
-        status, printed = Run(arguments, tmp_path / "log", fault, matrix=False).wait()
-        assert status == expected, printed
-    straight = faults.flags(stored, tmp_path / "straight")
-    assert Run(straight, tmp_path / "log", matrix=False).wait()[0] == 0
-    _assert_same(tmp_path / "run", tmp_path / "straight")
+@pytest.mark.slow  # TensorFlow reads the tiles
+def test_tiles_on_disk_are_no_exception(stored, tmp_path, train):
+    status, printed = Run(faults.flags(stored, tmp_path / "run"), tmp_path / "log", Fault("step", 8)).wait()
+    assert status == -signal.SIGKILL, printed
+    for workdir in ("run", "straight"):
+        train(stored, tmp_path / workdir)
+    assert_same(tmp_path / "run", tmp_path / "straight")
 
 
+@pytest.mark.slow  # TensorFlow reads the tiles
 @pytest.mark.parametrize("damage", ["flipped byte", "truncated"])
 def test_a_damaged_tile_ends_the_run_and_sound_ones_go_on(stored, tmp_path, train, damage):
     train(stored, tmp_path / "straight")
@@ -355,9 +326,9 @@ def test_a_damaged_tile_ends_the_run_and_sound_ones_go_on(stored, tmp_path, trai
             os.truncate(shard, len(content) // 2)
         else:
             _flip(shard, content.rindex(b"matrix_count"))
-        with pytest.raises(InputError, match=f"{shard.name} is damaged or incomplete .*make the tiles again"):
+        with pytest.raises(InputError, match=f"{shard.name} is damaged .*make it again"):
             train(stored, tmp_path / "run")
     finally:
         shard.write_bytes(content)
     train(stored, tmp_path / "run")
-    _assert_same(tmp_path / "run", tmp_path / "straight")
+    assert_same(tmp_path / "run", tmp_path / "straight")

@@ -52,18 +52,19 @@ _COMBINATIONS = [
 @pytest.mark.parametrize(("loss", "name"), _COMBINATIONS)
 def test_a_perfect_output_costs_nothing_and_any_other_something(loss, name):
     scaling = SCALINGS[name]
-    perfect = scaling.scale(COUNTS)
-    np.testing.assert_allclose(per_example(loss, scaling, perfect, COUNTS), 0, atol=2e-5)
-    worse = per_example(loss, scaling, perfect + 0.1 * RNG.normal(size=COUNTS.shape), COUNTS)
-    assert (worse > 1e-6).all()
+    value = jax.jit(lambda output: per_example(loss, scaling, output, COUNTS))
+    perfect = np.asarray(scaling.scale(COUNTS))
+    np.testing.assert_allclose(value(perfect), 0, atol=2e-5)
+    assert (value(perfect + 0.1 * RNG.normal(size=COUNTS.shape)) > 1e-6).all()
 
 
 @pytest.mark.parametrize("loss", config_lib.TARGET_LOSSES)
 def test_no_loss_is_stuck_at_an_output_below_zero(loss):
     """Every pixel of an output that is too low has a gradient that raises it."""
     scaling = target_scaling("none" if loss == "log_mse" else "log1000")
-    output = jnp.full(COUNTS.shape, -0.2).at[:, 0].set(-0.1)
-    gradient = jax.grad(lambda o: per_example(loss, scaling, o, COUNTS).sum())(output)
+    output = np.full(COUNTS.shape, -0.2, np.float32)
+    output[:, 0] = -0.1
+    gradient = jax.jit(jax.grad(lambda o: per_example(loss, scaling, o, COUNTS).sum()))(output)
     low = gradient[:, 1:] if loss == "cosine" else gradient
     assert np.isfinite(gradient).all() and (low < 0).mean() > (0.3 if loss == "cosine" else 0.999)
 
@@ -72,10 +73,12 @@ def test_poisson_finds_the_mean_and_squares_of_logs_do_not():
     """Half the pixels hold 0, half 100: the mean is 50, that of the logarithms about 9."""
     scaling, target = target_scaling("log10"), jnp.array([[0.0, 100.0] * 50])
 
+    grid = np.linspace(0.1, 2.5, 2401, dtype=np.float32)
+
     def best(loss):
-        grid = jnp.linspace(0.1, 2.5, 2401)
-        values = jax.vmap(lambda o: per_example(loss, scaling, jnp.full_like(target, o), target)[0])(grid)
-        return float(scaling.unscale(grid[jnp.argmin(values)]))
+        one = jax.vmap(lambda o: per_example(loss, scaling, jnp.full_like(target, o), target)[0])
+        values = np.asarray(jax.jit(one)(grid))
+        return float(scaling.unscale(grid[values.argmin()]))
 
     assert best("poisson") == pytest.approx(50, rel=0.01)
     assert best("mse") == pytest.approx(101**0.5 - 1, rel=0.01)
@@ -95,7 +98,7 @@ def test_cosine_of_an_empty_target_is_zero_and_has_a_gradient():
     """Like torch's: an all-zero target costs 1 and moves nothing."""
     empty = jnp.zeros_like(COUNTS)
     np.testing.assert_array_equal(cosine(COUNTS, empty), 0)
-    assert np.isfinite(jax.grad(lambda x: cosine(x, empty).sum())(empty)).all()
+    assert np.isfinite(jax.jit(jax.grad(lambda x: cosine(x, empty).sum()))(empty)).all()
     np.testing.assert_allclose(cosine(COUNTS, -3 * COUNTS), -1, rtol=1e-6)
 
 
@@ -104,9 +107,12 @@ def _specs(**weights):
 
 
 def test_targets_are_weighted_and_summed_and_padding_does_not_count():
-    outputs = {"map": jnp.zeros((2, 4, 4)), "track": jnp.zeros((2, 4))}
-    targets = {"map": jnp.stack([jnp.ones((4, 4)), jnp.full((4, 4), 9.0)]), "track": jnp.full((2, 4), 2.0)}
-    parts = finetune_losses(outputs, targets, _specs(map=1.0, track=0.5), jnp.array([1.0, 0.0]))
+    outputs = {"map": np.zeros((2, 4, 4)), "track": np.zeros((2, 4))}
+    targets = {"map": np.stack([np.ones((4, 4)), np.full((4, 4), 9.0)]), "track": np.full((2, 4), 2.0)}
+    specs = _specs(map=1.0, track=0.5)
+    parts = jax.jit(lambda *arrays: finetune_losses(*arrays[:2], specs, arrays[2]))(
+        outputs, targets, np.array([1.0, 0.0], np.float32)
+    )
     assert {name: float(value) for name, value in parts.items()} == {
         "loss": 3.0,
         "map_loss": 1.0,
@@ -121,13 +127,13 @@ def test_a_target_of_weight_zero_is_left_out():
 
 
 def test_triplet_asks_for_a_margin_between_replicates_and_other_windows():
-    anchor = jnp.eye(3)
-    everyone = jnp.ones(3)
-    assert float(triplet_loss(anchor, anchor, 0.5, everyone)) == 0
-    assert float(triplet_loss(anchor, jnp.ones((3, 3)), 0.5, everyone)) == pytest.approx(0.5)
-    # The third example is padding: its own triplet and the one that it is the other window of do not count.
-    swapped = anchor[jnp.array([0, 2, 1])]
-    assert float(triplet_loss(anchor, swapped, 0.5, jnp.array([1.0, 1.0, 0.0]))) == pytest.approx(0.5)
+    anchor, everyone = np.eye(3, dtype=np.float32), np.ones(3, np.float32)
+    loss = jax.jit(triplet_loss, static_argnums=2)
+    assert float(loss(anchor, anchor, 0.5, everyone)) == 0
+    assert float(loss(anchor, np.ones((3, 3), np.float32), 0.5, everyone)) == pytest.approx(0.5)
+    # The third example is padding: neither its own triplet counts nor the one whose other window it is.
+    padded = np.array([1.0, 1.0, 0.0], np.float32)
+    assert float(loss(anchor, anchor[[0, 2, 1]], 0.5, padded)) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

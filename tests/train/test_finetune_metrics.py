@@ -1,4 +1,4 @@
-"""Scores of fine-tuned heads: what they are at the extremes, and that they add up."""
+"""Validation metrics of fine-tuned heads: extremes, padding and sums over batches."""
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,9 @@ from tests.train import small_run
 
 COUNTS = small_run.make_tiles(6, 0).counts[:, :48, :48].astype(np.uint16)
 DIAG = jnp.zeros(6, jnp.int32)
-LOGS = jnp.log10(1.0 + COUNTS)
+LOGS = np.log10(1.0 + COUNTS).astype(np.float32)
 SUMS = jax.jit(finetune_metrics.map_sums)
+BASELINES = jax.jit(map_baselines)
 
 
 def _finish(sums):
@@ -23,7 +24,7 @@ def _finish(sums):
 
 
 def _scores(predicted, inside=None):
-    inside = jnp.ones(LOGS.shape) if inside is None else inside
+    inside = np.ones_like(LOGS) if inside is None else inside
     return _finish(SUMS({"map": predicted}, LOGS, inside, DIAG))
 
 
@@ -35,20 +36,21 @@ def test_a_perfect_map():
 
 def test_a_map_of_distance_decay_alone_has_no_correlation_beyond_distance():
     distance = np.abs(np.subtract.outer(np.arange(48), np.arange(48)))
-    scores = _scores(jnp.broadcast_to(-jnp.log10(1.0 + distance), LOGS.shape))
+    scores = _scores(np.broadcast_to(-np.log10(1.0 + distance), LOGS.shape).astype(np.float32))
     assert scores["map_r"] > 0.5 and abs(scores["map_r_distance"]) < 0.01
 
 
 def test_batches_add_up_and_padding_does_not_count():
     rng = np.random.default_rng(0)
-    predicted = LOGS + jnp.asarray(rng.normal(0, 0.3, LOGS.shape))
+    predicted = LOGS + rng.normal(0, 0.3, LOGS.shape).astype(np.float32)
     whole = _scores(predicted)
-    padded = jnp.ones(LOGS.shape).at[4:].set(0)
-    rest = jnp.ones(LOGS.shape).at[:4].set(0)
+    padded, rest = np.ones_like(LOGS), np.ones_like(LOGS)
+    padded[4:], rest[:4] = 0, 0
     halves = [SUMS({"map": predicted}, LOGS, inside, DIAG) for inside in (padded, rest)]
     added = _finish({name: halves[0][name] + halves[1][name] for name in halves[0]})
     assert added == pytest.approx(whole, rel=1e-5)
-    nonsense = predicted.at[4:].set(1e3)
+    nonsense = predicted.copy()
+    nonsense[4:] = 1e3
     assert _scores(nonsense, padded) == pytest.approx(_scores(predicted, padded))
 
 
@@ -57,9 +59,9 @@ def test_a_deeper_input_is_better_and_smoothing_helps_a_shallow_one():
     scores = {}
     for share in (1 / 16, 1 / 2):
         shallow = next(Thinning(share, share, seed=0).train(iter([batch])))
-        maps = map_baselines(jnp.asarray(shallow.counts), jnp.asarray(shallow.targets["kept"]))
-        maps = {name: jnp.log10(1.0 + counts) for name, counts in maps.items()}
-        scores[share] = _finish(SUMS(maps, LOGS, jnp.ones(LOGS.shape), DIAG))
+        maps = BASELINES(shallow.counts, shallow.targets["kept"])
+        maps = {name: np.log10(1.0 + counts) for name, counts in maps.items()}
+        scores[share] = _finish(SUMS(maps, LOGS, np.ones_like(LOGS), DIAG))
     assert scores[1 / 2]["input_r"] > scores[1 / 16]["input_r"] + 0.1
     assert scores[1 / 2]["input_mse"] < scores[1 / 16]["input_mse"]
     assert scores[1 / 16]["smoothed_r"] > scores[1 / 16]["input_r"]
@@ -71,31 +73,33 @@ def test_smoothing_keeps_a_flat_map_flat_to_its_edges():
 
 
 def test_calls_are_scored_by_f1():
-    true = jnp.zeros((1, 4, 4)).at[0, 0].set(1.0)
-    called = jnp.zeros((1, 4, 4)).at[0, :2, :2].set(0.9)
-    sums = finetune_metrics.call_sums(called, true, jnp.ones(true.shape))
+    true, called = np.zeros((1, 4, 4)), np.zeros((1, 4, 4))
+    true[0, 0], called[0, :2, :2] = 1.0, 0.9
+    sums = jax.jit(finetune_metrics.call_sums)(called, true, np.ones_like(true))
     assert _finish(sums)["call_f1"] == pytest.approx(0.5)  # 2 of 4 called, 2 of 4 found
 
 
 def test_six_tracks_are_scored_one_by_one():
     rng = np.random.default_rng(0)
-    true = jnp.asarray(rng.normal(size=(2, 2, 48)))
-    predicted = true.at[:, 1].set(-true[:, 1])
-    scores = _finish(finetune_metrics.track_sums(predicted, true, jnp.ones(2), ("CTCF", "ATAC-seq")))
+    true = rng.normal(size=(2, 2, 48)).astype(np.float32)
+    predicted = np.stack([true[:, 0], -true[:, 1]], axis=1)
+    sums = jax.jit(finetune_metrics.track_sums, static_argnums=3)
+    scores = _finish(sums(predicted, true, np.ones(2, np.float32), ("CTCF", "ATAC-seq")))
     assert scores["track_CTCF_r"] == pytest.approx(1) and scores["track_ATAC-seq_r"] == pytest.approx(-1)
 
 
 def test_targets_that_are_made_from_the_map():
-    track = coverage_track(jnp.asarray(COUNTS))
+    track = coverage_track(COUNTS)
     np.testing.assert_allclose(track, np.log10(1 + COUNTS.mean(axis=2)), rtol=1e-5)
-    profile = distance_profile(jnp.asarray(COUNTS), DIAG, 16)
+    profile = jax.jit(distance_profile, static_argnums=2)(COUNTS, DIAG, 16)
     assert profile.shape == (6, 16) and (profile[:, 0] > profile[:, 4]).all()
     # 48 bins a side: distances end in the class before the middle of 96 classes' worth.
     assert (profile[:, 7] > 0).all() and not profile[:, 8:].any()
 
 
 def test_panels_share_the_range_of_the_target():
-    predicted, true = target_panels(2 * LOGS, LOGS, (48, 48))
+    panels = jax.jit(target_panels, static_argnums=2)
+    predicted, true = panels(2 * LOGS, LOGS, (48, 48))
     assert float(true.max()) == pytest.approx(1) and float(predicted.max()) > 1.5
-    bars = target_panels(jnp.ones((1, 48)), 2 * jnp.ones((1, 48)), (48, 64))
+    bars = panels(np.ones((1, 48), np.float32), np.full((1, 48), 2, np.float32), (48, 64))
     assert [int((bar > 0).sum(axis=2)[0, 0]) for bar in bars] == [32, 64]

@@ -10,6 +10,8 @@ from benchmarks.compile_only import trace_step
 from configs import finetune_resolution_arabidopsis, pretrain_arabidopsis
 from hicfm_jax.models import attention
 
+pytestmark = pytest.mark.slow  # traces ViT-L
+
 PATCHES = 784  # of a window of 448
 TOKENS = (196, 198, PATCHES, 786)  # visible patches, the same as encoded, all patches, the same as decoded
 

@@ -1,16 +1,22 @@
-"""The predictions that a model has to beat, on windows whose answer is known."""
+"""References that a model has to beat, on windows with a known answer."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hicfm_jax.models import preprocess
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.train.metrics import pretrain_metrics
-from hicfm_jax.train.metrics.references import bin_distance, masked_references, visible_pixels
+from hicfm_jax.train.metrics import pretrain_metrics, references
+from hicfm_jax.train.metrics.references import bin_distance, visible_pixels
 from hicfm_jax.types import NO_DIAGONAL, Batch
 
 SIZE = 64
+
+# Compiled once: every test has one window of this size.
+masked_references = jax.jit(references.masked_references)
+metric_sums = jax.jit(pretrain_metrics.metric_sums)
+intensity, log_scale = jax.jit(preprocess.intensity), jax.jit(preprocess.log_scale)
 
 
 @pytest.fixture
@@ -34,31 +40,30 @@ def _error(prediction, values, token_mask):
     return float((hidden * (np.asarray(prediction) - values) ** 2).sum())
 
 
-@pytest.mark.parametrize("diag", [-2, 0, 3, 40])
-def test_distance_in_bins(diag):
-    np.testing.assert_array_equal(bin_distance(jnp.array([diag]), SIZE, SIZE)[0], _distance(diag))
-
-
-def test_trans_windows_have_no_distance():
-    assert not bin_distance(jnp.array([NO_DIAGONAL]), SIZE, SIZE).any()
+def test_distance_in_bins():
+    diags = [-2, 0, 3, 40]
+    distances = bin_distance(np.array([*diags, NO_DIAGONAL], np.int32), SIZE, SIZE)
+    for diag, distance in zip(diags, distances, strict=False):
+        np.testing.assert_array_equal(distance, _distance(diag))
+    assert not distances[-1].any()  # trans windows have no distance
 
 
 @pytest.mark.parametrize("diag", [0, 5])
-def test_a_map_of_distance_alone_is_told_by_the_distance_mean(token_mask, diag):
+def test_the_distance_mean_predicts_a_map_of_distance_alone(token_mask, diag):
     values = 3 - 0.01 * _distance(diag)[None].astype(np.float32)  # linear, so gaps are filled exactly
-    references = masked_references(jnp.asarray(values), _visible(token_mask), jnp.array([diag]))
-    total = _error(references["mean"], values, token_mask)
-    assert _error(references["distance"], values, token_mask) < 0.02 * total
-    assert _error(references["coverage"], values, token_mask) < 0.02 * total
+    found = masked_references(values, _visible(token_mask), jnp.array([diag]))
+    total = _error(found["mean"], values, token_mask)
+    assert _error(found["distance"], values, token_mask) < 0.02 * total
+    assert _error(found["coverage"], values, token_mask) < 0.02 * total
 
 
 def test_coverage_finds_what_distance_alone_cannot(token_mask):
     rng = np.random.default_rng(0)
     row, column = rng.normal(0, 0.3, (SIZE, 1)), rng.normal(0, 0.3, (1, SIZE))
     values = (2 - 0.01 * _distance(5) + row + column)[None].astype(np.float32)
-    references = masked_references(jnp.asarray(values), _visible(token_mask), jnp.array([5]))
-    by_distance = _error(references["distance"], values, token_mask)
-    assert _error(references["coverage"], values, token_mask) < 0.2 * by_distance
+    found = masked_references(values, _visible(token_mask), jnp.array([5]))
+    by_distance = _error(found["distance"], values, token_mask)
+    assert _error(found["coverage"], values, token_mask) < 0.2 * by_distance
 
 
 def test_references_do_not_see_hidden_pixels(token_mask):
@@ -66,9 +71,14 @@ def test_references_do_not_see_hidden_pixels(token_mask):
     values = rng.normal(size=(1, SIZE, SIZE)).astype(np.float32)
     visible = np.asarray(visible_pixels(token_mask, SIZE, SIZE))
     other = np.where(visible, values, rng.normal(size=values.shape)).astype(np.float32)
-    a, b = (masked_references(jnp.asarray(v), _visible(token_mask), jnp.array([0])) for v in (values, other))
+    a, b = (masked_references(v, _visible(token_mask), jnp.array([0])) for v in (values, other))
     for name in a:
         np.testing.assert_allclose(a[name], b[name], atol=1e-5, err_msg=name)
+
+
+def _batch(counts):
+    ones = np.ones(1, np.float32)
+    return Batch(counts, ones, np.zeros(1, np.int32), ones, ones)
 
 
 def _judged(intensity, batch, token_mask):
@@ -76,24 +86,22 @@ def _judged(intensity, batch, token_mask):
     image = preprocess.IMAGENET_MEAN + np.zeros((1, SIZE, SIZE, 3))
     image[..., 1:] = (1 - np.asarray(intensity))[..., None]
     normal = (image - np.array(preprocess.IMAGENET_MEAN)) / np.array(preprocess.IMAGENET_STD)
-    output = PretrainOutput(preprocess.patchify(jnp.asarray(normal, jnp.float32)), jnp.zeros(1), token_mask)
-    sums = pretrain_metrics.metric_sums(output, batch)
+    output = PretrainOutput(preprocess.patchify(normal.astype(np.float32)), jnp.zeros(1), token_mask)
+    sums = metric_sums(output, batch)
     return pretrain_metrics.finish({name: float(value) for name, value in sums.items()})
 
 
 def test_metrics_of_a_perfect_and_of_the_distance_prediction(token_mask):
     rng = np.random.default_rng(0)
     counts = rng.poisson(200 / (1 + _distance(0)))[None].astype(np.uint16)
-    ones = np.ones(1, np.float32)
-    batch = Batch(jnp.asarray(counts), ones, jnp.zeros(1, jnp.int32), ones, jnp.asarray(ones))
-
-    true = preprocess.intensity(jnp.asarray(counts))
+    batch = _batch(counts)
+    true = intensity(counts)
     perfect = _judged(true, batch, token_mask)
     assert perfect["pixel_r"] == pytest.approx(1, abs=1e-4)
     assert perfect["masked_r2_distance"] == pytest.approx(1, abs=1e-4)
-    logs = true * preprocess.log_scale(jnp.asarray(counts))[:, None, None]
-    by_distance = masked_references(logs, _visible(token_mask), batch.diag)["distance"]
-    level = _judged(by_distance / preprocess.log_scale(batch.counts)[:, None, None], batch, token_mask)
+    scale = log_scale(counts)[:, None, None]
+    by_distance = masked_references(true * scale, _visible(token_mask), batch.diag)["distance"]
+    level = _judged(by_distance / scale, batch, token_mask)
     assert level["masked_r2_distance"] == pytest.approx(0, abs=1e-3)
     assert level["masked_r2_mean"] > 0.3
 
@@ -103,10 +111,11 @@ def test_knowing_where_the_chromosome_ends_earns_nothing(token_mask):
     rng = np.random.default_rng(0)
     counts = rng.poisson(200 / (1 + _distance(0)))[None].astype(np.uint16)
     counts[:, 40:], counts[:, :, 40:] = 0, 0
-    batch = Batch(jnp.asarray(counts), np.ones(1), jnp.zeros(1, jnp.int32), np.ones(1), jnp.ones(1))
-    inside = np.asarray(preprocess.inside_chromosome(batch.counts))
+    batch = _batch(counts)
+    inside = np.asarray(preprocess.inside_chromosome(counts))
     assert inside[0, :40, :40].all() and inside.sum() == 1600
-    logs = preprocess.intensity(batch.counts) * preprocess.log_scale(batch.counts)[:, None, None]
-    reference = masked_references(logs, _visible(token_mask) * inside, batch.diag)["distance"] * inside
-    judged = _judged(reference / preprocess.log_scale(batch.counts)[:, None, None], batch, token_mask)
+    scale = log_scale(counts)[:, None, None]
+    visible = _visible(token_mask) * inside
+    reference = masked_references(intensity(counts) * scale, visible, batch.diag)["distance"] * inside
+    judged = _judged(reference / scale, batch, token_mask)
     assert judged["masked_r2_distance"] == pytest.approx(0, abs=1e-3)

@@ -1,5 +1,6 @@
 """The same numbers however the work is spread over devices."""
 
+import functools
 import json
 import pathlib
 import re
@@ -52,6 +53,7 @@ for layout in {layouts}:
 """
 
 
+@pytest.mark.slow  # compiles the network four times
 def test_layouts_of_eight_devices_give_the_same_losses(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8", prepend=" ")
     monkeypatch.setenv("PYTHONPATH", str(small_run.ROOT))
@@ -69,6 +71,7 @@ def test_layouts_of_eight_devices_give_the_same_losses(monkeypatch):
         assert shard == [32 // layout[1], 128 // layout[2]], layout
 
 
+@functools.cache
 def vit_large():
     model = create_model("vit_large_patch16", (448, 448))
     rngs = {"params": jax.random.key(0), "mask": jax.random.key(0)}

@@ -11,8 +11,7 @@ from benchmarks.step import step_config
 from configs import pretrain_arabidopsis
 from hicfm_jax.config import base_config
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.state import TrainState
-from hicfm_jax.train.step import accumulate, create_train_step
+from hicfm_jax.train.step import TrainState, accumulate, create_train_step
 from hicfm_jax.train.tasks.pretrain_task import pretrain_task
 from hicfm_jax.types import Batch
 from tests.train import small_run
@@ -52,6 +51,7 @@ def test_accumulation_equals_the_whole_batch():
     assert float(good) == 4 and float(metrics["loss"]) == pytest.approx((0 + 1 + 4 + 25) / 4)
 
 
+@pytest.mark.slow  # compiles the network twice
 def test_pretraining_in_parts_hides_the_same_patches():
     config = pretrain_arabidopsis.get_config("demo")
     config.model.name, config.model.input_size = "vit_test", (48, 48)
@@ -103,6 +103,7 @@ def test_reading_the_window_starts_a_new_one(step):
     assert np.isnan(state.read_window()[1]["loss"])
 
 
+@pytest.mark.slow  # compiles two steps
 @pytest.mark.parametrize("accum_steps", [1, 2])
 def test_an_update_takes_the_place_of_what_it_replaces(accum_steps):
     """Beside the state there are gradients, with accumulation their sums too, and no copy of anything."""

@@ -1,39 +1,56 @@
-"""One door to all Hi-C files: a URI and a resolution in, a ContactMap out.
+"""The table of file formats, and functions that open and write maps by it."""
 
-One door to all files that maps are written to: the suffix picks the format.
-"""
-
+import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
+from hicfm_jax.contacts.formats.cool import open_cool, write_cool
+from hicfm_jax.contacts.formats.hic import open_hic, write_hic
+from hicfm_jax.contacts.formats.pairs import open_pairs, write_pairs
+from hicfm_jax.contacts.formats.pickles import open_pickle
+from hicfm_jax.contacts.formats.text import open_text
 from hicfm_jax.errors import InputError
 
-# Suffix -> format.
-FORMATS = {
-    ".cool": "cool",
-    ".mcool": "cool",
-    ".hic": "hic",
-    ".pairs": "pairs",
-    ".pairs.gz": "pairs",
-    ".txt": "text",
-    ".txt.gz": "text",
-    ".npy": "array",
-    ".npz": "array",
-    ".pkl": "pickle",
-    ".pickle": "pickle",
-}
 
-# Format -> the options it has a use for.
-OPTIONS = {
-    "cool": {"weight", "weight_kind"},
-    "hic": {"engine", "weight", "weight_kind"},
-    "pairs": set(),
-    "text": {"chromsizes"},
-    "array": {"chromsizes"},
-    "pickle": {"chromsizes"},
-}
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes:
+      name: of the format.
+      suffixes: of its files, in lower case.
+      open: `open(path, resolution, **options) -> ContactMap`; resolution None stands for the only one.
+      write: `write(contact_map, path)`, or with weights `write(contact_map, path, balance, metadata)`.
+        Returns the resolutions written if there may be several. None: the format is only read.
+      options: the keyword arguments of `open_contacts` that `open` takes, and `group` if files have groups.
+      holds_weights: whether files store weights, and metadata beside them.
+      whole_counts_only: whether files store contacts one by one, so that counts are whole.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    open: Callable[..., ContactMap]
+    write: Callable[..., list[int] | None] | None = None
+    options: frozenset[str] = frozenset()
+    holds_weights: bool = False
+    whole_counts_only: bool = False
+
+
+_WEIGHTS, _SIZES = {"weight", "weight_kind"}, frozenset({"chromsizes"})
+
+# One line per format. Libraries that a format needs are imported in its functions.
+FORMATS: tuple[Format, ...] = (
+    Format("cool", (".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), True),
+    Format("hic", (".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS})),
+    Format("pairs", (".pairs", ".pairs.gz"), open_pairs, write_pairs, whole_counts_only=True),
+    Format("text", (".txt", ".txt.gz"), open_text, options=_SIZES),
+    Format("npy", (".npy",), open_array, options=_SIZES),
+    Format("npz", (".npz",), open_npz, write_npz, _SIZES),
+    Format("pickle", (".pkl", ".pickle"), open_pickle, options=_SIZES),
+)
 
 
 def open_contacts(
@@ -45,14 +62,14 @@ def open_contacts(
     weight_kind: str | None = None,
     chromsizes: Mapping[str, int] | str | os.PathLike | None = None,
 ) -> ContactMap:
-    """Opens a file of contact counts; the counts themselves are read when asked for.
+    """Opens a file of contact counts. The counts themselves are read when they are asked for.
 
     Args:
       uri: a `.cool`, `.mcool` (both optionally `FILE::/group`), `.hic`, `.pairs`, `.pairs.gz`, `.txt`,
         `.txt.gz`, `.npy`, `.npz` or `.pkl` file.
       resolution: bin width in bp. A width that a `.cool`, `.mcool` or `.hic` file lacks is summed up from
         the largest one it holds that divides it. None takes the file's only one.
-      engine: the library that reads a `.hic` file: `hictk` (None means it) or `straw`.
+      engine: the library that reads a `.hic` file: `hictk` (the default) or `straw`.
       weight: column of a cooler or normalization of a `.hic` file to balance the counts with; None gives
         raw counts.
       weight_kind: `multiplicative` or `divisive`, where the file does not say which its weights are.
@@ -63,114 +80,76 @@ def open_contacts(
       A ContactMap of raw counts, or of balanced float64 values if a weight is named.
 
     Raises:
-      InputError: no such file or group, another or a damaged format, an option that the format has no use
-        for, or a resolution or weight that can't be had.
+      InputError: no such file or group, another or a damaged format, an option that the format does not
+        take, or a resolution or weight that the file does not have.
     """
     path, _, group = os.fspath(uri).partition("::")
-    suffix = _suffix(path)
-    form = FORMATS[suffix]
-    given = {"engine": engine, "weight": weight, "weight_kind": weight_kind, "chromsizes": chromsizes}
-    for option, value in given.items():
-        if value is not None and option not in OPTIONS[form]:
-            raise InputError(f"{option}={value!r} is no choice for {suffix} files: leave {option} out.")
-    if group and form != "cool":
-        raise InputError(f"{path}::{group}: a {suffix} file has no groups: give {path} alone.")
-    if resolution is not None and not (resolution > 0 and resolution == int(resolution)):
-        raise InputError(f"resolution={resolution} is not a bin width: give whole bp above 0.")
+    suffix, form = _find(path, FORMATS, "read")
+    options = {"engine": engine, "weight": weight, "weight_kind": weight_kind, "chromsizes": chromsizes}
+    options = {option: value for option, value in options.items() if value is not None}
+    for option in options.keys() - form.options:
+        raise InputError(f"{option}={options[option]!r} is no option of {suffix} files: leave {option} out.")
+    if group:
+        if "group" not in form.options:
+            raise InputError(f"{path}::{group}: a {suffix} file has no groups: give {path} alone.")
+        options["group"] = group
+    if resolution is not None:
+        if not (resolution > 0 and resolution == int(resolution)):
+            raise InputError(f"resolution={resolution} is not a bin width: give whole bp above 0.")
+        resolution = int(resolution)
     if not os.path.exists(path):
         raise InputError(f"{path} does not exist: give the path of a {suffix} file.")
     if not os.path.isfile(path):
         raise InputError(f"{path} is not a file but a directory or device: give the path of a {suffix} file.")
     if not os.access(path, os.R_OK):
-        raise InputError(f"{path} may not be read: ask its owner for permission.")
+        raise InputError(f"{path} cannot be read: ask its owner for permission.")
     if os.path.getsize(path) == 0:
         raise InputError(f"{path} is empty (0 bytes): make or fetch it again.")
-    resolution = None if resolution is None else int(resolution)
-
-    if form == "cool":
-        from hicfm_jax.contacts.formats.cool import open_cool
-
-        return open_cool(path, group, resolution, weight, weight_kind)
-    if form == "hic":
-        from hicfm_jax.contacts.formats.hic import open_hic
-
-        return open_hic(path, resolution, engine, weight, weight_kind)
-    if form == "pairs":
-        from hicfm_jax.contacts.formats.pairs import open_pairs
-
-        return open_pairs(path, resolution)
-    if form == "text":
-        from hicfm_jax.contacts.formats.text import open_text
-
-        return open_text(path, resolution, chromsizes)
-    if form == "array":
-        from hicfm_jax.contacts.formats.arrays import open_array
-
-        return open_array(path, resolution, chromsizes)
-    from hicfm_jax.contacts.formats.pickles import open_pickle
-
-    return open_pickle(path, resolution, chromsizes)
+    return form.open(path, resolution, **options)
 
 
 def used_options(uri: str) -> set[str]:
-    """Which of `open_contacts`' options the format of a file has a use for; InputError if it is unknown."""
-    return OPTIONS[FORMATS[_suffix(uri.partition("::")[0])]]
+    """The options of `open_contacts` that the format of a file takes; InputError if it is unknown."""
+    return set(_find(uri.partition("::")[0], FORMATS, "read")[1].options - {"group"})
 
 
 def stem(uri: str) -> str:
     """Name of a file without folder, group and suffix: `leaf` for `maps/leaf.pairs.gz`."""
     name = os.path.basename(uri.partition("::")[0])
-    suffix = _known_suffix(name)
+    suffix, _ = _match(name, FORMATS)
     return name[: -len(suffix)] if suffix else os.path.splitext(name)[0]
 
 
-def _known_suffix(name: str) -> str:
-    # The longest one first: `.pairs.gz` also ends in what might become a format of its own.
-    known = sorted(FORMATS, key=len, reverse=True)
-    return next((suffix for suffix in known if name.lower().endswith(suffix)), "")
+def suffixes(which: Callable[[Format], object] = lambda form: True) -> list[str]:
+    """Suffixes of the formats that `which` is true for, such as `lambda form: form.write`."""
+    return [suffix for form in FORMATS if which(form) for suffix in form.suffixes]
 
 
-def _suffix(path: str) -> str:
-    lower = os.path.basename(path).lower()
-    if suffix := _known_suffix(lower):
-        return suffix
-    last = os.path.splitext(lower)[1]
-    listed = ", ".join(FORMATS)
-    raise InputError(f"{path}: cannot read {last or 'a file without a suffix'}, expected one of {listed}.")
+def listed(words: Iterable[str], last: str = "or") -> str:
+    """`.cool, .mcool or .hic`."""
+    *first, final = words
+    return f"{', '.join(first)} {last} {final}" if first else final
 
 
-SUFFIXES = (".cool", ".mcool", ".hic", ".pairs", ".pairs.gz", ".npz")
+def output_format(path: str | os.PathLike) -> Format:
+    """The format that a file is written in; InputError if its suffix is that of none."""
+    return _find(os.fspath(path), _written(), "write")[1]
 
 
 def check_output(path: str | os.PathLike) -> str:
-    """The suffix of a file that can be written.
+    """Returns the suffix of a file that can be written.
 
     Raises:
-      InputError: another suffix, a file that exists already, a folder that is not there or not writable.
+      InputError: another suffix, a file that exists already, a folder that does not exist or is not writable.
     """
     path = pathlib.Path(path)
-    suffix = _output_suffix(path)
+    suffix, _ = _find(str(path), _written(), "write")
     if path.exists():
         raise InputError(f"{path} exists already: remove it or choose another name.")
     _check_folder(path)
     if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} may not be written to: choose another.")
+        raise InputError(f"{path}: the folder {path.parent} is not writable: choose another.")
     return suffix
-
-
-def _output_suffix(path: pathlib.Path) -> str:
-    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
-    if suffix is None:
-        raise InputError(
-            f"{path}: cannot write {path.suffix or 'a file without a suffix'}, expected "
-            f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
-        )
-    return suffix
-
-
-def _check_folder(path: pathlib.Path) -> None:
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
 
 
 def write_contacts(
@@ -181,39 +160,52 @@ def write_contacts(
 ) -> list[int]:
     """Writes a map as `.cool`, `.mcool`, `.hic`, `.pairs`, `.pairs.gz` or `.npz`.
 
-    The file appears under its name only when it is complete.
+    The file appears under its name when it is complete. Each pair of the map is computed once.
 
     Args:
-      contact_map: what to write.
-      path: where; an existing file is replaced.
+      contact_map: the map.
+      path: the file; an existing one is replaced.
       balance: also store ICE weights (column `weight`, multiplicative); `.cool` and `.mcool` only.
-      metadata: kept in a `.cool` or `.mcool` beside the map's own; the other formats have no place for it.
+      metadata: stored in a `.cool` or `.mcool` together with the map's own; other formats have no place for
+        it.
 
     Returns:
       The resolutions written, in bp.
 
     Raises:
-      InputError: another suffix, a folder that is not there, or counts that the format cannot hold.
+      InputError: another suffix, a folder that does not exist, or counts that the format cannot hold.
       OSError: the disk is full or not writable.
     """
     path = pathlib.Path(path)
-    suffix = _output_suffix(path)
+    suffix, form = _find(str(path), _written(), "write")
     _check_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a directory: give a file name.")
-    if suffix in (".cool", ".mcool"):
-        from hicfm_jax.contacts.formats.cool import write_cool
+    if balance and not form.holds_weights:
+        raise InputError(f"{path}: a {suffix} file stores no weights: leave balancing out or write .mcool.")
+    extra = (balance, metadata) if form.holds_weights else ()
+    return form.write(contact_map.spooled(path), path, *extra) or [contact_map.resolution]
 
-        return write_cool(contact_map, path, balance, metadata)
-    if balance:
-        raise InputError(f"{path}: a {suffix} file keeps no weights: leave balancing out or write .mcool.")
-    if suffix == ".hic":
-        from hicfm_jax.contacts.formats.hic import write_hic
 
-        return write_hic(contact_map, path)
-    if suffix == ".npz":
-        from hicfm_jax.contacts.formats.arrays import write_npz as write
-    else:
-        from hicfm_jax.contacts.formats.pairs import write_pairs as write
-    write(contact_map, path)
-    return [contact_map.resolution]
+def _written() -> list[Format]:
+    return [form for form in FORMATS if form.write is not None]
+
+
+def _match(name: str, formats: Iterable[Format]) -> tuple[str, Format | None]:
+    # The longest suffix first: `.pairs.gz` may also end in the suffix of another format.
+    known = sorted(((suffix, form) for form in formats for suffix in form.suffixes), key=lambda k: -len(k[0]))
+    return next(((suffix, form) for suffix, form in known if name.lower().endswith(suffix)), ("", None))
+
+
+def _find(path: str, formats: Iterable[Format], verb: str) -> tuple[str, Format]:
+    suffix, form = _match(os.path.basename(path), formats)
+    if form is None:
+        last = os.path.splitext(path)[1].lower() or "a file without a suffix"
+        known = listed(suffix for form in formats for suffix in form.suffixes)
+        raise InputError(f"{path}: cannot {verb} {last}, expected one of {known}.")
+    return suffix, form
+
+
+def _check_folder(path: pathlib.Path) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}: make it first.")

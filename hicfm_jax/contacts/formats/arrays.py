@@ -1,15 +1,8 @@
-"""Reading numpy's own formats: `.npy` matrices, and `.npz` of this project or of scipy.sparse.
+"""Numpy files: `.npy` matrices, and `.npz` of this project or of scipy.sparse."""
 
-Writing contact maps as `.npz`: arrays that numpy alone reads.
-"""
-
-import contextlib
 import os
 import pathlib
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -22,155 +15,119 @@ from hicfm_jax.contacts.chromsizes import (
     need_resolution,
     read_chromsizes,
 )
-from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.formats.matrices import check_total, map_of_matrices, sparse_from_arrays
+from hicfm_jax.contacts.contact_map import ContactMap, Pair
+from hicfm_jax.contacts.formats.lazy_map import lazy_map
+from hicfm_jax.contacts.formats.matrices import MatrixReader, map_of_matrices, single_name
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
+Chromsizes = Mapping[str, int] | str | os.PathLike | None
 
-def open_array(
-    path: str, resolution: int | None, chromsizes: Mapping[str, int] | str | os.PathLike | None = None
-) -> ContactMap:
-    """Opens a `.npy` or `.npz` file.
 
-    A `.npy` holds the dense matrix of one chromosome, symmetric or upper triangular; it is mapped, not
-    loaded. A `.npz` is what `write_contacts` wrote (a whole genome, loaded pair by pair), or what
-    `scipy.sparse.save_npz` wrote (coo, csr or csc, one chromosome). A single chromosome is called what
-    `chromsizes` calls its only one, or else like the file without its suffix.
+def open_array(path: str, resolution: int | None, chromsizes: Chromsizes = None) -> ContactMap:
+    """Opens the matrix of one chromosome, symmetric or upper triangular.
 
     Args:
-      path: the file.
-      resolution: bin width in bp; needed but for our own `.npz`, where None takes the stored one and a
-        multiple is summed up.
-      chromsizes: mapping or two-column file of lengths in bp, for files of one chromosome; without it the
-        chromosome is as long as its bins.
+      path: a dense matrix in a `.npy` file, which is mapped rather than loaded, or an `.npz` file of
+        `scipy.sparse.save_npz`.
+      resolution: bin width in bp.
+      chromsizes: mapping or two-column file of lengths in bp; without it the chromosome is as long as its
+        bins. A single name in it is that of the chromosome, which is otherwise named like the file.
 
     Raises:
       InputError: a damaged file, pickled objects, or a matrix that is no contact map.
     """
-    if pathlib.Path(path).suffix.lower() == ".npy":
-        with _damage_reported(path):
-            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-        return _one_chromosome(path, matrix, resolution, chromsizes)
-    with _damage_reported(path), zipfile.ZipFile(path) as file:
-        held = {name.removesuffix(".npy") for name in file.namelist()}
-        if "format" in held:
-            matrix = _scipy_matrix(path, file, held)
-        elif not {"chromosomes", "lengths", "resolution", "pairs"} <= held:
-            raise InputError(
-                f"{path} holds {str(sorted(held)[:8])[:200]}, expected what write_contacts or "
-                "scipy.sparse.save_npz writes to an .npz."
-            )
-        else:
-            return _GenomeFile(path, file).contact_map(resolution)
-    return _one_chromosome(path, matrix, resolution, chromsizes)
-
-
-def single_name(path: str, chromsizes: Mapping[str, int] | None) -> str:
-    """What a matrix without a name is called: the only name there is, or the file without its suffix."""
-    return next(iter(chromsizes)) if chromsizes and len(chromsizes) == 1 else pathlib.Path(path).stem
-
-
-def _one_chromosome(path: str, matrix: object, resolution: int | None, chromsizes: object) -> ContactMap:
-    width = need_resolution(resolution, path)
-    sizes = read_chromsizes(chromsizes)
+    width, sizes = need_resolution(resolution, path), read_chromsizes(chromsizes)
     name = single_name(path, sizes)
-    return map_of_matrices(path, {(name, name): matrix}, width, sizes)
+    return map_of_matrices(ReadingProcess(ArrayReader, path), {(name, name): None}, width, sizes)
 
 
-class _GenomeFile:
-    """A map that `write_npz` wrote; its docstring says which arrays there are."""
+def open_npz(path: str, resolution: int | None = None, chromsizes: Chromsizes = None) -> ContactMap:
+    """Opens an `.npz` file of `write_npz`, a whole genome, or of scipy.sparse (see `open_array`).
 
-    def __init__(self, path: str, file: zipfile.ZipFile):
+    Args:
+      path: the file.
+      resolution: bin width in bp. For a whole genome, None takes the stored one and a multiple is summed up.
+      chromsizes: see `open_array`; not used for a whole genome.
+
+    Raises:
+      InputError: see `open_array`.
+    """
+    reader = ReadingProcess(GenomeReader, path)
+    if reader.ask("is_scipy"):
+        return open_array(path, resolution, chromsizes)
+    sizes, width, pairs = reader.ask("layout")
+    choose_resolution(path, [width], resolution)
+    stored = lazy_map(reader, sizes, width, path, pairs=pairs)
+    return stored if resolution in (None, width) else stored.coarsen(resolution // width)
+
+
+class ArrayReader(MatrixReader):
+    """A `.npy` file, or an `.npz` file of scipy.sparse."""
+
+    MEMORY_PER_BYTE = 40  # of a compressed file
+
+    def __init__(self, path: str):
+        if path.lower().endswith(".npy"):
+            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            matrix = scipy.sparse.load_npz(path)
+            if matrix.format != "coo":  # which is always checked
+                matrix.check_format(full_check=True)
+        super().__init__({None: matrix})
+
+
+class GenomeReader:
+    """An `.npz` file of `write_npz`. The generator methods are called in a `ReadingProcess`."""
+
+    MEMORY_PER_BYTE = 40  # of a compressed file
+
+    def __init__(self, path: str):
         self.path = path
-        names, lengths = _member(path, file, "chromosomes", "U"), _member(path, file, "lengths", "iu")
-        width = _member(path, file, "resolution", "iu")
-        if not (names.ndim == lengths.ndim == 1 and names.size == lengths.size and width.size == 1):
-            raise ValueError(f"{names.size} chromosomes with {lengths.size} lengths")
-        self.chromsizes: dict[str, int] = {}
-        for name, length in zip(names.tolist(), lengths.tolist(), strict=True):
-            add_length(self.chromsizes, name, str(length), path)
-        self.resolution = width.item()
-        if not self.chromsizes or self.resolution <= 0:
-            raise ValueError(f"resolution {self.resolution}, {len(self.chromsizes)} chromosomes")
-        check_bins(self.chromsizes, self.resolution, path)
-        self.index = {chrom: number for number, chrom in enumerate(self.chromsizes)}
-        pairs = _member(path, file, "pairs", "iu")
-        if pairs.ndim != 2 or pairs.shape[1] != 2:
-            raise ValueError(f"pairs of shape {pairs.shape}")
-        names = list(self.chromsizes)
-        if not all(0 <= one <= two < len(names) for one, two in pairs.tolist()):
-            raise ValueError("pairs of unknown or swapped chromosomes")
-        self.pairs = {(names[one], names[two]) for one, two in pairs.tolist()}
-
-    def contact_map(self, resolution: int | None) -> ContactMap:
-        choose_resolution(self.path, [self.resolution], resolution)
-        held = ContactMap(self.chromsizes, self.resolution, self.load, self.path, pairs=lambda: self.pairs)
-        return held if resolution in (None, self.resolution) else held.coarsen(resolution // self.resolution)
-
-    def load(self, chrom1: str, chrom2: str) -> scipy.sparse.sparray:
-        shape = tuple(-(-self.chromsizes[chrom] // self.resolution) for chrom in (chrom1, chrom2))
-        if (chrom1, chrom2) not in self.pairs:
-            return scipy.sparse.csr_array(shape, dtype=np.int64)
-        ending = f"{self.index[chrom1]}_{self.index[chrom2]}"
-        with _damage_reported(self.path), zipfile.ZipFile(self.path) as file:
-            kinds = {"row": "iu", "col": "iu", "count": "iuf"}
-            arrays = {kind: _member(self.path, file, f"{kind}_{ending}", kinds[kind]) for kind in kinds}
-        arrays["data"] = arrays.pop("count")
-        where = f"{self.path}, chromosome {chrom1} x {chrom2}"
-        counts = sparse_from_arrays("coo", shape, arrays, where)
-        check_total(counts, where)
-        return counts
-
-
-def _scipy_matrix(path: str, file: zipfile.ZipFile, held: set[str]) -> scipy.sparse.sparray:
-    layout = str(_member(path, file, "format", "SU").astype(str).item())
-    shape = _member(path, file, "shape", "iu").tolist()
-    arrays = {
-        name: _member(path, file, name, "biuf")
-        for name in ("data", "row", "col", "indices", "indptr", "coords")
-        if name in held
-    }
-    if "coords" in arrays:  # coo arrays of scipy 1.13 and later
-        arrays["row"], arrays["col"] = arrays["coords"]
-    return sparse_from_arrays(layout, shape, arrays, path)
-
-
-def _member(path: str, file: zipfile.ZipFile, name: str, kinds: str) -> np.ndarray:
-    """One array of a `.npz`; its size is checked before room is made for it."""
-    info = file.getinfo(f"{name}.npy")
-    with file.open(info) as member:
-        version = np.lib.format.read_magic(member)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, _, dtype = read[version](member)
-        if dtype.kind not in kinds:
+        self._file = np.load(path, allow_pickle=False)
+        names = set(self._file.files)
+        if "format" not in names and not {"chromosomes", "lengths", "resolution", "pairs"} <= names:
             raise InputError(
-                f"{path} holds {name} of type {dtype}, expected numbers or names: write it again."
+                f"{path} holds {str(sorted(names)[:8])[:200]}, expected the arrays of an .npz of "
+                "write_contacts or scipy.sparse.save_npz."
             )
-        size = dtype.itemsize
-        for length in shape:
-            size *= int(length)
-        if member.tell() + size != info.file_size:
-            raise ValueError(f"{name} says {size} bytes, {info.file_size - member.tell()} are there")
-    with file.open(info) as member:
-        return np.lib.format.read_array(member, allow_pickle=False)
 
+    def is_scipy(self) -> Iterator[bool]:
+        """Whether scipy.sparse wrote the file."""
+        yield "format" in self._file.files
 
-@contextlib.contextmanager
-def _damage_reported(path: str) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    except (
-        ValueError, TypeError, LookupError, EOFError, OSError, OverflowError, RuntimeError, SyntaxError,
-        MemoryError, NotImplementedError, struct.error, tokenize.TokenError, zlib.error, zipfile.BadZipFile,
-    ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"{path} cannot be read as numpy arrays ({reason}): it may be truncated or of another kind; make "
-            "it again."
-        ) from error
+    def layout(self) -> Iterator[tuple[dict[str, int], int, list[Pair]]]:
+        """Chromosome lengths in bp, bin width in bp, and the pairs that are stored."""
+        sizes: dict[str, int] = {}
+        for name, length in zip(self._file["chromosomes"], self._file["lengths"], strict=True):
+            add_length(sizes, str(name), str(length), self.path)
+        resolution = int(self._file["resolution"])
+        if not sizes or resolution <= 0:
+            raise ValueError(f"resolution {resolution}, {len(sizes)} chromosomes")
+        check_bins(sizes, resolution, self.path)
+        numbers = self._file["pairs"]
+        if numbers.dtype.kind not in "iu" or not ((numbers >= 0) & (numbers < len(sizes))).all():
+            raise ValueError("pairs of unknown chromosomes")
+        names = list(sizes)
+        yield sizes, resolution, [(names[one], names[two]) for one, two in numbers.tolist()]
+
+    def pixels(self, chrom1: str, chrom2: str) -> Iterator[tuple[np.ndarray, ...]]:
+        """Rows, columns and counts of a pair."""
+        names = self._file["chromosomes"].tolist()
+        ending = f"{names.index(chrom1)}_{names.index(chrom2)}"
+        if f"row_{ending}" in self._file.files:
+            rows, cols, counts = (self._file[f"{kind}_{ending}"] for kind in ("row", "col", "count"))
+            if rows.dtype.kind + cols.dtype.kind not in ("ii", "uu") or counts.dtype.kind not in "iuf":
+                raise ValueError(f"row_{ending}, col_{ending} or count_{ending} are no numbers")
+            yield rows, cols, counts
+
+    def summary(self) -> Iterator[tuple[float, list[Pair]]]:
+        """Sum of the counts of each pair."""
+        for _, _, pairs in self.layout():
+            for pair in pairs:
+                for _, _, counts in self.pixels(*pair):
+                    yield counts.sum(dtype=np.float64).item(), [pair]
 
 
 def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
@@ -181,8 +138,8 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
     within their chromosome, upper triangle where i = j, sorted by row and column.
 
     Args:
-      contact_map: what to write.
-      path: where; an existing file is replaced.
+      contact_map: the map.
+      path: the file; an existing one is replaced.
 
     Raises:
       InputError: bad counts in the map.

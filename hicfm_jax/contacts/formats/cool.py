@@ -1,142 +1,238 @@
-"""Opening one cooler (a group of a `.cool` or `.mcool` file) and loading it pair by pair.
-
-Writing contact maps as `.cool`, and as `.mcool` with zoom levels.
-"""
+"""Cooler files, `.cool` and `.mcool`, read and written with the cooler library."""
 
 import functools
 import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import scipy.sparse
 
 from hicfm_jax.contacts.balancing import balance, settle_kind
 from hicfm_jax.contacts.chromsizes import choose_resolution, zoom_levels
-from hicfm_jax.contacts.contact_map import ContactMap, Pair
-from hicfm_jax.contacts.formats.cool_pixels import CoolPixels
+from hicfm_jax.contacts.contact_map import MAX_COUNT, ContactMap, Pair, check_counts
+from hicfm_jax.contacts.formats.lazy_map import lazy_map
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
+PIXELS_READ = 5_000_000
+"""Pixels read at once."""
+
+PIXELS_WRITTEN = 2_000_000
+"""Pixels passed to cooler at once, which needs some 100 bytes for each."""
+
 
 def open_cool(
     path: str,
-    group: str = "",
     resolution: int | None = None,
+    group: str = "",
     weight: str | None = None,
     weight_kind: str | None = None,
 ) -> ContactMap:
-    """A map from a `.cool` or `.mcool` file; see `open_contacts` for the arguments and errors."""
-    reader = ReadingProcess(CoolPixels, path)
-    held = reader.ask("groups")
-    if not held:
+    """Opens a `.cool` or `.mcool` file; see `open_contacts` for the arguments and errors."""
+    reader = ReadingProcess(CoolReader, path)
+    widths = reader.ask("groups")
+    if not widths:
         raise InputError(f"{path} is an HDF5 file without a cooler in it: give a .cool or .mcool file.")
     inside = "/" + group.strip("/")
-    chosen = {name: width for name, width in held.items() if _within(name, inside)}
+    chosen = {
+        name: width for name, width in widths.items() if f"{name}/".startswith(inside.rstrip("/") + "/")
+    }
     if not chosen:
-        raise InputError(f"{path} has no cooler at ::{inside}, expected one of {', '.join(held)}.")
+        raise InputError(f"{path} has no cooler at ::{inside}, expected one of {', '.join(widths)}.")
     fixed = {name: width for name, width in chosen.items() if width}
     if not fixed:
-        raise InputError(f"{path} has bins of varying width, expected one width: bin it anew.")
+        raise InputError(f"{path} has bins of varying width, expected one width: bin it again.")
 
     source = choose_resolution(path, fixed.values(), resolution)
     groups = [name for name, width in fixed.items() if width == source]
     if len(groups) > 1:
-        raise InputError(
-            f"{path} holds {len(groups)} maps at {source} bp: choose one of "
-            + ", ".join(f"{path}::{name}" for name in groups[:10])
-            + "."
-        )
+        listed = ", ".join(f"{path}::{name}" for name in groups[:10])
+        raise InputError(f"{path} holds {len(groups)} maps at {source} bp: choose one of {listed}.")
     if weight is None:
         if weight_kind is not None:
-            raise InputError(f"weight_kind={weight_kind!r} without a weight: name one with weight=COLUMN.")
-        raw = CoolFile(reader, groups[0], source).contact_map()
+            raise InputError(f"weight_kind={weight_kind!r} needs a weight: name one with weight=COLUMN.")
+        raw = _raw_map(reader, groups[0], source)
         return raw if resolution in (None, source) else raw.coarsen(resolution // source)
 
-    where = {width: name for name, width in fixed.items() if weight in reader.ask("weight_names", name)}
-    if (resolution or source) not in where:
-        if not where:
-            columns = ", ".join(reader.ask("weight_names", groups[0])) or "none"
-            raise InputError(f"{path} has no weights {weight!r}, its columns of weights: {columns}.")
+    columns = {width: reader.ask("weight_names", name) for name, width in fixed.items()}
+    balanced = sorted(width for width, names in columns.items() if weight in names)
+    if not balanced:
+        listed = ", ".join(columns[source]) or "none"
+        raise InputError(f"{path} has no weights {weight!r}, its columns of weights: {listed}.")
+    if (resolution or source) not in balanced:
         raise InputError(
-            f"{path} has weights {weight!r} at {', '.join(map(str, sorted(where)))} bp, not at "
-            f"{resolution or source} bp, and weights hold for one resolution only: choose one of these."
+            f"{path} has weights {weight!r} at {', '.join(map(str, balanced))} bp, not at "
+            f"{resolution or source} bp, and weights apply to one resolution only: choose one of these."
         )
-    return CoolFile(reader, groups[0], source).balanced(weight, weight_kind)
+    raw = _raw_map(reader, groups[0], source)
+    values, stated = reader.ask("weights", groups[0], weight)
+    if stated is None and weight == "weight":
+        stated = "multiplicative"  # https://cooler.readthedocs.io/en/latest/schema.html
+    kind = settle_kind(raw.name, weight, stated, weight_kind)
+    ends = np.cumsum([raw.n_bins(chrom) for chrom in raw.chromsizes])
+    by_chromosome = dict(zip(raw.chromsizes, np.split(values, ends[:-1]), strict=True))
+    return balance(raw, by_chromosome.__getitem__, kind, weight)
 
 
-class CoolFile:
-    """One cooler of an open file.
+def _raw_map(reader: ReadingProcess, group: str, resolution: int) -> ContactMap:
+    name = reader.path if group == "/" else f"{reader.path}::{group}"
+    chromsizes, metadata = reader.ask("layout", group)
+    return lazy_map(reader, chromsizes, resolution, name, [group], metadata=metadata)
+
+
+class CoolReader:
+    """The coolers of one file. Its generator methods are called in a `ReadingProcess`.
 
     Args:
-      reader: of `CoolPixels`.
-      group: the HDF5 group that holds the cooler, `/` in a plain `.cool`.
-      resolution: its bin width in bp.
+      path: the file.
 
     Raises:
-      InputError: a damaged file, bins that are not of one width, or a storage mode other than
-        `symmetric-upper`.
+      InputError: not HDF5, irregular bins, a storage mode other than `symmetric-upper`, or bad counts.
+        Exceptions of cooler and h5py on damaged files pass through.
     """
 
-    def __init__(self, reader: ReadingProcess, group: str, resolution: int):
-        self.reader = reader
-        self.group = group
-        self.resolution = resolution
-        self.name = reader.path if group == "/" else f"{reader.path}::{group}"
-        self.chromsizes = reader.ask("chromsizes", group)
-        self.metadata = reader.ask("metadata", group)
-        self._names = list(self.chromsizes)
-        self._index = {chrom: index for index, chrom in enumerate(self._names)}
-        bins = [-(-size // resolution) for size in self.chromsizes.values()]
-        self._bins = dict(zip(self._names, bins, strict=True))
+    PRELOADED = "cooler"
 
-    def contact_map(self) -> ContactMap:
-        """A ContactMap of raw counts that reads from this file."""
-        return ContactMap(
-            self.chromsizes,
-            self.resolution,
-            self.load,
-            self.name,
-            total_count=lambda: self._summary[0],
-            pairs=lambda: self._summary[1],
-            metadata=self.metadata,
-        )
+    def __init__(self, path: str):
+        import h5py
 
-    def balanced(self, weight: str, kind: str | None) -> ContactMap:
-        """A ContactMap balanced with a column of the bin table."""
-        values, stated = self.reader.ask("weights", self.group, weight)
-        if stated is None and weight == "weight":
-            stated = "multiplicative"  # https://cooler.readthedocs.io/en/latest/schema.html
-        kind = settle_kind(self.name, weight, stated, kind)
-        ends = np.cumsum(list(self._bins.values()))
-        return balance(
-            self.contact_map(),
-            lambda chrom: values[ends[self._index[chrom]] - self._bins[chrom] : ends[self._index[chrom]]],
-            kind,
-            weight,
-        )
+        self.path = path
+        if not h5py.is_hdf5(path):
+            raise InputError(f"{path} is not an HDF5 file, as coolers are: it may be of another format.")
+        self._file = h5py.File(path, "r")
 
-    def load(self, chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-        """Counts of one pair, chrom1 not after chrom2: `[bins of chrom1, bins of chrom2]`."""
-        shape = self._bins[chrom1], self._bins[chrom2]
-        pieces = list(self.reader.stream("pixels", self.group, self._index[chrom1], self._index[chrom2]))
-        if not pieces:
-            return scipy.sparse.csr_array(shape, dtype=np.int64)
-        rows, cols, counts = (np.concatenate(part) for part in zip(*pieces, strict=True))
-        return scipy.sparse.coo_array((counts, (rows, cols)), shape).tocsr()
+    def groups(self) -> Iterator[dict[str, int | None]]:
+        """The coolers in the file: group -> bin width in bp, None where the width varies."""
+        import cooler
 
-    @functools.cached_property
-    def _summary(self) -> tuple[float, list[Pair]]:
-        total, pairs = self.reader.ask("summary", self.group)
-        return total, [(self._names[one], self._names[two]) for one, two in pairs]
+        yield {
+            name: _width(cooler.Cooler(self._file[name])) for name in cooler.fileops.list_coolers(self.path)
+        }
+
+    def layout(self, group: str) -> Iterator[tuple[dict[str, int], dict[str, object]]]:
+        """Chromosome lengths in bp, and the metadata that the writer stored, if they are a JSON object."""
+        clr, _, _ = self._open(group)
+        metadata = clr.info.get("metadata")
+        yield _lengths(clr), metadata if isinstance(metadata, dict) else {}
+
+    def pixels(self, group: str, chrom1: str, chrom2: str) -> Iterator[tuple[np.ndarray, ...]]:
+        """Rows, columns (int32, from the first bins of the chromosomes) and counts of a pair, in parts."""
+        clr, offset, _ = self._open(group)
+        names = list(_lengths(clr))
+        one, two = names.index(chrom1), names.index(chrom2)
+        first, last = offset[two], offset[two + 1]
+        for bin1, bin2, count in self._parts(group, *offset[one : one + 2]):
+            inside = (bin2 >= first) & (bin2 < last)
+            rows = (bin1[inside] - offset[one]).astype(np.int32)
+            yield rows, (bin2[inside] - first).astype(np.int32), count[inside]
+
+    def summary(self, group: str) -> Iterator[tuple[float, set[Pair]]]:
+        """Sum of counts and chromosome pairs, for some millions of pixels at a time."""
+        clr, offset, index = self._open(group)
+        names, total = list(_lengths(clr)), 0.0
+        for bin1, bin2, count in self._parts(group, 0, offset[-1]):
+            chrom1, chrom2 = (np.searchsorted(offset, bins, side="right") - 1 for bins in (bin1, bin2))
+            bad = ~((count >= 0) & (count <= MAX_COUNT))
+            if bad.any():
+                check_counts(count[bad], f"{self.path}, chromosome {names[chrom1[bad][0]]}")
+            contacts = count.sum(dtype=np.float64).item()
+            total += contacts
+            codes = np.unique(chrom1 * len(names) + chrom2).tolist()
+            yield contacts, {(names[code // len(names)], names[code % len(names)]) for code in codes}
+        if index[-1] and total == 0:
+            raise ValueError("all its pixels are 0")
+
+    def weight_names(self, group: str) -> Iterator[list[str]]:
+        """The columns of the bin table that may be weights."""
+        yield [name for name, column in self._file[group]["bins"].items() if column.dtype.kind == "f"]
+
+    def weights(self, group: str, name: str) -> Iterator[tuple[np.ndarray, str | None]]:
+        """Weights of all bins (float64), and their kind if the file states it."""
+        clr, offset, _ = self._open(group)
+        divisive = self._file[group]["bins"][name].attrs.get("divisive_weights")
+        stated = None if divisive is None else ("divisive" if bool(divisive) else "multiplicative")
+        values = clr.bins()[name][:].to_numpy(np.float64)
+        if len(values) != offset[-1]:
+            raise ValueError(f"{len(values)} weights for {offset[-1]} bins")
+        yield values, stated
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019  a reader lives as long as its process
+    def _open(self, group: str):
+        """The cooler, the first bin of each chromosome, and the first pixel of each bin.
+
+        Cooler trusts its tables, so those that would change counts without an error are checked here.
+        """
+        import cooler
+
+        clr = cooler.Cooler(self._file[group])
+        if clr.storage_mode != "symmetric-upper":
+            raise InputError(
+                f"{self.path} has storage mode {clr.storage_mode!r}, expected 'symmetric-upper': "
+                "write it again with the upper triangle of a symmetric map."
+            )
+        width, lengths = _width(clr), np.array(list(_lengths(clr).values()), np.int64)
+        if not lengths.size or clr.chromsizes.index.has_duplicates or lengths.min() <= 0:
+            raise ValueError("invalid chromosome names or lengths")
+        bins = -(-lengths // width)
+        offset = np.concatenate([[0], np.cumsum(bins)])
+        table = clr.bins()[["start", "end"]][:]
+        starts = (np.arange(offset[-1]) - np.repeat(offset[:-1], bins)) * width
+        ends = np.minimum(starts + width, np.repeat(lengths, bins))
+        if not (np.array_equal(table["start"], starts) and np.array_equal(table["end"], ends)):
+            raise InputError(
+                f"{self.path} states bins of {width} bp but its bin table has others: bin it again."
+            )
+        index = self._file[group]["indexes/bin1_offset"][:].astype(np.int64)
+        if len(index) != offset[-1] + 1 or index[0] != 0 or (np.diff(index) < 0).any():
+            raise ValueError("invalid bin1_offset index")
+        columns = self._file[group]["pixels"]
+        if {len(clr.pixels()), *(len(columns[name]) for name in _COLUMNS)} != {index[-1]}:
+            raise ValueError("the number of pixels differs from that in its index")
+        for name in _COLUMNS:
+            column = columns[name]
+            # HDF5 returns zeros for chunks that are missing.
+            if column.chunks and column.id.get_num_chunks() < -(-len(column) // column.chunks[0]):
+                raise ValueError(f"parts of {column.name} are missing")
+            if column.dtype.kind not in "iuf":
+                raise ValueError(f"{column.name} is of type {column.dtype}")
+        return clr, offset, index
+
+    def _parts(self, group: str, row0: int, row1: int) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yields (bin1, bin2, count) of the rows, some millions of pixels at a time."""
+        _, offset, index = self._open(group)
+        last = int(index[row1])
+        for start in range(int(index[row0]), last, PIXELS_READ):
+            bin1, bin2, count = self._part(group, start, min(start + PIXELS_READ, last))
+            if bin1.min() < row0 or bin1.max() >= row1 or bin2.max() >= offset[-1]:
+                raise ValueError("pixels outside the bins that its index states")
+            if (bin1 > bin2).any():
+                raise ValueError("pixels below the diagonal of a symmetric-upper map")
+            yield bin1, bin2, count
+
+    # The rows of a chromosome hold the pixels of all its pairs, which are loaded one after the other.
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def _part(self, group: str, start: int, end: int) -> tuple[np.ndarray, ...]:
+        clr, _, _ = self._open(group)
+        pixels = clr.pixels()[list(_COLUMNS)][start:end]
+        bin1, bin2, count = (pixels[name].to_numpy() for name in _COLUMNS)
+        return bin1.astype(np.int64), bin2.astype(np.int64), count
 
 
-def _within(name: str, group: str) -> bool:
-    return group == "/" or name == group or name.startswith(group + "/")
+_COLUMNS = ("bin1_id", "bin2_id", "count")
 
 
-PIXELS_AT_ONCE = 2_000_000
-"""That are handed to cooler, which needs some 100 bytes for each."""
+def _lengths(clr) -> dict[str, int]:
+    names = [name.decode() if isinstance(name, bytes) else name for name in clr.chromnames]
+    return dict(zip(names, clr.chromsizes.tolist(), strict=True))
+
+
+def _width(clr) -> int | None:
+    if clr.info.get("bin-type", "fixed") != "fixed" or clr.binsize is None:
+        return None
+    width = int(clr.binsize)
+    if width <= 0:
+        raise ValueError(f"bins of {width} bp")
+    return width
 
 
 def write_cool(
@@ -150,10 +246,10 @@ def write_cool(
     Whole counts are stored as integers, others as float64.
 
     Args:
-      contact_map: what to write.
-      path: where; an existing file is replaced.
+      contact_map: the map.
+      path: the file; an existing one is replaced.
       balance: also store ICE weights (column `weight`, multiplicative) at each resolution.
-      metadata: what to keep in the file's `metadata` beside the map's own and its name.
+      metadata: stored in the file together with the map's own metadata and its name.
 
     Returns:
       The resolutions written, in bp.
@@ -164,6 +260,7 @@ def write_cool(
     """
     import cooler
     import h5py
+    import pandas as pd
 
     zoomed = path.suffix.lower() == ".mcool"
     integers, pixels = True, 0
@@ -185,8 +282,8 @@ def write_cool(
         plain = result.with_name("plain.cool") if zoomed else result
         cooler.create_cooler(
             str(plain),
-            _bins(contact_map),
-            _pixels(contact_map),
+            cooler.binnify(pd.Series(contact_map.chromsizes), contact_map.resolution),
+            _sorted_pixels(contact_map),
             dtypes=dtypes,
             ordered=True,
             metadata=metadata,
@@ -194,29 +291,20 @@ def write_cool(
         with h5py.File(plain, "r+") as file:
             # Cooler guesses the width from the bins, wrongly where all chromosomes are shorter than one.
             file.attrs.update({"bin-type": "fixed", "bin-size": contact_map.resolution})
-        resolutions = [contact_map.resolution]
-        groups = ["/"]
+        resolutions, groups = [contact_map.resolution], ["/"]
         if zoomed:
             resolutions = zoom_levels(contact_map.resolution, contact_map.chromsizes)
             cooler.zoomify_cooler(
                 str(plain), str(result), resolutions, chunksize=5_000_000, dtypes=dtypes, metadata=metadata
             )
             groups = [f"/resolutions/{resolution}" for resolution in resolutions]
-        if balance:
-            for group in groups:
-                # Over chromosomes that do not touch, the genome-wide iteration swings for ever.
-                cooler.balance_cooler(cooler.Cooler(f"{result}::{group}"), cis_only=cis_only, store=True)
+        for group in groups if balance else []:
+            # Genome-wide iterations do not converge for chromosomes without contacts between them.
+            cooler.balance_cooler(cooler.Cooler(f"{result}::{group}"), cis_only=cis_only, store=True)
     return resolutions
 
 
-def _bins(contact_map: ContactMap):
-    import cooler
-    import pandas as pd
-
-    return cooler.binnify(pd.Series(contact_map.chromsizes), contact_map.resolution)
-
-
-def _pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
+def _sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
     """Yields the pixels sorted by row and column, some rows of one chromosome at a time."""
     names = list(contact_map.chromsizes)
     sizes = [contact_map.n_bins(chrom) for chrom in names]
@@ -228,12 +316,12 @@ def _pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
         # Cooler leaves a pixel of its own making in a file that nothing is written to.
         yield {"bin1_id": np.empty(0, int), "bin2_id": np.empty(0, int), "count": np.empty(0, int)}
     for chrom1 in partners:
-        held = [(offset[chrom2], contact_map.matrix(chrom1, chrom2)) for chrom2 in partners[chrom1]]
-        before = sum(matrix.indptr.astype(np.int64) for _, matrix in held)
-        starts = np.flatnonzero(np.diff(before[:-1] // PIXELS_AT_ONCE, prepend=-1)).tolist()
+        blocks = [(offset[chrom2], contact_map.matrix(chrom1, chrom2)) for chrom2 in partners[chrom1]]
+        before = sum(matrix.indptr.astype(np.int64) for _, matrix in blocks)
+        starts = np.flatnonzero(np.diff(before[:-1] // PIXELS_WRITTEN, prepend=-1)).tolist()
         for first, last in zip(starts, [*starts[1:], len(before) - 1], strict=True):
             parts = []
-            for start, matrix in held:
+            for start, matrix in blocks:
                 part = matrix[first:last].tocoo()
                 parts.append((part.row, part.col + np.int64(start), part.data))
             rows, cols, counts = (np.concatenate(column) for column in zip(*parts, strict=True))

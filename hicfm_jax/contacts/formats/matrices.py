@@ -1,206 +1,87 @@
-"""Matrices that come without a genome: checked before scipy sees them, each contact once.
+"""Matrices that come without a genome, and a ContactMap over them."""
 
-A ContactMap over matrices that only have a chromosome's name.
-"""
-
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts.chromsizes import MAX_BINS, check_bins, check_name
 from hicfm_jax.contacts.contact_map import ContactMap, Pair
+from hicfm_jax.contacts.formats.lazy_map import assemble
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
 
 Matrix = np.ndarray | scipy.sparse.sparray
+Description = tuple[str, tuple[int, ...], str]
 
 ROWS_AT_ONCE = 256
-MAX_TOTAL = 2**53
 
 
-def sparse_from_arrays(
-    layout: str, shape: object, arrays: Mapping[str, np.ndarray], where: str
-) -> scipy.sparse.sparray:
-    """A sparse array from what files keep of one; scipy itself would trust indices outside the shape.
+class MatrixReader:
+    """Base of readers of matrices. The generator methods are called in a `ReadingProcess`.
 
     Args:
-      layout: `coo` (needs `row`, `col`, `data`), `csr` or `csc` (need `indptr`, `indices`, `data`).
-      shape: rows and columns.
-      arrays: name -> array, as scipy calls them.
-      where: file and place, for messages.
-
-    Raises:
-      InputError: an array that is missing, has another length or kind, or points outside the shape.
+      matrices: `{key: matrix}`, the values dense or sparse, or anything else that the file holds.
     """
 
-    def fault(text: str) -> InputError:
-        return InputError(f"{where} is no valid sparse matrix ({text}): write it again.")
+    MEMORY_PER_BYTE = 8
 
-    sizes = tuple(int(size) for size in shape) if _is_shape(shape) else None
-    if sizes is None:
-        raise fault(f"its shape is not two sizes of at most {MAX_BINS}")
-    names = {"coo": ("row", "col"), "csr": ("indptr", "indices"), "csc": ("indptr", "indices")}.get(layout)
-    if names is None:
-        raise fault(f"its layout is {layout[:20]!r}, expected coo, csr or csc")
-    for name in (*names, "data"):
-        array = arrays.get(name)
-        kinds = "biuf" if name == "data" else "iu"
-        if not (isinstance(array, np.ndarray) and array.ndim == 1 and array.dtype.kind in kinds):
-            raise fault(f"{name} is missing or not a list of numbers")
-    data, first, second = arrays["data"], *(arrays[name] for name in names)
-    if second.size != data.size:
-        raise fault(f"{second.size} indices for {data.size} values")
-    if layout == "coo":
-        if first.size != data.size:
-            raise fault(f"{first.size} rows for {data.size} values")
-        limits = (first, sizes[0]), (second, sizes[1])
-    else:
-        major, minor = sizes if layout == "csr" else sizes[::-1]
-        steps = first.astype(np.int64)
-        if steps.size != major + 1 or steps[0] != 0 or steps[-1] != data.size or (np.diff(steps) < 0).any():
-            raise fault(f"indptr does not divide {data.size} values into {major} parts")
-        limits = ((second, minor),)
-    for indices, size in limits:
-        if indices.size and not (indices.min() >= 0 and indices.max() < size):
-            raise fault(f"an index is outside its {size} rows or columns")
-    if layout == "coo":
-        return scipy.sparse.coo_array((_native(data), (first, second)), shape=sizes)
-    build = scipy.sparse.csr_array if layout == "csr" else scipy.sparse.csc_array
-    return build((_native(data), second, first), shape=sizes)
+    def __init__(self, matrices: Mapping[object, Matrix]):
+        self.matrices = matrices
+
+    def describe(self) -> Iterator[dict[object, Description]]:
+        """Type, shape and dtype of each matrix by its key."""
+        yield {
+            key: (type(matrix).__name__, getattr(matrix, "shape", ()), str(getattr(matrix, "dtype", "")))
+            for key, matrix in self.matrices.items()
+        }
+
+    def pixels(self, key: object, where: str, cis: bool) -> Iterator[tuple[np.ndarray, ...]]:
+        """Rows, columns (int32) and counts of a matrix, of a cis one the upper triangle, in parts."""
+        for first, block in upper_triangle(self.matrices[key], where) if cis else _blocks(self.matrices[key]):
+            part = scipy.sparse.coo_array(block)
+            yield (part.row + first).astype(np.int32), part.col.astype(np.int32), part.data
 
 
-def check_matrix(matrix: object, where: str) -> None:
-    """Raises InputError unless `matrix` is a table of numbers, dense or sparse, of a size that can be."""
-    if not (isinstance(matrix, np.ndarray) or scipy.sparse.issparse(matrix)):
-        raise InputError(
-            f"{where} is of type {type(matrix).__name__}, expected a matrix of counts: give a numpy array "
-            "or a scipy.sparse matrix."
-        )
-    if matrix.ndim != 2 or 0 in matrix.shape or max(matrix.shape) > MAX_BINS:
-        raise InputError(
-            f"{where} has shape {matrix.shape}, expected a matrix of 1 to {MAX_BINS} rows and columns."
-        )
-    if matrix.dtype.kind not in "biuf":
-        raise InputError(f"{where} holds values of type {matrix.dtype}, expected numbers of contacts.")
-
-
-def rectangle(matrix: Matrix) -> scipy.sparse.csr_array:
-    """A checked matrix as csr, whatever it was."""
-    if not scipy.sparse.issparse(matrix):
-        blocks = range(0, matrix.shape[0], ROWS_AT_ONCE)
-        parts = [scipy.sparse.csr_array(_native(matrix[start : start + ROWS_AT_ONCE])) for start in blocks]
-        return scipy.sparse.csr_array(scipy.sparse.vstack(parts))
-    matrix = scipy.sparse.coo_array(matrix)
-    data = _native(matrix.data)
-    return scipy.sparse.coo_array((data, (matrix.row, matrix.col)), matrix.shape).tocsr()
-
-
-def check_total(matrix: scipy.sparse.sparray, where: str) -> None:
-    """Raises InputError for counts that add up to more than whole numbers are exact to, as if damaged."""
-    total = matrix.data.sum(dtype=np.float64)
-    if total > MAX_TOTAL:
-        raise InputError(
-            f"{where} adds up to {total:.3g} contacts, expected at most {MAX_TOTAL}: write it again."
-        )
-
-
-def upper_triangle(matrix: Matrix, where: str) -> scipy.sparse.csr_array:
-    """The upper triangle with the diagonal of a checked cis matrix `[n, n]`, each contact once.
-
-    A symmetric matrix holds the contacts between two bins in both triangles: they are taken once. (The
-    original adds the triangles of dense symmetric matrices, which doubles all but the diagonal.)
-
-    Raises:
-      InputError: a matrix that is neither symmetric nor upper triangular.
-    """
-    if scipy.sparse.issparse(matrix):
-        upper = _sparse_upper(rectangle(matrix))
-    else:
-        upper = _dense_upper(matrix)
-    if upper is None:
-        raise InputError(
-            f"{where} is neither symmetric nor upper triangular: give one of the two, so that it is clear "
-            "how often a contact is counted."
-        )
-    return upper
-
-
-def _sparse_upper(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array | None:
-    below, above = scipy.sparse.tril(matrix, -1).tocsr(), scipy.sparse.triu(matrix, 1).T.tocsr()
-    for part in (below, above):
-        part.eliminate_zeros()
-        part.sort_indices()
-    same_place = np.array_equal(below.indptr, above.indptr) and np.array_equal(below.indices, above.indices)
-    if below.nnz and not (same_place and _equal(below.data, above.data)):
-        return None
-    return scipy.sparse.triu(matrix).tocsr()
-
-
-def _dense_upper(matrix: np.ndarray) -> scipy.sparse.csr_array | None:
-    symmetric = upper = True
-    parts = []
-    for start in range(0, matrix.shape[0], ROWS_AT_ONCE):
-        rows, columns = slice(start, start + ROWS_AT_ONCE), slice(0, start + ROWS_AT_ONCE)
-        below = np.tril(_native(matrix[rows, columns]), start - 1)
-        upper = upper and not below.any()
-        symmetric = symmetric and _equal(below, np.tril(_native(matrix[columns, rows]).T, start - 1))
-        if not (symmetric or upper):
-            return None
-        parts.append(scipy.sparse.csr_array(np.triu(_native(matrix[rows]), start)))
-    return scipy.sparse.csr_array(scipy.sparse.vstack(parts))
-
-
-def _equal(one: np.ndarray, two: np.ndarray) -> bool:
-    # Symmetric maps of floats, made in single precision, differ in the last digits.
-    if one.dtype.kind == "f":
-        return np.allclose(one, two, rtol=1e-6, atol=0, equal_nan=True)
-    return np.array_equal(one, two)
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    """The same numbers in a type that scipy.sparse computes with."""
-    kind, width = array.dtype.kind, array.dtype.itemsize
-    if kind == "b":
-        return array.astype(np.int8)
-    if kind == "f" and width not in (4, 8):
-        return array.astype(np.float64)
-    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
-
-
-def _is_shape(shape: object) -> bool:
-    try:
-        return len(shape) == 2 and all(size == int(size) and 0 <= size <= MAX_BINS for size in shape)
-    except (TypeError, ValueError, OverflowError):
-        return False
+def single_name(path: str, chromsizes: Mapping[str, int] | None) -> str:
+    """Name of the only chromosome: the only one in `chromsizes`, or else the file without its suffix."""
+    if chromsizes and len(chromsizes) == 1:
+        return next(iter(chromsizes))
+    return os.path.splitext(os.path.basename(path))[0]
 
 
 def map_of_matrices(
-    path: str, matrices: Mapping[Pair, Matrix], resolution: int, chromsizes: Mapping[str, int] | None
+    reader: ReadingProcess,
+    keys: Mapping[Pair, object],
+    resolution: int,
+    chromsizes: Mapping[str, int] | None,
 ) -> ContactMap:
-    """Gives matrices a genome; each is folded to its upper triangle when asked for.
+    """A map of matrices, each folded to its upper triangle when it is loaded.
 
     Args:
-      path: where they come from, for messages.
-      matrices: `{(chrom1, chrom2): counts}`; cis ones symmetric or upper triangular. They may end with
-        their last contact, before the chromosome does.
+      reader: of a `MatrixReader`.
+      keys: `{(chrom1, chrom2): key}` of its matrices, cis ones symmetric or upper triangular. A matrix may
+        end before its chromosome does.
       resolution: bin width in bp.
       chromsizes: lengths in bp; without them a chromosome is as long as the bins of its largest matrix.
 
     Raises:
-      InputError: what is no matrix, does not fit its chromosome, or is there twice; a chromosome without
-        a length; when counts are asked for, a cis matrix that is neither symmetric nor upper triangular.
+      InputError: a value that is no matrix, does not fit its chromosome, or is there twice; a chromosome
+        without a length; when it is loaded, a cis matrix that is neither symmetric nor upper triangular.
     """
+    path, described = reader.path, reader.ask("describe")
     bins: dict[str, int] = {}
-    for (chrom1, chrom2), matrix in matrices.items():
+    for (chrom1, chrom2), key in keys.items():
         check_name(chrom1, path)
         check_name(chrom2, path)
         where = _where(path, chrom1, chrom2)
-        check_matrix(matrix, where)
-        if chrom1 == chrom2 and matrix.shape[0] != matrix.shape[1]:
-            raise InputError(f"{where} has shape {matrix.shape}, expected as many rows as columns.")
-        if chrom1 != chrom2 and (chrom2, chrom1) in matrices:
-            raise InputError(f"{where} is there in both orders: keep one.")
-        for chrom, size in zip((chrom1, chrom2), matrix.shape, strict=True):
+        shape = _checked_shape(described[key], where)
+        if chrom1 == chrom2 and shape[0] != shape[1]:
+            raise InputError(f"{where} has shape {shape}, expected as many rows as columns.")
+        if chrom1 != chrom2 and (chrom2, chrom1) in keys:
+            raise InputError(f"{where} is stored in both orders: keep one.")
+        for chrom, size in zip((chrom1, chrom2), shape, strict=True):
             bins[chrom] = max(bins.get(chrom, 0), size)
     if not bins:
         raise InputError(f"{path} holds no matrix: expected counts of one chromosome at least.")
@@ -213,26 +94,98 @@ def map_of_matrices(
         if size > expected:
             raise InputError(
                 f"{_where(path, chrom, chrom)} has {size} bins, expected {expected} for {sizes[chrom]} bp at "
-                f"{resolution} bp: check the resolution and the chromosome's length."
+                f"{resolution} bp: check the resolution and the length of the chromosome."
             )
     check_bins(sizes, resolution, path)
 
     def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-        if (chrom1, chrom2) in matrices:
-            matrix = matrices[chrom1, chrom2]
-        else:
-            matrix = matrices[chrom2, chrom1].T
-        where = _where(path, chrom1, chrom2)
-        counts = upper_triangle(matrix, where) if chrom1 == chrom2 else rectangle(matrix)
-        check_total(counts, where)
-        counts.resize(contact_map.n_bins(chrom1), contact_map.n_bins(chrom2))
-        return counts
+        stored = (chrom1, chrom2) if (chrom1, chrom2) in keys else (chrom2, chrom1)
+        parts = reader.stream("pixels", keys[stored], _where(path, *stored), chrom1 == chrom2)
+        counts = assemble(parts, tuple(map(contact_map.n_bins, stored)))
+        return counts if stored == (chrom1, chrom2) else counts.T
 
     order = {chrom: number for number, chrom in enumerate(sizes)}
-    pairs = [tuple(sorted(pair, key=order.get)) for pair in matrices]
+    pairs = [tuple(sorted(pair, key=order.get)) for pair in keys]
     contact_map = ContactMap(sizes, resolution, load, path, pairs=lambda: pairs)
     return contact_map
 
 
 def _where(path: str, chrom1: str, chrom2: str) -> str:
     return f"{path}, chromosome {chrom1[:40]}" + ("" if chrom1 == chrom2 else f" x {chrom2[:40]}")
+
+
+def _checked_shape(described: Description, where: str) -> tuple[int, int]:
+    name, shape, dtype = described
+    if not dtype:
+        raise InputError(
+            f"{where} is of type {name}, expected a matrix of counts: give a numpy array or a scipy.sparse "
+            "matrix."
+        )
+    if len(shape) != 2 or 0 in shape or max(shape) > MAX_BINS:
+        raise InputError(f"{where} has shape {shape}, expected a matrix of 1 to {MAX_BINS} rows and columns.")
+    if np.dtype(dtype).kind not in "biuf":
+        raise InputError(f"{where} holds values of type {dtype}, expected numbers of contacts.")
+    return shape
+
+
+def upper_triangle(matrix: Matrix, where: str) -> Iterator[tuple[int, Matrix]]:
+    """Yields the upper triangle with the diagonal of a cis matrix `[n, n]`, in blocks (first row, rows).
+
+    A symmetric matrix holds each contact between two bins twice; it is counted once. (The original adds the
+    triangles of dense symmetric matrices, which doubles all but the diagonal.)
+
+    Raises:
+      InputError: a matrix that is neither symmetric nor upper triangular.
+    """
+    symmetric = upper = True
+    for first, rows in _blocks(matrix):
+        last = first + rows.shape[0]
+        if scipy.sparse.issparse(rows):
+            below, mirrored = _entries(scipy.sparse.tril(rows, -1)), _entries(scipy.sparse.triu(rows, 1).T)
+            block = scipy.sparse.triu(rows)
+        else:
+            below = [np.tril(rows[:, :last], first - 1)]
+            mirrored = [np.tril(_native(matrix[:last, first:last]).T, first - 1)]
+            block = np.triu(rows, first)
+        symmetric = symmetric and all(map(_equal, below, mirrored))
+        upper = upper and not below[0].any()
+        if not (symmetric or upper):
+            raise InputError(
+                f"{where} is neither symmetric nor upper triangular: give one of the two, so that each "
+                "contact is counted once."
+            )
+        yield first, block
+
+
+def _entries(matrix: scipy.sparse.sparray) -> tuple[np.ndarray, ...]:
+    matrix = matrix.tocsr()
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    return matrix.data, matrix.indices, matrix.indptr
+
+
+def _equal(one: np.ndarray, two: np.ndarray) -> bool:
+    # Symmetric maps of floats that were made in single precision differ in the last digits.
+    if one.dtype.kind == "f" and one.shape == two.shape:
+        return np.allclose(one, two, rtol=1e-6, atol=0, equal_nan=True)
+    return np.array_equal(one, two)
+
+
+def _blocks(matrix: Matrix) -> Iterator[tuple[int, Matrix]]:
+    """Yields (first row, rows), all rows of a sparse matrix at once."""
+    if scipy.sparse.issparse(matrix):
+        matrix = scipy.sparse.coo_array(matrix)
+        yield 0, scipy.sparse.coo_array((_native(matrix.data), matrix.coords), matrix.shape).tocsr()
+        return
+    for first in range(0, matrix.shape[0], ROWS_AT_ONCE):
+        yield first, _native(matrix[first : first + ROWS_AT_ONCE])
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    """The same numbers in a type that scipy.sparse computes with."""
+    kind, width = array.dtype.kind, array.dtype.itemsize
+    if kind == "b":
+        return array.astype(np.int8)
+    if kind == "f" and width not in (4, 8):
+        return array.astype(np.float64)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="))

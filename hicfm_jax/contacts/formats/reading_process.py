@@ -1,11 +1,19 @@
-"""Reading a file in a process of its own, where a damaged file can do no harm.
+"""Reads a file in a separate process with limits on memory and time.
 
-On files with flipped bytes, HDF5 takes gigabytes or never returns; hictk and straw also crash. None of that
-can be caught in the process that it happens in.
+On damaged files HDF5 may take gigabytes or never return, and hictk, hic-straw and native code of scipy may
+crash. None of that can be caught in the process in which it happens.
+
+One warm process is started for all files, and forks a reader for each. It is a program of its own rather than
+a child of `multiprocessing`, which would run the user's script again and import JAX and TensorFlow with it.
 """
 
 import atexit
+import contextlib
+import dataclasses
+import importlib
 import os
+import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -15,44 +23,65 @@ from multiprocessing.connection import Connection
 
 from hicfm_jax.errors import InputError
 
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Resources that reading one file may take.
+
+    Attributes:
+      memory: bytes in addition to those of the warm process.
+      memory_per_byte: further bytes for each byte of the file.
+      max_extra_memory: upper limit of these further bytes.
+      seconds: CPU time until the next part of an answer; time spent waiting for a disk does not count.
+      bytes_per_second: each part may take another second for so many bytes of the file.
+    """
+
+    memory: int = 900 << 20
+    memory_per_byte: int = 4
+    max_extra_memory: int = 4 << 30
+    seconds: float = 2.0
+    bytes_per_second: int = 1_000_000
+
+
+LIMITS = Limits()
+
 _START = """
 import socket, sys
 sys.path[:] = {path!r}
-from hicfm_jax.contacts.formats import reading_server
-reading_server.serve(socket.socket(fileno={fd}))
+from hicfm_jax.contacts.formats import reading_process
+reading_process.serve(socket.socket(fileno={fd}))
 """
 
 
 class ReadingProcess:
     """Calls the methods of a reader that lives in another process.
 
-    The process starts with the first call, keeps the file open between calls, and ends with this object. It
-    may grow by less than 1 GB and work for 2 seconds without an answer, large files more (`reading_server`):
-    what goes beyond is taken for damage.
+    The process starts with the first call, keeps the file open between calls, and ends with this object.
+    `LIMITS` apply to it. A file that exceeds them is reported as damaged.
 
     Args:
-      reader: a class of this package with generator methods, made there as `reader(path, *args)`.
+      reader: a class with generator methods, made in the other process as `reader(path)`. Two attributes are
+        optional: `PRELOADED`, a library that the warm process imports for all readers of this class, and
+        `MEMORY_PER_BYTE`, further memory for each byte of the file, for readers that hold all of it.
       path: the file.
-      args: what else the class takes.
     """
 
-    def __init__(self, reader: type, path: str, *args: object):
+    def __init__(self, reader: type, path: str):
         self.path = path
-        self._made_of = reader, path, args
-        self._folder = os.getcwd()  # what a relative path starts from, wherever the other process is
+        self._reader = reader
+        self._folder = os.getcwd()  # relative paths start here, wherever the other process is
         self._connection: Connection | None = None
         self._owner = 0
         self._lock = threading.Lock()
 
     def __reduce__(self):
-        reader, path, args = self._made_of
-        return type(self), (reader, path, *args)
+        return type(self), (self._reader, self.path)
 
     def stream(self, method: str, *args: object) -> Iterator:
-        """Yields what the generator `reader.method(*args)` yields.
+        """Yields the parts that the generator `reader.method(*args)` yields.
 
         Raises:
-          InputError: what the reader says is wrong, or that the library failed, crashed or got stuck.
+          InputError: raised by the reader, or because the library failed, crashed or exceeded a limit.
         """
         with self._lock:
             finished = False
@@ -64,20 +93,20 @@ class ReadingProcess:
                     if kind == "part":
                         yield value
                         continue
-                    finished = kind != "damage"  # after which a library is in no known state
+                    finished = kind != "damage"  # after which the state of a library is undefined
                     if kind == "end":
                         return
                     raise InputError(value if kind == "input" else self._damage(value))
             except (EOFError, ConnectionError) as error:
                 raise InputError(
-                    self._damage("the library that reads it crashed, got stuck or took too much memory")
+                    self._damage("the library that reads it crashed, hung or took too much memory")
                 ) from error
             finally:
                 if not finished:
                     self._disconnect()
 
     def ask(self, method: str, *args: object):
-        """The one thing that `reader.method(*args)` yields."""
+        """Returns the single part that `reader.method(*args)` yields."""
         (answer,) = self.stream(method, *args)
         return answer
 
@@ -89,10 +118,10 @@ class ReadingProcess:
         )
 
     def _connect(self) -> Connection:
-        # A process forked from this one must not speak on the same line.
+        # A process forked from this one needs a connection of its own.
         if self._connection is None or self._owner != os.getpid():
-            self._connection, self._owner = _server.connect(), os.getpid()
-            self._connection.send((self._folder, self._made_of))
+            self._connection, self._owner = _warm.connect(), os.getpid()
+            self._connection.send((self._folder, self._reader, self.path, LIMITS))
         return self._connection
 
     def _disconnect(self) -> None:
@@ -101,8 +130,8 @@ class ReadingProcess:
             self._connection = None
 
 
-class _Server:
-    """The warm process of `reading_server`, started when first needed and once again if it is gone."""
+class _WarmProcess:
+    """The process that runs `serve`, started at the first use and again if it has ended."""
 
     def __init__(self):
         self._process: subprocess.Popen | None = None
@@ -122,12 +151,14 @@ class _Server:
         self._control, theirs = socket.socketpair()
         with theirs:
             command = _START.format(path=sys.path, fd=theirs.fileno())
+            # Readers fork, so threads of a linear algebra library would be in the way. Other programs may
+            # write weights to a cooler that is open here, so HDF5 does not lock it.
+            settings = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "HDF5_USE_FILE_LOCKING": "FALSE"}
             self._process = subprocess.Popen(
                 [sys.executable, "-c", command],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                # Readers fork; idle threads of a linear algebra library would only be in the way.
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                env={**os.environ, **settings},
             )
         self._owner = os.getpid()
         atexit.register(self._stop, self._process, self._control, self._owner)
@@ -139,4 +170,63 @@ class _Server:
             process.wait()
 
 
-_server = _Server()
+_warm = _WarmProcess()
+
+
+def serve(control: socket.socket) -> None:
+    """Forks a reader for each socket that arrives, until the process that sends them has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        message, (*sockets,), _, _ = socket.recv_fds(control, 1, 1)
+        if not message:
+            return
+        with Connection(sockets[0]) as connection, contextlib.suppress(EOFError, OSError):
+            folder, reader, path, limits = connection.recv()
+            with contextlib.suppress(ImportError):
+                importlib.import_module(getattr(reader, "PRELOADED", "numpy"))
+            if os.fork() == 0:
+                control.close()
+                try:
+                    os.chdir(folder)
+                    _answer_requests(connection, reader, path, limits)
+                finally:
+                    os._exit(0)
+
+
+def _answer_requests(connection: Connection, reader: type, path: str, limits: Limits) -> None:
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    size = os.path.getsize(path)
+    extra = min(limits.memory_per_byte * size, limits.max_extra_memory)
+    _limit_memory(limits.memory + getattr(reader, "MEMORY_PER_BYTE", 0) * size + extra)
+    seconds = limits.seconds + size / limits.bytes_per_second
+    opened = None
+    while True:
+        method, args = connection.recv()
+        try:
+            # The default action of this signal ends the process; each part sets the clock back.
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            opened = opened or reader(path)
+            for part in getattr(opened, method)(*args):
+                connection.send(("part", part))
+                signal.setitimer(signal.ITIMER_PROF, seconds)
+            answer = "end", None
+        except InputError as error:
+            answer = "input", str(error)
+        except MemoryError:
+            answer = "damage", "it needs more memory than its size explains"
+        except ConnectionError:
+            return
+        except Exception as error:
+            answer = "damage", str(error) or type(error).__name__
+        connection.send(answer)
+
+
+def _limit_memory(growth: int) -> None:
+    if not os.path.exists("/proc/self/statm"):  # other systems than Linux do not apply such a limit
+        return
+    with open("/proc/self/statm") as file:
+        held = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + growth, resource.getrlimit(resource.RLIMIT_AS)[1]))

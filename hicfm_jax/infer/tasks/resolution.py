@@ -1,23 +1,39 @@
-"""A deep contact map from a shallow one."""
+"""Task resolution: a deep contact map from a shallow one."""
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
+import scipy.sparse
 
-from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.contacts.expected import find_expected
+from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer.enhanced_map import EnhancedChromosome, enhanced_map
-from hicfm_jax.infer.network import Network, load_network
-from hicfm_jax.infer.scan import Predictor, Window
-from hicfm_jax.infer.scan_plan import Plan, make_plan
-from hicfm_jax.infer.stitching import RowFile, create_merge, merge_windows
+from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map
+from hicfm_jax.infer.network import ENHANCING, Network, load_network
+from hicfm_jax.infer.scan import ScanWindow, cut_windows, scan
+from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions
+from hicfm_jax.infer.stitching import MERGES, Rows, merge_windows
+from hicfm_jax.infer.tasks.target_depth import settle_depth
+from hicfm_jax.models.heads import HeadOutput
+from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
-from hicfm_jax.tiles.build.cutting import scan
+from hicfm_jax.storage import check_space
+from hicfm_jax.types import Array
+
+MANY_PIXELS = 30_000_000
+"""From here on a message says that balancing takes long."""
+
+MUCH_MEMORY = 8e9
+"""Bytes; where writing takes more, a message says how to take less."""
+
+_WRITING_BYTES = 23  # for each pixel of a chromosome, measured while 18 million were written
 
 
 def enhance(
@@ -36,147 +52,213 @@ def enhance(
     folder: str | os.PathLike | None = None,
     progress: NullProgress | None = None,
 ) -> ContactMap:
-    """Predicts what a deeper experiment would have given, for whole chromosomes.
+    """Predicts the map of a deeper experiment, for whole chromosomes.
 
         deep = enhance(open_contacts("shallow.mcool", 10_000), "runs/enhance")
         write_contacts(deep, "deep.mcool", balance=True)
 
-    Cis contacts only; chromosomes keep names and lengths. Windows overlap and are merged; the chromosomes
-    are worked on one after another, and what is finished lies on disk.
+    Cis contacts only; chromosomes keep names and lengths. Windows overlap and are merged.
 
     Args:
       contact_map: raw counts.
-      params: a checkpoint (path), what `load_network` made of it, or parameters that take the place of
-        those of `network`.
-      network: which network the parameters are for.
+      params: a checkpoint (path), a network of `load_network`, or parameters to replace those of `network`.
+      network: the network that the parameters are for.
       chromosomes: to enhance; all if not given.
       target_contacts: of the whole deep map, cis and trans; those of the map that the checkpoint was
-        trained on if not given. Networks without `model.residual` give a depth of their own; their map is
-        scaled if contacts are given, and left as it is if not.
-      merge: "average" or "original", see `merge.create_merge`.
+        trained on if not given. Networks without `model.residual` give a fixed depth; their map is scaled
+        if contacts are given.
+      merge: "average" or "original", see `stitching.MERGES`.
       stride: bins from window to window; half a window if not given, 20 for merge original.
       bound: of merge original, how many bins a window's rows and columns may begin apart; 0 if not given,
-        as published: windows on the diagonal alone.
+        as published: windows on the diagonal only.
       max_distance: farthest pixel from the diagonal in bp; all if not given.
-      integer: round to whole contacts, halves up. Pixels below half a contact are then empty, so that a
-        sparse map loses contacts.
+      integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
       batch_size: windows at once, over all devices.
-      folder: where temporary files lie, 8 bytes a pixel; None: where `tempfile` puts them (TMPDIR).
-      progress: told how far it is, and of what is odd; None: the latter on stderr.
+      folder: of temporary files, 8 bytes a pixel; None: where `tempfile` puts them (TMPDIR).
+      progress: shows the windows done, and warnings; None: warnings on stderr.
 
     Returns:
-      The deep map. Real counts are rounded to 1/1024 of a contact, and those below half of that are
-      left out. It reads its chromosomes from the temporary files, which go with it.
+      The deep map. Real counts are multiples of 1/1024 of a contact. It reads its chromosomes from the
+      temporary files, which are removed with it.
 
     Raises:
-      InputError: an empty map, an unknown chromosome, values out of range, a checkpoint that does not
-        fit, predictions that are not finite.
+      InputError: a map without contacts, an unknown chromosome, values out of range, a checkpoint that does
+        not fit, predictions that are not finite.
       OSError: the disk of the temporary files is full.
     """
-    network = _network(params, network)
+    if isinstance(params, (str, os.PathLike)):
+        network = load_network(params, progress=progress)
+    elif isinstance(params, Network):
+        network = params
+    elif network is None:
+        raise InputError(
+            "Parameters alone do not say which network they are for: give network=load_network(CHECKPOINT), "
+            "or the checkpoint itself in their place."
+        )
+    else:
+        network = dataclasses.replace(network, params=params)
     plan = make_plan(
+        TASK,
         contact_map,
         network,
         chromosomes=chromosomes,
-        target_contacts=target_contacts,
         merge=merge,
         stride=stride,
         bound=bound,
         max_distance=max_distance,
+        target_contacts=target_contacts,
+        integer=integer,
     )
-    return run_plan(contact_map, network, plan, integer, batch_size, folder, progress)
+    found = scan(contact_map, network, plan, batch_size, progress)
+    return _collect(found, contact_map, network, plan, folder)[0]
 
 
-def run_plan(
+def prepare(matrix: scipy.sparse.csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:
+    """Windows of a chromosome, with context for a network that takes the depth.
+
+    For published weights, windows that begin on the main diagonal come without it, as in the original.
+    """
+    expected = find_expected(matrix) if network.takes_depth else None
+    for window in cut_windows(matrix, positions, network):
+        if network.published and window.row == window.col:
+            np.fill_diagonal(window.counts, 0)
+        if expected:
+            window = window._replace(context=expected.window(window.row, window.col, network.window))
+        yield window
+
+
+def contacts(output: HeadOutput, scaling: TargetScaling) -> Array:
+    """Contacts `[B, H, W]` at the depth of the deep map."""
+    found = jnp.maximum(scaling.unscale(output.map), 0.0)
+    # The maximum of NaN and 0 is 0 on some devices.
+    return jnp.where(jnp.isnan(output.map), output.map, found)
+
+
+def write(
+    path: pathlib.Path,
+    suffix: str,
+    found: Iterable[tuple[str, Rows]],
     contact_map: ContactMap,
     network: Network,
-    plan: Plan,
-    integer: bool = False,
-    batch_size: int = 8,
-    folder: str | os.PathLike | None = None,
-    progress: NullProgress | None = None,
-) -> ContactMap:
-    """Enhances as planned; arguments and errors as of `enhance`."""
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size} but must be 1 or more.")
-    progress = progress or NullProgress()
-    for warning in plan.warnings:
-        progress.say(f"WARNING: {warning}")
-    predict = Predictor(network, plan.total_count, plan.cutoff, plan.enlarge, batch_size)
-    merge = create_merge(plan.merge, plan.window)
-    positions = {chrom: plan.positions(contact_map.n_bins(chrom)) for chrom in plan.chromosomes}
-    finished, file, told = {}, RowFile(folder), False
-    progress.start(sum(map(len, positions.values())))
-    try:
-        for chrom in plan.chromosomes:
-            matrix, size = contact_map.matrix(chrom), contact_map.n_bins(chrom)
-            finished[chrom] = EnhancedChromosome(matrix, file, plan.max_bins, merge.least)
-            if not matrix.nnz:
-                progress.advance(len(positions[chrom]), chrom)
-                continue
-            if matrix.dtype.kind == "f" and not told:
-                told = True
-                progress.say(
-                    f"WARNING: {contact_map.name}, chromosome {chrom}, has counts that are not whole, but "
-                    "networks are trained on raw counts: give those if you can."
-                )
-            windows = _windows(matrix, positions[chrom], network)
-            predictions = _told(predict(windows), progress, chrom)
-            for rows in merge_windows(predictions, positions[chrom], plan.window, size, merge):
-                finished[chrom].append(rows)
-    finally:
-        progress.close()
-    scale = None if network.takes_depth else plan.target_contacts
-    exact = plan.merge == "original"
-    metadata = {**contact_map.metadata, ENHANCEMENT: _describe(contact_map, network, plan)}
-    return enhanced_map(contact_map, finished, scale, integer, exact, metadata)
+    plan: ScanPlan,
+    progress: NullProgress,
+) -> str:
+    """Writes the deep map.
+
+    Options: `integer` (default: where the format has only whole counts) and `balance` (default: where the
+    format stores weights).
+
+    Raises:
+      InputError: an option that the format does not have.
+      OSError: the disk is full or not writable.
+    """
+    integer, balance = plan.options.get("integer"), plan.options.get("balance")
+    form = output_format(path)
+    if form.whole_counts_only:
+        if integer is False:
+            raise InputError(f"{path}: a {suffix} file has whole contacts only: leave integer out.")
+        plan = dataclasses.replace(plan, options={**plan.options, "integer": True})
+    if balance and not form.holds_weights:
+        raise InputError(f"{path}: a {suffix} file stores no weights: leave balance out or write .mcool.")
+    balance = form.holds_weights if balance is None else balance
+    pixels = _pixels(contact_map, plan)
+    check_space(path, ROW_BYTES * sum(pixels))
+    needed = _WRITING_BYTES * max(pixels)
+    if needed > MUCH_MEMORY:
+        progress.say(
+            f"Writing up to {max(pixels) / 1e6:,.0f} million pixels of one chromosome takes up to "
+            f"{needed / 1e9:.0f} GB of memory; --max_distance leaves out those far from the diagonal."
+        )
+    # Temporary files beside the output, where there must be space anyway; /tmp may be memory.
+    deep, shallow_cis = _collect(found, contact_map, network, plan, path.parent)
+    if balance and sum(pixels) > MANY_PIXELS:
+        progress.say(
+            f"Balancing up to {sum(pixels) / 1e6:,.0f} million pixels takes longer than "
+            "predicting them; --nobalance leaves the weights out."
+        )
+    resolutions = write_contacts(deep, path, balance=balance)
+    chromosomes = f"{len(plan.chromosomes)} chromosome{'s' * (len(plan.chromosomes) != 1)}"
+    line = (
+        f"Wrote {path}: {deep.total_count:,.0f} cis contacts of {chromosomes} at "
+        f"{', '.join(map(str, resolutions))} bp, from {shallow_cis:,.0f}"
+    )
+    rest = contact_map.total_count - shallow_cis
+    if rest > 0:
+        everything = len(plan.chromosomes) == len(contact_map.chromsizes)
+        which = "contacts between chromosomes" if everything else "other contacts"
+        line += f"; the input's {rest:,.0f} {which} are left out"
+    return line + "."
 
 
-def _describe(shallow: ContactMap, network: Network, plan: Plan) -> dict[str, Any]:
-    """How a map came about, for JSON; what is not known is None."""
+def _pixels(contact_map: ContactMap, plan: ScanPlan) -> list[int]:
+    """Pixels of each chromosome of the deep map, at most."""
+    sizes = [contact_map.n_bins(chrom) for chrom in plan.chromosomes]
+    reach = [size if plan.max_bins is None else min(size, plan.max_bins + 1) for size in sizes]
+    if plan.merge == "original":
+        reach = [min(bins, max(plan.window) + plan.bound) for bins in reach]
+    return [bins * size - bins * (bins - 1) // 2 for size, bins in zip(sizes, reach, strict=True)]
+
+
+def _collect(
+    found: Iterable[tuple[str, Rows]],
+    contact_map: ContactMap,
+    network: Network,
+    plan: ScanPlan,
+    folder: str | os.PathLike | None,
+) -> tuple[ContactMap, float]:
+    """The deep map, its rows in temporary files, and the input's cis contacts of the same chromosomes."""
+    predicted = PredictedRows(folder, plan.max_bins, MERGES[plan.merge])
+    for chrom, rows in found:
+        predicted.append(chrom, rows, contact_map.matrix(chrom))  # which the map still holds
     seen = network.seen or {}
-    return {
+    about = {
         "checkpoint": network.checkpoint,
         "step": network.step,
         "task": network.model.task,
         "trained_on": seen.get("train"),
         "validated_on": seen.get("val"),
         "unknown": list(network.unknown),
-        "input": shallow.name,
-        "input_contacts": shallow.total_count,
+        "input": plan.input,
+        "input_contacts": contact_map.total_count,
         "target_contacts": plan.target_contacts,
         "merge": plan.merge,
         "window": list(plan.window),
         "stride": plan.stride,
         "bound": plan.bound if plan.merge == "original" else None,
-        "max_distance": None if plan.max_bins is None else plan.max_bins * shallow.resolution,
+        "max_distance": None if plan.max_bins is None else plan.max_bins * contact_map.resolution,
     }
+    deep = enhanced_map(
+        contact_map,
+        plan.chromosomes,
+        predicted,
+        target_contacts=None if network.takes_depth else plan.target_contacts,
+        integer=bool(plan.options.get("integer")),
+        exact=plan.merge == "original",
+        metadata={**contact_map.metadata, ENHANCEMENT: about},
+    )
+    return deep, predicted.input_contacts
 
 
-def _windows(matrix, positions: np.ndarray, network: Network) -> Iterator[Window]:
-    expected = find_expected(matrix) if network.takes_depth else None
-    for window in scan(matrix, positions, network.window, symmetric=True):
-        counts = window.counts().astype(np.float32)
-        if network.published and window.row == window.col:
-            np.fill_diagonal(counts, 0)
-        context = expected.window(window.row, window.col, network.window) if expected else {}
-        yield Window(counts, context)
-
-
-def _told(predictions: Iterator[np.ndarray], progress: NullProgress, chrom: str) -> Iterator[np.ndarray]:
-    for values in predictions:
-        progress.advance(1, chrom)
-        yield values
-
-
-def _network(params: Any, network: Network | None) -> Network:
-    if isinstance(params, Network):
-        return params
-    if isinstance(params, (str, os.PathLike)):
-        return load_network(params)
-    if network is None:
-        raise InputError(
-            "Parameters alone do not say which network they are for: give network=load_network(CHECKPOINT), "
-            "or the checkpoint itself in their place."
-        )
-    return dataclasses.replace(network, params=params)
+TASK = InferenceTask(
+    name="resolution",
+    text="a deep map of a shallow one",
+    head=ENHANCING,
+    default_window=(224, 224),
+    default_stride=20,
+    prepare=prepare,
+    postprocess=contacts,
+    merge=merge_windows,
+    outputs=tuple(suffixes(lambda form: form.write)),
+    write=write,
+    positions=map_positions,
+    settle=settle_depth,
+    options=(
+        Option(
+            "target_contacts",
+            float,
+            "Contacts of the whole deep map, cis and trans; those of the map trained on if not given.",
+        ),
+        Option("integer", bool, "Round to whole contacts; always on for .pairs. Pixels below 0.5 are empty."),
+        Option("balance", bool, "Store ICE weights; on for .mcool and .cool."),
+    ),
+)

@@ -1,1 +1,1 @@
-"""From contact maps to tile datasets on disk."""
+"""Building tile datasets from contact maps."""

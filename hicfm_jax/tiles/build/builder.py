@@ -1,4 +1,4 @@
-"""Contact maps -> a TFDS dataset of tiles on disk, split by chromosome or by assay."""
+"""Builds a tile dataset on disk from contact maps."""
 
 import contextlib
 import errno
@@ -6,22 +6,20 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
+import numpy as np
+
+from hicfm_jax import storage
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
-from hicfm_jax.storage import local_path
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import shards, summary, windows
-from hicfm_jax.tiles.build import shards as unfinished
-from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
-from hicfm_jax.tiles.build.pieces import Job, Tally, finished_piece, write_piece
+from hicfm_jax.tiles.build.map_file import MapFile
 from hicfm_jax.tiles.build.plan import Piece, Plan, find_pieces, plan_tiles
-from hicfm_jax.tiles.build.splits import HeldOut
+from hicfm_jax.tiles.build.runners import Job, PieceStats, Runner, finished_piece, run_here
 from hicfm_jax.tiles.stream import context
-
-__all__ = ["HeldOut", "build_tiles", "run_here"]
 
 PIECE_WINDOWS = 4096
 """Windows of one piece at most."""
@@ -29,14 +27,11 @@ PIECE_WINDOWS = 4096
 PIECE_PIXELS = 1 << 29
 """Pixels of one piece at most: 1 GB as uint16, and a third of that or less on disk."""
 
-Runner = Callable[[Job, Sequence[Piece], NullProgress], None]
-
-
-def run_here(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
-    """Writes the pieces one after another; no chromosome pair is loaded twice."""
-    maps = OpenMaps(job.sources)
-    for piece in pieces:
-        write_piece(job, piece, maps, progress.advance)
+# In the folder NAME.partial of an unfinished build, beside `context.FILE`.
+_PIECES = "pieces"
+_DATASET = "dataset"
+_LOCK = "lock"
+_STATE = "begun_with.json"
 
 
 def build_tiles(
@@ -49,49 +44,49 @@ def build_tiles(
 ) -> tuple[dict, bool]:
     """Cuts contact maps into tiles and writes those that are dense enough.
 
-    The dataset is a folder that `tfds.builder_from_directory` reads, with `manifest.json` in it.
-    It appears under its name when it is complete, and not before. The same arguments give the same
-    bytes, in the order map, chromosome pair, row, column, whoever writes them and however often the
-    build was interrupted: what is finished waits in NAME.partial, and the same call goes on from
-    there unless an input file has changed. Each chromosome pair is loaded twice: to choose the
-    dtype, and to cut.
+    The dataset is a folder that `tfds.builder_from_directory` reads, with `manifest.json` in it. It
+    appears under its name when it is complete. The same arguments give the same bytes, in the order
+    map, chromosome pair, row, column, with every runner and after any interruption: finished pieces
+    stay in NAME.partial, and the same call continues from there unless an input file has changed. Each
+    chromosome pair is loaded twice: for the survey of the maps, and to cut.
 
     Args:
       sources: maps of one resolution by assay name, each a file to open or a map in memory.
       output: folder to make.
-      runner: writes the pieces; `beam.beam_runner` gives one for many machines.
-      progress: told how far the build is.
+      runner: writes the pieces, see `runners`.
+      progress: shows the progress of the build.
       **settings: which tiles, as for `plan.plan_tiles`.
 
     Returns:
-      The manifest, and whether the dataset was made now (False: it was there already, made with
-      the same arguments).
+      The manifest, and whether the dataset was made now (False: it existed, made with the same
+      arguments).
 
     Raises:
-      InputError: arguments that do not fit the maps, a split without tiles, another dataset under
-        that name, or another build at work on it.
+      InputError: arguments that do not fit the maps, a split without tiles, another dataset of that
+        name, or another running build of it.
       OSError: the disk is full or not writable.
     """
     progress = progress or NullProgress()
-    output = local_path(output).resolve()
+    output = storage.local_path(output).resolve()
     if output == pathlib.Path.cwd():
         raise InputError(f"{output} is the current folder: give --output the name of a folder to make.")
-    _check_free(output)
+    if _occupied(output) and not (output / dataset.MANIFEST).is_file():
+        raise InputError(f"{output} exists and is not a dataset of tiles: choose another --output.")
     plan = plan_tiles(sources, **settings)
     partial = output.with_name(output.name + ".partial")
     if _occupied(output):
-        manifest = _existing(output, plan.arguments)
+        manifest = _existing(output, plan)
         if partial.exists():  # of a build that was killed in its last moment
-            with contextlib.suppress(InputError, OSError), unfinished.locked(partial):
-                unfinished.discard(partial)
+            with contextlib.suppress(InputError, OSError), _locked(partial):
+                _remove(partial)
         return manifest, False
-    dataset.import_tfds()  # what is missing is told before the maps are read
+    dataset.import_tfds()  # raises now if it is missing, before the maps are read
     try:
-        with unfinished.locked(partial):
-            if _occupied(output):  # the build that held the lock before us made it
-                return _existing(output, plan.arguments), False
+        with _locked(partial):
+            if _occupied(output):  # made by the build that had the lock before
+                return _existing(output, plan), False
             manifest = _build(plan, output, partial, runner, progress)
-            unfinished.discard(partial)
+            _remove(partial)
     except OSError as error:
         if error.errno not in (errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
             raise
@@ -104,7 +99,8 @@ def build_tiles(
 def _build(
     plan: Plan, output: pathlib.Path, partial: pathlib.Path, runner: Runner, progress: NullProgress
 ) -> dict:
-    most = max(1, min(PIECE_WINDOWS, PIECE_PIXELS // (plan.tiling.tile_shape[0] * plan.tiling.tile_shape[1])))
+    height, width = plan.tiling.tile_shape
+    most = max(1, min(PIECE_WINDOWS, PIECE_PIXELS // (height * width)))
     pieces = find_pieces(plan.regions, most)
     job = None
     try:
@@ -113,29 +109,32 @@ def _build(
         progress.start(sum(piece.windows for piece in pieces))
         if len(todo) < len(pieces):
             done = len(pieces) - len(todo)
-            progress.say(f"Going on: {done} of {len(pieces)} pieces were finished before.")
+            progress.say(f"Continuing: {done} of {len(pieces)} pieces were finished before.")
             progress.advance(sum(piece.windows for piece in set(pieces).difference(todo)), "before")
         runner(job, todo, progress)
-        tallies = {piece: finished_piece(job, piece) for piece in pieces}
-        manifest = plan.arguments | {"dtype": job.dtype, "context": True} | _summary(plan, tallies)
+        stats = {piece: finished_piece(job, piece) for piece in pieces}
+        manifest = plan.described(job.total_counts) | {"dtype": job.dtype, "context": True}
+        manifest |= _summary(plan, stats)
         empty = [name for name in plan.held_out.requested() if name not in manifest["splits"]]
         if not empty:
-            files = {split: _files(job, tallies, split) for split in manifest["splits"]}
-            (partial / unfinished.DATASET).mkdir()
-            shutil.copyfile(partial / context.FILE, partial / unfinished.DATASET / context.FILE)
-            shards.finish_dataset(partial / unfinished.DATASET, files, manifest, job.features())
-            (partial / unfinished.DATASET).rename(output)
+            files = {split: _files(job, stats, split) for split in manifest["splits"]}
+            (partial / _DATASET).mkdir()
+            shutil.copyfile(partial / context.FILE, partial / _DATASET / context.FILE)
+            shards.finish_dataset(partial / _DATASET, files, manifest, job.features())
+            (partial / _DATASET).rename(output)
             return manifest
     except BaseException:
-        kept = sum(finished_piece(job, piece) is not None for piece in pieces) if job else 0
-        if kept:
-            progress.say(f"{kept} of {len(pieces)} pieces are kept in {partial}: the same command goes on.")
+        finished = sum(finished_piece(job, piece) is not None for piece in pieces) if job else 0
+        if finished:
+            progress.say(
+                f"{finished} of {len(pieces)} pieces are kept in {partial}: the same command continues."
+            )
         else:
-            unfinished.discard(partial)
+            _remove(partial)
         raise
     finally:
         progress.close()
-    unfinished.discard(partial)
+    _remove(partial)
     raise InputError(
         f"No tile of {windows.shape_text(plan.tiling.tile_shape)} bins in split {empty[0]!r} has "
         f"{plan.tiling.min_density:.1%} non-zero pixels: lower min_density, use smaller tiles or a "
@@ -143,77 +142,112 @@ def _build(
     )
 
 
-def _files(job: Job, tallies: Mapping[Piece, Tally], split: str) -> list[tuple[pathlib.Path, int]]:
+def _files(job: Job, stats: Mapping[Piece, PieceStats], split: str) -> list[tuple[pathlib.Path, int]]:
     return [
-        (job.shard(piece), tally.tiles)
-        for piece, tally in tallies.items()
-        if piece.split == split and tally.tiles
+        (job.shard(piece), each.tiles) for piece, each in stats.items() if piece.split == split and each.tiles
     ]
 
 
-def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: NullProgress) -> Job:
-    """Readies the folder of the pieces; those of an earlier build stay if they are of the same tiles."""
-    state = {
-        "arguments": json.loads(json.dumps(plan.arguments)),
-        "inputs": {
-            assay: each.state() if isinstance(each, MapFile) else [] for assay, each in plan.sources.items()
-        },
-        "piece_windows": most,
-    }
-    unfinished.prepare(partial)
-    found = unfinished.read_state(partial)
-    begun = found is not None and "dtype" in found and (partial / context.FILE).exists()
-    if begun and found | state == found:
-        dtype = found["dtype"]
-    else:
-        if found is not None:
-            progress.say(
-                f"{partial} was begun with another {_differing(state, found)}: starting from the beginning."
-            )
-        dtype, expected = plan.survey()
-        dtype = dtype.name
-        unfinished.begin(partial, state | {"dtype": dtype}, expected)
-    total_counts = {assay: source["total_count"] for assay, source in plan.arguments["sources"].items()}
-    return Job(os.fspath(partial / unfinished.PIECES), plan.sources, total_counts, plan.tiling, dtype)
-
-
-def _differing(state: dict, found: dict) -> str:
-    names = [name for name in ("inputs", "piece_windows") if state[name] != found.get(name)]
-    before = found.get("arguments", {})
-    names = [name for name, value in state["arguments"].items() if before.get(name) != value] + names
-    return ", ".join(names) or "version of this program"
-
-
-def _summary(plan: Plan, tallies: Mapping[Piece, Tally]) -> dict:
+def _summary(plan: Plan, stats: Mapping[Piece, PieceStats]) -> dict:
     counts = {}
-    for piece, tally in tallies.items():
-        for part, kept, too_sparse in zip(piece.parts, tally.kept, tally.too_sparse, strict=True):
+    for piece, each in stats.items():
+        for part, kept, too_sparse in zip(piece.parts, each.kept, each.too_sparse, strict=True):
             before = counts.get((part.assay, part.chromosomes), (0, 0))
             counts[part.assay, part.chromosomes] = before[0] + kept, before[1] + too_sparse
     return summary.summarize(plan.regions, counts, plan.arguments)
+
+
+def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: NullProgress) -> Job:
+    """Prepares the folder of the pieces; those of an earlier build stay if they are of the same tiles."""
+    arguments = json.loads(json.dumps(plan.arguments))
+    inputs = {name: each.state() if isinstance(each, MapFile) else [] for name, each in plan.sources.items()}
+    state = {"arguments": arguments, "inputs": inputs, "piece_windows": most}
+    shutil.rmtree(partial / _DATASET, ignore_errors=True)
+    for path in [*partial.glob(".*.*"), *partial.glob(f"{_PIECES}/.*")]:
+        shutil.rmtree(path)  # a file that a killed process was writing
+    found = _read_state(partial)
+    differing = _differing(plan, state, found) if found else []
+    if found and not differing and (partial / context.FILE).exists():
+        plan.maps.close()
+        state = found
+    else:
+        if differing:
+            progress.say(
+                f"{partial} was begun with another {', '.join(differing)}: starting from the beginning."
+            )
+        survey = plan.survey()
+        (partial / _STATE).unlink(missing_ok=True)
+        shutil.rmtree(partial / _PIECES, ignore_errors=True)
+        (partial / _PIECES).mkdir()
+        with storage.atomic_file(partial / context.FILE) as path, path.open("wb") as file:
+            np.savez_compressed(file, **context.pack(survey.expected))
+        state |= {"dtype": survey.dtype.name, "total_counts": survey.total_counts}
+        storage.write_atomically(partial / _STATE, json.dumps(state).encode())
+    folder = os.fspath(partial / _PIECES)
+    return Job(folder, plan.sources, state["total_counts"], plan.tiling, state["dtype"])
+
+
+def _read_state(partial: pathlib.Path) -> dict | None:
+    """What the unfinished build was begun with; None if there is none or it had not begun."""
+    try:
+        state = json.loads((partial / _STATE).read_text())
+    except (OSError, ValueError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def _differing(plan: Plan, state: dict, found: dict) -> list[str]:
+    """Names of the arguments and inputs of an unfinished build that are not those of this one."""
+    before, totals = found.get("arguments", {}), found.get("total_counts", {})
+    names = [name for name, value in state["arguments"].items() if before.get(name) != value]
+    names += [name for name in ("inputs", "piece_windows") if state[name] != found.get(name)]
+    in_memory = [name for name, each in plan.sources.items() if not isinstance(each, MapFile)]
+    if not names and any(totals.get(name) != float(plan.maps[name].total_count) for name in in_memory):
+        names = ["sources"]
+    return names or ([] if {"dtype", "total_counts"} <= found.keys() else ["version of this program"])
+
+
+@contextlib.contextmanager
+def _locked(partial: pathlib.Path) -> Iterator[None]:
+    """Makes the folder of an unfinished build and keeps other builds out of it, also on other machines.
+
+    Raises:
+      InputError: another build is running there, or the folder has other contents.
+      OSError: the folder cannot be made.
+    """
+    partial.mkdir(parents=True, exist_ok=True)
+    own, unfinished = {_LOCK, _STATE, context.FILE, _PIECES, _DATASET}, (f".{_STATE}.", f".{context.FILE}.")
+    for path in partial.iterdir():
+        if path.name not in own and not path.name.startswith(unfinished):
+            raise InputError(
+                f"{partial}, the folder for the unfinished build, has other contents ({path.name}): "
+                "move them or choose another --output."
+            )
+    in_use = f"{partial} is in use by another build: wait for it or choose another --output."
+    with storage.locked(partial / _LOCK, in_use):
+        yield
+
+
+def _remove(partial: pathlib.Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def _occupied(output: pathlib.Path) -> bool:
     return os.path.exists(output) and (not output.is_dir() or any(output.iterdir()))
 
 
-def _check_free(output: pathlib.Path) -> None:
-    if _occupied(output) and not (output / dataset.MANIFEST).is_file():
-        raise InputError(f"{output} exists and is not a dataset of tiles: choose another --output.")
-
-
-def _existing(output: pathlib.Path, arguments: dict) -> dict:
+def _existing(output: pathlib.Path, plan: Plan) -> dict:
     manifest = dataset.read_manifest(output)
-    arguments = json.loads(json.dumps(arguments))
+    arguments = json.loads(json.dumps(plan.described(plan.total_counts())))
     differing = [name for name, value in arguments.items() if manifest.get(name) != value]
     if differing:
         raise InputError(
-            f"{output} is there already, made with another {', '.join(differing)}: "
+            f"{output} exists and was made with another {', '.join(differing)}: "
             "remove it or choose another --output."
         )
     if not manifest.get("context"):
         raise InputError(
-            f"{output} is there already, made by an earlier version that kept no context of chromosomes: "
+            f"{output} exists and was made by an earlier version, without the context of chromosomes: "
             "remove it or choose another --output."
         )
     return manifest

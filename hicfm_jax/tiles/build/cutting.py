@@ -1,4 +1,4 @@
-"""How tiles are cut from a contact map: sparse rows in, dense tile records out."""
+"""Cuts dense tiles from the sparse rows of a contact map."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,10 +11,10 @@ from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 
 
 class Window:
-    """One window of a map, counted, and made dense when that is asked for.
+    """One window of a map, counted; dense on request.
 
     Attributes:
-      row, col: first bin of rows and columns; it may lie before the chromosome's start.
+      row, col: first bin of rows and columns; may be before the chromosome's start.
       nonzero: pixels with contacts.
     """
 
@@ -29,7 +29,7 @@ class Window:
 
 
 class _Slab:
-    """The rows of the windows that begin at one row; only these are held beside the map."""
+    """The rows of the windows that begin at one row; the only part of the map that is copied."""
 
     def __init__(self, matrix: scipy.sparse.csr_array, row: int, shape: tuple[int, int], symmetric: bool):
         self.row, self._shape = row, shape
@@ -45,7 +45,7 @@ class _Slab:
         return int(self._rows.indptr[last] - self._rows.indptr[first])
 
     def below(self, col: int) -> scipy.sparse.coo_array | None:
-        """What the window has under the main diagonal, transposed; a map stores its mirror image."""
+        """Contacts of the window below the main diagonal, transposed, from their stored mirror image."""
         first, last = self._columns(col)
         if not self._symmetric or first >= self._last - 1:
             return None
@@ -65,13 +65,10 @@ class _Slab:
 def scan(
     matrix: scipy.sparse.csr_array, positions: Iterable, shape: tuple[int, int], symmetric: bool
 ) -> Iterator[Window]:
-    """The windows of a matrix at `positions`, in that order.
+    """The windows `(H, W)` of a matrix at `positions` (row start, column start), in that order.
 
-    Args:
-      matrix: contacts `[n, m]`; of a symmetric map the upper triangle and the diagonal.
-      positions: (row start, column start); equal rows one after another.
-      shape: (H, W) in bins.
-      symmetric: whether the map is cis, its lower triangle the mirror image of the upper.
+    A symmetric matrix `[n, n]` has the upper triangle and the diagonal of a cis map. Windows that start
+    at the same row are to be consecutive.
     """
     slab = None
     for row, col in positions:
@@ -90,20 +87,19 @@ def cut_tiles(
     first: int = 0,
     last: int | None = None,
 ) -> Iterator[dict | None]:
-    """Cuts the windows of one chromosome pair; None is yielded for each that is too sparse.
+    """Cuts the windows of one chromosome pair; yields None for each that is too sparse.
 
     Args:
       contact_map: the map.
       assay: its name.
       chromosomes: of rows and columns.
-      tiling: which windows there are and the density that they need.
-      dtype: of the counts, one that holds them (`fits_uint16`).
-      total_count: contacts of the whole map; an unknown or zero one becomes `DEFAULT_TOTAL_COUNT`, as
-        in the original.
+      tiling: the windows and the density that they need.
+      dtype: of the counts (see `fits_uint16`).
+      total_count: contacts of the whole map; 0 becomes `DEFAULT_TOTAL_COUNT`, as in the original.
       first, last: number of the first window and of the one after the last; None for all.
 
     Yields:
-      Records with the fields of `arrays.ArrayTiles`, which are also those stored on disk.
+      Records with the fields of `memory.ArrayTiles`, which are also those of a dataset.
     """
     cis = chromosomes[0] == chromosomes[1]
     total_count = np.float32(total_count or DEFAULT_TOTAL_COUNT)
@@ -135,12 +131,12 @@ def scan_region(
     """The windows of one chromosome pair, counted; arguments as for `cut_tiles`."""
     positions = tiling.positions(contact_map, assay, chromosomes)
     last = len(positions) if last is None else last
-    if first < last:  # else the map need not be loaded
+    if first < last:  # otherwise the map need not be loaded
         matrix, cis = contact_map.matrix(*chromosomes), chromosomes[0] == chromosomes[1]
         yield from scan(matrix, positions.between(first, last), tiling.tile_shape, symmetric=cis)
 
 
 def fits_uint16(matrix: scipy.sparse.sparray) -> bool:
-    """Whether all counts are integers up to 65535; float32 is for the others."""
+    """Whether all counts are integers up to 65535; others are stored as float32."""
     values = matrix.data
     return not values.size or bool(values.dtype.kind in "iu" and values.max() <= np.iinfo(np.uint16).max)

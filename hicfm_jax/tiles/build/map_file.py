@@ -1,4 +1,4 @@
-"""A contact map by its file: what is needed to open it again, in another process or on another machine."""
+"""A contact map by its file, to open in other processes and machines."""
 
 import dataclasses
 import os
@@ -32,20 +32,22 @@ class MapFile:
         return open_contacts(**options)
 
     def state(self) -> list[int]:
-        """Size and time of change of its files: the same while nobody has written to them."""
+        """Size and time of change of its files, to notice a changed file."""
         paths = [self.uri.partition("::")[0], *([self.chromsizes] if self.chromsizes else [])]
         return [number for path in paths for number in (os.stat(path).st_size, os.stat(path).st_mtime_ns)]
 
 
 class OpenMaps:
-    """Contact maps by assay name, opened when asked for; only the last of them stays open.
+    """Contact maps by assay name, opened on access; only the last one stays open.
 
     A map keeps its last chromosome pair in memory, so many open ones would add up.
     """
 
-    def __init__(self, sources: Mapping[str, ContactMap | MapFile]):
-        """Takes files, or maps that are open already and stay so."""
-        self._sources = sources
+    def __init__(
+        self, sources: Mapping[str, ContactMap | MapFile], opened: Mapping[str, ContactMap] | None = None
+    ):
+        """Takes files, or maps in memory; `opened` are files that need not be opened the first time."""
+        self._sources, self._opened = sources, dict(opened or {})
         self._last: tuple[str, ContactMap] | None = None
 
     def __getitem__(self, assay: str) -> ContactMap:
@@ -54,15 +56,20 @@ class OpenMaps:
             return source
         if self._last is None or self._last[0] != assay:
             self._last = None  # frees the old map before the new one is opened
-            self._last = assay, source.open()
+            self._last = assay, self._opened.pop(assay, None) or source.open()
         return self._last[1]
+
+    def close(self) -> None:
+        """Frees all maps of files."""
+        self._last = None
+        self._opened.clear()
 
 
 def map_files(inputs: Sequence[str], resolution: int, **options: str | None) -> dict[str, MapFile]:
-    """The files of `parse_inputs` with the options that each of their formats has a use for.
+    """The files of `parse_inputs`, each with the options that its format uses.
 
     Raises:
-      InputError: two of one name, or an option that no file has a use for.
+      InputError: two inputs of one name, or an option that no input uses.
     """
     files = {}
     given = {name: value for name, value in options.items() if value is not None}
@@ -76,7 +83,7 @@ def map_files(inputs: Sequence[str], resolution: int, **options: str | None) -> 
         files[assay] = MapFile(uri, resolution, **{name: given[name] for name in given if name in used})
     for name, value in given.items():
         if not any(name in used_options(file.uri) for file in files.values()):
-            raise InputError(f"--{name}={value} is no choice for any of the inputs: leave it out.")
+            raise InputError(f"--{name}={value} does not apply to any of the inputs: leave it out.")
     return files
 
 
@@ -84,7 +91,7 @@ def parse_inputs(values: Sequence[str]) -> dict[str, str]:
     """URIs by assay name, from `URI` (named by its file) or `NAME=URI` (no / in NAME).
 
     Raises:
-      InputError: two of one name.
+      InputError: two inputs of one name.
     """
     uris = {}
     for value in values:
@@ -92,6 +99,8 @@ def parse_inputs(values: Sequence[str]) -> dict[str, str]:
         if not named or "/" in name:  # no name, or the = is part of the path
             name, uri = stem(value), value
         if name in uris:
-            raise InputError(f"Two inputs are named {name!r}: name them apart with --input=NAME=FILE.")
+            raise InputError(
+                f"Two inputs are named {name!r}: give them different names with --input=NAME=FILE."
+            )
         uris[name] = uri
     return uris

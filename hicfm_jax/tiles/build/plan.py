@@ -1,21 +1,20 @@
-"""What a dataset of tiles consists of, before anything is cut."""
+"""The plan of a tile dataset: regions to cut, splits, and pieces of work."""
 
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.expected import Expected, find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting, windows
-from hicfm_jax.tiles.build import windows as loci
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.splits import SPLITS, HeldOut
 from hicfm_jax.tiles.build.windows import Tiling
@@ -23,18 +22,11 @@ from hicfm_jax.tiles.stream import mixing
 
 
 class Region(NamedTuple):
-    """One chromosome pair of one map.
-
-    Attributes:
-      assay: name of the map.
-      chromosomes: of rows and columns; the same twice for a cis map.
-      split: where its tiles go; None for a pair whose chromosomes lie in different splits.
-      windows: how many there are, dense enough or not.
-    """
+    """One chromosome pair of one map, with its number of windows, dense enough or not."""
 
     assay: str
-    chromosomes: tuple[str, str]
-    split: str | None
+    chromosomes: tuple[str, str]  # of rows and columns
+    split: str | None  # None for chromosomes of different splits
     windows: int
 
     @property
@@ -42,8 +34,8 @@ class Region(NamedTuple):
         return self.chromosomes[0] == self.chromosomes[1]
 
     @property
-    def name(self) -> str:
-        return f"{self.assay} {' x '.join(dict.fromkeys(self.chromosomes))}"
+    def is_cut(self) -> bool:
+        return bool(self.windows and self.split)
 
 
 class Part(NamedTuple):
@@ -56,7 +48,7 @@ class Part(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Windows that are cut in one go and make one file: consecutive parts of one split."""
+    """Consecutive windows of one split that make one file."""
 
     number: int
     split: str
@@ -67,31 +59,54 @@ class Piece(NamedTuple):
         return sum(part.last - part.first for part in self.parts)
 
 
+class Survey(NamedTuple):
+    """What cutting needs to know of whole maps.
+
+    Attributes:
+      dtype: of the counts, uint16 or float32 (see `cutting.fits_uint16`).
+      expected: expected contacts of each cis region that is cut, by assay and chromosome.
+      total_counts: contacts of each map.
+    """
+
+    dtype: np.dtype
+    expected: dict[tuple[str, str], Expected]
+    total_counts: dict[str, float]
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything that settles what a dataset of tiles contains.
+    """Everything that determines the contents of a tile dataset.
 
     Attributes:
       sources: contact maps by assay name, each a file to open or a map in memory.
+      maps: the same, opened for planning.
       tiling: which windows become tiles.
       held_out: the splits, chromosomes as the maps name them.
       regions: all chromosome pairs, in the order of the records.
-      arguments: the fields of the manifest that are known beforehand.
+      arguments: the fields of the manifest that are known before the maps are read.
     """
 
     sources: Mapping[str, ContactMap | MapFile]
+    maps: OpenMaps
     tiling: Tiling
     held_out: HeldOut
     regions: list[Region]
     arguments: dict
 
-    def dtype(self) -> np.dtype:
-        """The dtype of the counts; loads every map once."""
-        return find_dtype(OpenMaps(self.sources), self.regions)
+    def survey(self) -> Survey:
+        """Loads every chromosome pair once."""
+        return survey(self.maps, self.regions)
 
-    def survey(self) -> tuple[np.dtype, dict[tuple[str, str], Expected]]:
-        """The dtype of the counts and what to expect of the cis maps; loads every map once."""
-        return survey(OpenMaps(self.sources), self.regions)
+    def total_counts(self) -> dict[str, float]:
+        """Contacts of each map; loads the maps of formats that do not store it."""
+        return {assay: float(self.maps[assay].total_count) for assay in self.sources}
+
+    def described(self, total_counts: Mapping[str, float]) -> dict:
+        """`arguments` with the contacts of each map."""
+        sources = self.arguments["sources"].items()
+        return self.arguments | {
+            "sources": {name: source | {"total_count": total_counts[name]} for name, source in sources}
+        }
 
 
 def plan_tiles(
@@ -106,24 +121,24 @@ def plan_tiles(
     held_out: HeldOut | None = None,
     mix: Mapping[str, float] | None = None,
 ) -> Plan:
-    """Checks what the user asks for against the maps, and lists what there is to cut.
+    """Checks the arguments against the maps, and lists the regions to cut.
 
     Args:
       sources: maps of one resolution by assay name, each a file to open or a map in memory.
       tile_size: bins of a tile's side, or (H, W).
       stride, min_density, mode, trans: as in `windows.Tiling`.
-      loci_file: BED file of the places that mode `locus` cuts at.
+      loci_file: BED file of the places for mode `locus`.
       held_out: the chromosomes or assays of the splits `val` and `test`.
-      mix: weights of the assays in training, see `mixing`; kept in the manifest.
+      mix: weights of the assays in training, see `mixing`; stored in the manifest.
 
     Raises:
       InputError: arguments that do not fit the maps or each other.
     """
-    # These know their chromosomes only; matrices are loaded from maps opened later, one at a time.
+    # Only their chromosomes are needed here; matrices are loaded later, one at a time.
     maps = {name: each.open() if isinstance(each, MapFile) else each for name, each in sources.items()}
     resolution = check_resolution(maps)
-    centres = None if loci_file is None else loci.read_loci(loci_file, maps)
-    tiling = Tiling(windows.as_shape(tile_size), stride, min_density, mode, trans, centres)
+    centers = None if loci_file is None else windows.read_loci(loci_file, maps)
+    tiling = Tiling(windows.as_shape(tile_size), stride, min_density, mode, trans, centers)
     held_out = (held_out or HeldOut()).resolve(maps)
     regions = find_regions(maps, tiling, held_out)
     for split in held_out.requested():
@@ -142,59 +157,54 @@ def plan_tiles(
         "trans": trans,
         "resolution": resolution,
         "tile_size": list(tiling.tile_shape),
-        "stride": stride if centres is None else None,
+        "stride": stride if centers is None else None,
         "min_density": min_density,
-        "loci": _described(loci_file),
+        "loci": _describe_loci(loci_file),
         "held_out": {name: list(value) for name, value in dataclasses.asdict(held_out).items()},
-        "sources": {name: _source(sources[name], contact_map) for name, contact_map in maps.items()},
+        "sources": {name: _describe_source(sources[name], contact_map) for name, contact_map in maps.items()},
         "mix": dict(mix or {}),
         "targets": {},
     }
-    return Plan(sources, tiling, held_out, regions, arguments)
+    return Plan(sources, OpenMaps(sources, maps), tiling, held_out, regions, arguments)
 
 
-def _described(path: str | os.PathLike | None) -> dict | None:
+def _describe_loci(path: str | os.PathLike | None) -> dict | None:
     if path is None:
         return None
     path = pathlib.Path(path)
     return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
-def _source(source: ContactMap | MapFile, contact_map: ContactMap) -> dict:
-    described = {
+def _describe_source(source: ContactMap | MapFile, contact_map: ContactMap) -> dict:
+    fields = {
         "uri": source.uri if isinstance(source, MapFile) else contact_map.name,
-        "total_count": float(contact_map.total_count),
+        "total_count": None,  # see `Plan.described`
         "chromsizes": dict(contact_map.chromsizes),
     }
     if isinstance(source, MapFile) and source.weight is not None:
-        described |= {"weight": source.weight, "weight_kind": source.weight_kind}
-    return described
+        fields |= {"weight": source.weight, "weight_kind": source.weight_kind}
+    return fields
 
 
 def check_resolution(contact_maps: Mapping[str, ContactMap]) -> int:
-    """Returns the resolution (bp) that all maps share; raises InputError if they differ."""
+    """Returns the common resolution (bp) of all maps; raises InputError if they differ."""
     if not contact_maps:
         raise InputError("No contact map given: tiles need at least one.")
     resolutions = {name: contact_map.resolution for name, contact_map in contact_maps.items()}
     if len(set(resolutions.values())) > 1:
         found = ", ".join(f"{name} {resolution} bp" for name, resolution in resolutions.items())
-        raise InputError(f"Tiles of one dataset share one resolution, but the maps have {found}.")
+        raise InputError(f"Tiles of one dataset have one resolution, but the maps have {found}.")
     return next(iter(resolutions.values()))
 
 
 def find_regions(
     contact_maps: Mapping[str, ContactMap], tiling: Tiling, held_out: HeldOut | None = None
 ) -> list[Region]:
-    """Everything to cut, in the order of the records: map, then chromosome pair as in the map's file.
+    """All regions, in the order of the records: map, then chromosome pair as in the map's file.
 
-    All chromosomes are listed, also those too short for a window; of the pairs of different ones
-    (`tiling.trans`) those that may hold contacts and have windows, since an assembly of thousands of
-    scaffolds has millions of others.
-
-    Args:
-      contact_maps: maps by assay name.
-      tiling: which windows become tiles.
-      held_out: what `HeldOut.resolve` returned; None puts all into `train`.
+    All chromosomes are listed, even those too short for a window. Pairs of different chromosomes
+    (`tiling.trans`) are listed if they may have contacts and have windows, since an assembly of
+    thousands of scaffolds has millions of others. `held_out` is resolved; None puts all into `train`.
     """
     held_out = held_out or HeldOut()
     regions = []
@@ -210,54 +220,31 @@ def find_regions(
                     pairs.append((rows, cols))
             pairs.sort(key=lambda pair: (order[pair[0]], order[pair[1]]))
         for pair in pairs:
-            windows = len(tiling.positions(contact_map, assay, pair))
-            regions.append(Region(assay, pair, held_out.split(assay, pair), windows))
+            count = len(tiling.positions(contact_map, assay, pair))
+            regions.append(Region(assay, pair, held_out.split(assay, pair), count))
     return regions
 
 
-def find_dtype(contact_maps, regions: Iterable[Region]) -> np.dtype:
-    """The dtype that holds all counts of the regions that are cut, see `cutting.fits_uint16`.
-
-    Args:
-      contact_maps: maps by assay name, a mapping or `map_file.OpenMaps`.
-      regions: those of one map one after another.
-    """
-    cut = (region for region in regions if region.windows and region.split)
-    return _dtype(all(cutting.fits_uint16(_matrix(contact_maps, region)) for region in cut))
-
-
-def survey(contact_maps, regions: Iterable[Region]) -> tuple[np.dtype, dict[tuple[str, str], Expected]]:
-    """What has to be known of whole maps before tiles are cut from them; each is looked at once.
-
-    Arguments as for `find_dtype`.
-
-    Returns:
-      The dtype of `find_dtype`; and of each cis region that is cut, by assay and chromosome, what
-      distance and visibility let expect.
-    """
-    fits, expected = True, {}
-    for region in regions:
-        if region.windows and region.split and (fits or region.cis):
-            matrix = _matrix(contact_maps, region)
-            fits = fits and cutting.fits_uint16(matrix)
-            if region.cis:
-                expected[region.assay, region.chromosomes[0]] = find_expected(matrix)
-    return _dtype(fits), expected
-
-
-def _matrix(contact_maps, region: Region) -> scipy.sparse.csr_array:
-    return contact_maps[region.assay].matrix(*region.chromosomes)
-
-
-def _dtype(fits_uint16: bool) -> np.dtype:
-    return np.dtype(np.uint16 if fits_uint16 else np.float32)
+def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[Region]) -> Survey:
+    """Surveys whole maps; loads each chromosome pair once. `regions` of one map are consecutive."""
+    fits, expected, total_counts = True, {}, {}
+    for assay, of_map in itertools.groupby(regions, lambda region: region.assay):
+        contact_map = contact_maps[assay]
+        for region in of_map:
+            if region.is_cut and (fits or region.cis):
+                matrix = contact_map.matrix(*region.chromosomes)
+                fits = fits and cutting.fits_uint16(matrix)
+                if region.cis:
+                    expected[assay, region.chromosomes[0]] = find_expected(matrix)
+        total_counts[assay] = float(contact_map.total_count)  # loads only pairs that were not loaded
+    return Survey(np.dtype(np.uint16 if fits else np.float32), expected, total_counts)
 
 
 def find_pieces(regions: Iterable[Region], most: int) -> list[Piece]:
-    """Divides the regions into pieces of `most` windows; only the last of each split has fewer.
+    """Divides the regions into pieces of `most` windows; only the last of each split is smaller.
 
-    Within a split they follow the order of the regions, so their files are those of the split, and
-    no region is come back to later.
+    Within a split, pieces follow the order of the regions, so their files are those of the split in
+    order, and each region is cut in one stretch.
     """
     regions = list(regions)
     pieces = []

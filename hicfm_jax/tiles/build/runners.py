@@ -1,24 +1,183 @@
-"""The pieces of a build written by Apache Beam: on the processors of one machine or on a cluster."""
+"""Runners that write the pieces of a build: here, in processes, or by Beam."""
 
+import concurrent.futures
+import dataclasses
+import json
 import logging
-from collections.abc import Sequence
+import os
+import pathlib
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 
+import numpy as np
+
+from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
-from hicfm_jax.tiles.build.beam_watch import run_watched
-from hicfm_jax.tiles.build.map_file import OpenMaps
-from hicfm_jax.tiles.build.pieces import Job, write_piece
+from hicfm_jax.storage import write_atomically
+from hicfm_jax.tiles import dataset
+from hicfm_jax.tiles.build import cutting, shards
+from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.plan import Piece
+from hicfm_jax.tiles.build.windows import Tiling
+from hicfm_jax.tiles.stream import workers
 
 
-def beam_runner(options: Sequence[str] = ()):
-    """A `runner` for `builder.build_tiles`; each piece is cut by the same code as without Beam.
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The common part of all pieces of a build; small, and the same on every machine.
 
-    Workers open the maps by their URIs and write below the output folder, so both must lie where all
-    machines see them under the same path.
+    Attributes:
+      folder: for the files of the pieces, on a disk that all machines share.
+      sources: contact maps by assay name, each a file to open or a map in memory.
+      total_counts: contacts of each whole map.
+      tiling: which windows become tiles.
+      dtype: of the counts, `uint16` or `float32`.
+    """
+
+    folder: str
+    sources: Mapping[str, ContactMap | MapFile]
+    total_counts: Mapping[str, float]
+    tiling: Tiling
+    dtype: str
+
+    def shard(self, piece: Piece) -> pathlib.Path:
+        """The file of a piece; a piece without tiles has none."""
+        return pathlib.Path(self.folder, f"{piece.number:05d}.array_record")
+
+    def features(self):
+        """The TFDS features of its tiles."""
+        return dataset.features(self.tiling.tile_shape, np.dtype(self.dtype))
+
+
+@dataclasses.dataclass(frozen=True)
+class PieceStats:
+    """The result of a piece.
+
+    Attributes:
+      kept, too_sparse: windows that became tiles and that did not, for each part of the piece.
+      size: bytes of its file.
+    """
+
+    kept: Sequence[int]
+    too_sparse: Sequence[int]
+    size: int
+
+    @property
+    def tiles(self) -> int:
+        return sum(self.kept)
+
+
+Runner = Callable[[Job, Sequence[Piece], NullProgress], None]
+
+
+class PieceWriter:
+    """Writes pieces one after another, with the last map kept open."""
+
+    def __init__(self, job: Job):
+        self._job, self._maps = job, None
+
+    def __reduce__(self):
+        return PieceWriter, (self._job,)
+
+    def __call__(
+        self, piece: Piece, advance: Callable[[int, str], None] = lambda windows, where: None
+    ) -> PieceStats:
+        """Cuts a piece and writes its file and, when that is complete, its statistics beside it.
+
+        Repeated, or on two machines at once, it writes the same bytes.
+
+        Args:
+          piece: what to cut.
+          advance: called with finished windows and their place, as `progress.Progress.advance`.
+
+        Raises:
+          InputError: a map that cannot be read.
+          OSError: the disk is full or not writable; no file of this piece is left.
+        """
+        kept, too_sparse = [0] * len(piece.parts), [0] * len(piece.parts)
+        shard = self._job.shard(piece)
+        count = shards.write_shard(shard, self._tiles(piece, kept, too_sparse, advance), self._job.features())
+        stats = PieceStats(kept, too_sparse, shard.stat().st_size if count else 0)
+        write_atomically(shard.with_suffix(".json"), json.dumps(dataclasses.asdict(stats)).encode())
+        return stats
+
+    def _tiles(self, piece: Piece, kept: list[int], too_sparse: list[int], advance) -> Iterator[dict]:
+        job, self._maps = self._job, self._maps or OpenMaps(self._job.sources)
+        for number, part in enumerate(piece.parts):
+            where = f"{part.assay} {' x '.join(dict.fromkeys(part.chromosomes))}"
+            source = self._maps[part.assay], part.assay, part.chromosomes
+            kind = job.tiling, np.dtype(job.dtype), job.total_counts[part.assay]
+            for tile in cutting.cut_tiles(*source, *kind, part.first, part.last):
+                (too_sparse if tile is None else kept)[number] += 1
+                advance(1, where)
+                if tile is not None:
+                    yield tile
+
+
+def finished_piece(job: Job, piece: Piece) -> PieceStats | None:
+    """The statistics of a piece that is complete; else None."""
+    shard = job.shard(piece)
+    try:
+        stats = PieceStats(**json.loads(shard.with_suffix(".json").read_text()))
+        complete = len(stats.kept) == len(stats.too_sparse) == len(piece.parts)
+        return stats if complete and (not stats.tiles or os.path.getsize(shard) == stats.size) else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def run_here(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
+    """Writes the pieces one after another; loads each chromosome pair once."""
+    write = PieceWriter(job)
+    for piece in pieces:
+        write(piece, progress.advance)
+
+
+def process_runner(processes: int) -> Runner:
+    """A runner with worker processes on this machine.
+
+    The runner raises InputError if a process is killed; pieces that others finished stay.
+    """
+
+    def run(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
+        if not pieces:
+            return
+        pool = workers.process_pool(min(processes, len(pieces)), _start_worker, job)
+        try:
+            futures = {pool.submit(_write_piece, piece): piece for piece in pieces}
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
+                progress.advance(futures[future].windows, futures[future].parts[-1].assay)
+        except BrokenProcessPool as error:
+            raise workers.killed("run the command again with fewer --processes") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    return run
+
+
+_writer: PieceWriter | None = None  # of a worker process
+
+
+def _start_worker(job: Job) -> None:
+    global _writer
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the build; its pieces stay
+    _writer = PieceWriter(job)
+
+
+def _write_piece(piece: Piece) -> None:
+    _writer(piece)
+
+
+def beam_runner(options: Sequence[str] = ()) -> Runner:
+    """A runner for a cluster with Apache Beam; it writes the same bytes as the others.
+
+    Workers open the maps by their URIs and write below the output folder, so all machines have to see
+    both under the same path.
 
     Args:
-      options: flags of the Beam pipeline, such as `--runner=DirectRunner --direct_num_workers=8`.
+      options: flags of the Beam pipeline, such as `--runner=FlinkRunner --flink_master=HOST:8081`.
 
     Raises:
       InputError: Beam is not installed.
@@ -35,7 +194,7 @@ def beam_runner(options: Sequence[str] = ()):
         progress.say(f"Beam writes {len(pieces)} pieces.")
         if not pieces:
             return
-        logging.getLogger("apache_beam").setLevel(logging.WARNING)  # it tells of every worker
+        logging.getLogger("apache_beam").setLevel(logging.WARNING)  # it logs every worker
         quiet = "--default_sdk_harness_log_level=WARNING"  # and so do they
         try:
             pipeline = beam.Pipeline(options=PipelineOptions([quiet, *options]))
@@ -43,8 +202,8 @@ def beam_runner(options: Sequence[str] = ()):
             raise InputError(f"--beam_options={' '.join(options)} make no pipeline: {error}") from error
         try:
             todo = pipeline | beam.Create(list(pieces), reshuffle=True)
-            todo | "cut" >> beam.Map(_Worker(job))
-            run_watched(pipeline)
+            todo | "cut" >> beam.Map(PieceWriter(job))
+            pipeline.run().wait_until_finish()
         except Exception as error:
             mistake = _mistake(error)
             if mistake is None:
@@ -55,22 +214,8 @@ def beam_runner(options: Sequence[str] = ()):
     return run
 
 
-class _Worker:
-    """Writes pieces one after another; each process keeps the map that it has open."""
-
-    def __init__(self, job: Job):
-        self._job, self._maps = job, None
-
-    def __reduce__(self):
-        return _Worker, (self._job,)
-
-    def __call__(self, piece: Piece) -> None:
-        self._maps = self._maps or OpenMaps(self._job.sources)
-        write_piece(self._job, piece, self._maps)
-
-
 def _mistake(error: Exception) -> str | None:
-    """The sentence for the user in what a pipeline raised, if there is one: some runners give text only."""
+    """The user's mistake in a pipeline's exception, if any: some runners pass on its text only."""
     for line in reversed(f"{type(error).__name__}: {error}".splitlines()):
         for kind in (InputError, OSError, *OSError.__subclasses__()):
             _, found, sentence = line.partition(f"{kind.__name__}: ")

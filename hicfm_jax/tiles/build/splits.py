@@ -1,4 +1,4 @@
-"""Which tiles are kept from training: whole chromosomes or whole assays."""
+"""Splits by held-out chromosomes or assays."""
 
 import contextlib
 import dataclasses
@@ -12,11 +12,11 @@ SPLITS = ("train", "val", "test")
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
-    """What is kept from training: either chromosomes or assays, whole ones.
+    """What is held out from training: whole chromosomes or whole assays.
 
     Attributes:
-      val_chromosomes, test_chromosomes: names in all maps that have them, `chr4` and `4` also stand
-        for the maps' `Chr4`; or `ASSAY:NAME` for the chromosome of one map.
+      val_chromosomes, test_chromosomes: names in all maps that have them, where `chr4` and `4` also
+        match a map's `Chr4`; or `ASSAY:NAME` for the chromosome of one map.
       val_assays, test_assays: names of maps.
     """
 
@@ -26,7 +26,7 @@ class HeldOut:
     test_assays: Sequence[str] = ()
 
     def resolve(self, contact_maps: Mapping[str, ContactMap]) -> "HeldOut":
-        """The same, chromosomes as the maps name them.
+        """The same with the maps' own names of the chromosomes.
 
         Raises:
           InputError: a name that no map has, or that is held out twice.
@@ -55,7 +55,7 @@ class HeldOut:
         return dataclasses.replace(self, val_chromosomes=val, test_chromosomes=test)
 
     def split(self, assay: str, chromosomes: tuple[str, str]) -> str | None:
-        """The split of the tiles of a chromosome pair; None if its halves belong to different ones."""
+        """The split of the tiles of a chromosome pair; None if its chromosomes are in different ones."""
         splits = {self._split_of(assay, name) for name in chromosomes}
         return splits.pop() if len(splits) == 1 else None
 
@@ -67,22 +67,22 @@ class HeldOut:
         return "train"
 
     def requested(self) -> list[str]:
-        """The splits that must not come out empty."""
+        """The splits that must not be empty."""
         val, test = self.val_chromosomes or self.val_assays, self.test_chromosomes or self.test_assays
-        return [name for name, wanted in zip(SPLITS, (True, val, test), strict=True) if wanted]
+        return [name for name, asked in zip(SPLITS, (True, val, test), strict=True) if asked]
 
 
 def find_chromosomes(contact_maps: Mapping[str, ContactMap], names: Sequence[str], what: str) -> list[str]:
-    """The maps' own names of what a user called `names`, see `ContactMap.find_chromosome`.
+    """The maps' own names of chromosomes, see `ContactMap.find_chromosome`.
 
     Args:
       contact_maps: maps by assay name.
-      names: chromosomes, or `ASSAY:NAME` for that of one map, which stays so: `rice:chr4` ->
+      names: chromosomes, or `ASSAY:NAME` for that of one map, which keeps its prefix: `rice:chr4` ->
         `rice:Chr4`.
-      what: the flag or field they come from.
+      what: the flag or field of the names, for messages.
 
     Raises:
-      InputError: a name that no map answers to; lists the names there are.
+      InputError: a name that no map has; lists the existing ones.
     """
     found = []
     for name in names:
@@ -109,7 +109,7 @@ def is_among(names: Sequence[str], assay: str, chromosome: str) -> bool:
 
 
 def _places(contact_maps: Mapping[str, ContactMap], name: str) -> list[tuple[str, str]]:
-    """(assay, chromosome) of everything that a resolved name stands for."""
+    """(assay, chromosome) of all chromosomes that a resolved name stands for."""
     assay, colon, inner = name.partition(":")
     if colon and assay in contact_maps:
         return [(assay, inner)]

@@ -1,7 +1,4 @@
-"""What a dataset of tiles came to, for its manifest and for people.
-
-What a build would write, without writing it.
-"""
+"""Statistics of a tile dataset, for its manifest and for the user."""
 
 import os
 import sys
@@ -11,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.progress import NullProgress
+from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.plan import Region, plan_tiles
@@ -18,7 +16,7 @@ from hicfm_jax.tiles.build.splits import SPLITS
 from hicfm_jax.types import PATCH
 
 ACROSS = "across_splits"
-"""Among the trans tallies of a map, the pairs whose chromosomes belong to different splits."""
+"""In the statistics of a map's trans tiles, the pairs whose chromosomes are in different splits."""
 
 _CONFIG = "pretrain_arabidopsis.py:small_batch"
 _COLUMNS = ("kept", "too_sparse", "too_short")
@@ -27,10 +25,8 @@ _COLUMNS = ("kept", "too_sparse", "too_short")
 def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]], arguments: Mapping) -> dict:
     """The fields `tiles`, `trans_tiles` and `splits` of a manifest.
 
-    Args:
-      regions: all of the plan.
-      counts: (kept, too sparse) by (assay, chromosomes); nothing for a region that was not cut.
-      arguments: the manifest's fields `sources`, `resolution` and `loci`.
+    `counts` are (kept, too sparse) by (assay, chromosomes) of the regions that were cut; `arguments`
+    the manifest's fields `sources`, `resolution` and `loci`.
     """
     tiles = {assay: {} for assay in arguments["sources"]}
     trans_tiles, splits = {}, {}
@@ -46,12 +42,12 @@ def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]]
                 "too_short": not region.windows and not arguments["loci"],
             }
         else:
-            tally = trans_tiles.setdefault(region.assay, {}).setdefault(
+            stats = trans_tiles.setdefault(region.assay, {}).setdefault(
                 region.split or ACROSS, {"pairs": 0, "kept": 0, "too_sparse": 0}
             )
-            tally["pairs"] += 1
-            tally["kept"] += kept
-            tally["too_sparse"] += too_sparse
+            stats["pairs"] += 1
+            stats["kept"] += kept
+            stats["too_sparse"] += too_sparse
         if kept:
             split = splits.setdefault(region.split, {"tiles": 0, "chromosomes": {}, "assays": Counter()})
             split["tiles"] += kept
@@ -67,13 +63,13 @@ def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]]
 
 
 def table(manifest: Mapping) -> str:
-    """The tiles by split and map, and the chromosomes of each split; `too short` counts chromosomes."""
+    """Tiles by split and map, and the chromosomes of each split; `too short` counts chromosomes."""
     rows = {}
     for assay, chromosomes in manifest["tiles"].items():
         trans = manifest["trans_tiles"].get(assay, {}).items()
-        for split, tally in (*((tally["split"], tally) for tally in chromosomes.values()), *trans):
+        for split, stats in (*((stats["split"], stats) for stats in chromosomes.values()), *trans):
             row = rows.setdefault((split, assay), Counter())
-            row.update({name: tally.get(name, 0) for name in _COLUMNS})
+            row.update({name: stats.get(name, 0) for name in _COLUMNS})
     width = max(len(assay) for _, assay in rows) + 2
     lines = [f"{'split':7}{'map':{width}}" + "".join(f"{name.replace('_', ' '):>12}" for name in _COLUMNS)]
     for split in SPLITS:
@@ -84,34 +80,39 @@ def table(manifest: Mapping) -> str:
         names = content["chromosomes"]
         listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
         lines.append(f"{split}: {content['tiles']:,} tiles of {listed}")
-    across = sum(tally.get(ACROSS, {}).get("pairs", 0) for tally in manifest["trans_tiles"].values())
+    across = sum(stats.get(ACROSS, {}).get("pairs", 0) for stats in manifest["trans_tiles"].values())
     if across:
-        lines.append(f"Left out: {across:,} pairs of chromosomes that belong to different splits.")
+        lines.append(f"Left out: {across:,} pairs of chromosomes that are in different splits.")
     return "\n".join(lines)
 
 
 def advice(manifest: Mapping, output: str) -> str:
-    """What to run next, and a note if the tiles do not suit the patches."""
+    """The next command, and a note if the tiles do not suit the patches."""
     lines = []
     if any("weight" in source for source in manifest["sources"].values()):
+        lines.append("Note: these are balanced values, but the published models were trained on raw counts.")
+    sides = [min(side, 448) // PATCH * PATCH for side in manifest["tile_size"]]
+    most = [(side - PATCH // 2) // PATCH * PATCH for side in manifest["tile_size"]]
+    if dataset.diagonal_offsets(manifest) != {0} and any(map(int.__gt__, sides, most)):
+        remedy = f"a --stride that is a multiple of {PATCH}"
+        if manifest["mode"] == "locus":
+            remedy = f"a --tile_size whose sides differ by a multiple of {2 * PATCH}"
         lines.append(
-            "Note: these are balanced values, which the published models have never seen: raw counts."
+            f"Note: windows of more than {most[0]} x {most[1]} bins lose their diagonal in these tiles, and "
+            f"their masks are not mirror-symmetric; better choose {remedy}."
         )
-    if manifest["stride"] and manifest["stride"] % PATCH:
-        lost = "windows as large as a tile lose their diagonal, masks are not mirror-symmetric there"
-        lines.append(f"Note: with --stride={manifest['stride']} {lost}; a multiple of {PATCH} is better.")
-    sides = ",".join(str(min(side, 448) // PATCH * PATCH) for side in manifest["tile_size"])
+        sides = [max(PATCH, min(size, limit)) for size, limit in zip(sides, most, strict=True)]
     python = min(os.path.relpath(sys.executable), sys.executable, key=len)
     config = "pretrain_plants.py:small_batch --config.data.mix=" if manifest["mix"] else _CONFIG
     lines.append(
-        f"Next: {python} scripts/train.py --config=configs/{config} "
-        f"--config.data.tiles={output} --config.model.input_size={sides} --workdir=runs/pretrain"
+        f"Next: {python} scripts/train.py --config=configs/{config} --config.data.tiles={output} "
+        f"--config.model.input_size={sides[0]},{sides[1]} --workdir=runs/pretrain"
     )
     return "\n".join(lines)
 
 
 _SAMPLED = 32
-"""One tile in so many is compressed to see how large it is."""
+"""One tile in so many is compressed to estimate the size."""
 
 _OTHER_BYTES = 300
 """Of a stored tile, beside its counts."""
@@ -122,12 +123,11 @@ def count_tiles(
 ) -> tuple[dict, int]:
     """Counts the tiles that `builder.build_tiles` would write, exactly, and estimates their size.
 
-    Windows are counted on the sparse maps; one in 32 that will be a tile is compressed, to see how
-    many bytes a pixel takes.
+    Windows are counted on the sparse maps; one tile in 32 is compressed, for the bytes of a pixel.
 
     Args:
       sources: maps of one resolution by assay name, each a file to open or a map in memory.
-      progress: told how far the count is.
+      progress: shows the progress of the count.
       **settings: which tiles, as for `plan.plan_tiles`.
 
     Returns:
@@ -138,25 +138,26 @@ def count_tiles(
     """
     progress = progress or NullProgress()
     plan = plan_tiles(sources, **settings)
-    regions = [region for region in plan.regions if region.windows and region.split]
-    dtype, maps = plan.dtype(), OpenMaps(sources)
+    regions = [region for region in plan.regions if region.is_cut]
+    survey, maps = plan.survey(), OpenMaps(sources)
     counts, tiles = {}, 0
     pixels = sampled_pixels = sampled_bytes = 0
     progress.start(sum(region.windows for region in regions))
     for region in regions:
         kept, source = 0, (region.assay, region.chromosomes)
+        where = f"{region.assay} {' x '.join(dict.fromkeys(region.chromosomes))}"
         for window in cutting.scan_region(maps[region.assay], *source, plan.tiling):
-            progress.advance(1, region.name)
+            progress.advance(1, where)
             if window.nonzero < plan.tiling.needed:
                 continue
             if (tiles + kept) % _SAMPLED == 0:
                 sampled_pixels += window.nonzero
-                sampled_bytes += len(zlib.compress(window.counts().astype(dtype).tobytes()))
+                sampled_bytes += len(zlib.compress(window.counts().astype(survey.dtype).tobytes()))
             pixels += window.nonzero
             kept += 1
         counts[source] = kept, region.windows - kept
         tiles += kept
     progress.close()
-    manifest = plan.arguments | {"dtype": dtype.name, "context": True}
+    manifest = plan.described(survey.total_counts) | {"dtype": survey.dtype.name, "context": True}
     manifest |= summarize(plan.regions, counts, plan.arguments)
     return manifest, tiles * _OTHER_BYTES + round(sampled_bytes * pixels / max(sampled_pixels, 1))

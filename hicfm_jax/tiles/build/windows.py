@@ -1,7 +1,4 @@
-"""Where tiles lie on a contact map.
-
-Loci of a BED file as bins of the contact maps.
-"""
+"""Positions of tiles on a contact map, also from a BED file."""
 
 import contextlib
 import dataclasses
@@ -21,8 +18,8 @@ MODES = ("grid", "diagonal", "locus")
 class Positions:
     """First bins of the windows of one chromosome pair, sorted by row, then by column.
 
-    Row i has the windows at `cols[skipped[i] : skipped[i] + taken[i]]`. They are not listed one by
-    one because a fine map of a large genome has hundreds of millions.
+    Row i has the windows at `cols[skipped[i] : skipped[i] + taken[i]]`. There is no list of single
+    windows because a fine map of a large genome has hundreds of millions.
     """
 
     rows: np.ndarray
@@ -50,12 +47,12 @@ class Tiling:
       tile_shape: (H, W) in bins.
       stride: bins from one window to the next, along both axes.
       min_density: fraction of non-zero pixels that a tile needs; padding counts as zeros.
-      mode: `grid` = everywhere on the map; `diagonal` = corners on the main diagonal, as the original
-        tiles for fine-tuning; `locus` = centred on the main diagonal, as the original's epigenome
+      mode: `grid` = everywhere on the map; `diagonal` = corners on the main diagonal, as the original's
+        tiles for fine-tuning; `locus` = centered on the main diagonal, as the original's epigenome
         windows of 128 x 4000.
-      trans: grid the pairs of different chromosomes, too.
-      loci: bins that the windows of mode `locus` are centred at, by assay and chromosome; None = the
-        centres of rows that begin every `stride` bins.
+      trans: also tile pairs of different chromosomes.
+      loci: center bins of the windows of mode `locus`, by assay and chromosome; None = the centers of
+        rows that begin every `stride` bins.
     """
 
     tile_shape: tuple[int, int] = (448, 448)
@@ -70,36 +67,32 @@ class Tiling:
         height, width = self.tile_shape
         if min(self.tile_shape) < PATCH:
             raise InputError(
-                f"tile_size is {shape_text(self.tile_shape)} but a tile has at least one patch, {PATCH} bins "
-                "a side: set more."
+                f"tile_size is {shape_text(self.tile_shape)}, but a side has at least one patch, {PATCH} "
+                "bins: set more."
             )
         most, side = (height, "height") if self.mode == "locus" else (min(self.tile_shape), "shorter side")
         if self.loci is None and not 1 <= self.stride <= most:
             raise InputError(
-                f"stride is {self.stride} but must lie between 1 and the tile's {side}, {most}, else bins "
-                "are lost."
+                f"stride is {self.stride}, expected 1 to {most}, the tile's {side}: a larger stride would "
+                "leave out bins."
             )
         if not 0 <= self.min_density <= 1:
-            raise InputError(
-                f"min_density is {self.min_density} but is a fraction of pixels: set it between 0 and 1."
-            )
+            raise InputError(f"min_density is {self.min_density}, expected a fraction of pixels from 0 to 1.")
         if self.mode not in MODES:
             raise InputError(f"mode is {self.mode!r}: choose from {', '.join(MODES)}.")
         if self.mode == "diagonal" and height != width:
             raise InputError(
-                f"tile_size is {height} x {width} but mode diagonal cuts squares: give one number, "
-                "or use mode locus, which centres rectangles on the diagonal."
+                f"tile_size is {height} x {width}, but mode diagonal cuts squares: give one number, "
+                "or use mode locus, which centers rectangles on the diagonal."
             )
         if self.trans and self.mode != "grid":
-            raise InputError(
-                f"trans tiles have no diagonal to follow, but mode is {self.mode}: use mode grid."
-            )
+            raise InputError(f"Trans tiles have no diagonal, but mode is {self.mode}: use mode grid.")
         if self.loci is not None and self.mode != "locus":
-            raise InputError(f"loci are given but mode is {self.mode}: use mode locus.")
+            raise InputError(f"loci are given, but mode is {self.mode}: use mode locus.")
 
     @property
     def needed(self) -> int:
-        """Non-zero pixels that a tile must have; an empty one is never taken."""
+        """Non-zero pixels that a tile needs, at least one."""
         height, width = self.tile_shape
         return max(1, int(np.ceil(self.min_density * (height * width))))
 
@@ -107,15 +100,15 @@ class Tiling:
         """The windows of a chromosome pair.
 
         In mode grid the starts along each axis are those of `grid_starts`. A cis map is symmetric, so
-        a window is left out if its row start lies behind its column start: its pixels are those of
+        a window is left out if its row start is after its column start: its pixels are those of
         others, mirrored. Only the last column keeps such windows, because rectangles may end earlier
         along the columns than along the rows.
         """
         (height, width), (rows_of, cols_of) = self.tile_shape, chromosomes
         n_rows, n_cols = contact_map.n_bins(rows_of), contact_map.n_bins(cols_of)
         if self.loci is not None:
-            centres = np.unique(np.array(self.loci.get(assay, {}).get(rows_of, ()), np.int64))
-            return _single(centres - height // 2, centres - width // 2)
+            centers = np.unique(np.array(self.loci.get(assay, {}).get(rows_of, ()), np.int64))
+            return _single(centers - height // 2, centers - width // 2)
         rows = grid_starts(n_rows, height, self.stride)
         if self.mode != "grid":
             return _single(rows, rows if self.mode == "diagonal" else rows + height // 2 - width // 2)
@@ -129,7 +122,7 @@ class Tiling:
 
 
 def as_shape(tile_size: int | Sequence[int]) -> tuple[int, int]:
-    """(H, W) of a tile given by one side or by both."""
+    """(H, W) of a tile from one side or both."""
     height, width = (tile_size, tile_size) if isinstance(tile_size, int) else tile_size
     return int(height), int(width)
 
@@ -152,7 +145,7 @@ def shape_text(shape: tuple[int, int]) -> str:
 def grid_starts(n_bins: int, size: int, stride: int) -> np.ndarray:
     """First bins of the windows along one axis: 0, stride, ... below `n_bins - size // 2`.
 
-    The last windows hang over the end by up to half their size; a chromosome of at most half a
+    The last windows extend over the end by up to half their size; a chromosome of at most half a
     window has none (rule of the original's tiling).
     """
     return np.arange(0, n_bins - size // 2, stride)
@@ -165,14 +158,13 @@ def _single(rows: np.ndarray, cols: np.ndarray) -> Positions:
 def read_loci(
     path: str | os.PathLike, contact_maps: Mapping[str, ContactMap]
 ) -> dict[str, dict[str, list[int]]]:
-    """The bins that hold the middles of the loci, by assay and the map's own name of the chromosome.
+    """Center bins of the loci in a BED file, by assay and the map's own name of the chromosome.
 
-    A locus counts for every map that has its chromosome; in the file it may be called `1`, `chr1` or
-    `Chr1`. Further columns, comments, `track` and `browser` lines are passed over.
+    A locus applies to every map that has its chromosome; the file may call it `1`, `chr1` or `Chr1`.
+    Further columns, comments, `track` and `browser` lines are ignored.
 
     Raises:
-      InputError: no such file, a line that is no BED line, a chromosome that no map has, or a locus
-        beyond its end.
+      InputError: no such file, an invalid line, an unknown chromosome, or a locus beyond its end.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -200,7 +192,7 @@ def read_loci(
             end = contact_maps[assay].chromsizes[name]
             if middle >= end:
                 raise InputError(
-                    f"{where} lies about {middle:,} bp but {name} of {assay} ends at {end:,} bp: "
+                    f"{where} is centered at {middle:,} bp, but {name} of {assay} ends at {end:,} bp: "
                     "use loci of this assembly."
                 )
             loci[assay].setdefault(name, []).append(middle // contact_maps[assay].resolution)

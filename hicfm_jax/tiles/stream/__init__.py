@@ -1,1 +1,1 @@
-"""From tile datasets to batches."""
+"""Streams of batches from stored tiles."""

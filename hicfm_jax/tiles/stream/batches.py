@@ -1,205 +1,79 @@
-"""From tiles to a batch: a window is cut from each, turned, and put beside the others.
-
-The streams of batches, whatever the tiles lie in: a batch is a function of (seed, step).
-
-Reading tiles and running ahead is the business of `arrays`, `pipeline` and `joined`.
-"""
+"""Interface between tile storage and batch streams, and the batch of a step."""
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from hicfm_jax.errors import InputError
+from hicfm_jax.contacts.expected import Expected
 from hicfm_jax.tiles.stream import mixing, sampling
 from hicfm_jax.tiles.stream.context import no_context, place_context
 from hicfm_jax.tiles.stream.sampling import Crops, Draw
-from hicfm_jax.tiles.stream.split import Tile, Tiles
-from hicfm_jax.types import Batch
+from hicfm_jax.types import NO_DIAGONAL, Batch
 
 
-def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Draw, mask: np.ndarray) -> Batch:
-    """Cuts a window from each of the tiles and stacks them to a batch.
-
-    Args:
-      split: where the tiles are from.
-      tiles: B of them.
-      crops: where to cut; None if there are no tiles.
-      draw: the window's size, and how dense it should be.
-      mask: as in `Batch`, `[B]`.
-    """
-    counts = _aligned((len(tiles), *draw.window), split.dtype)
-    diag = np.empty(len(tiles), np.int32)
-    shapes = dict(split.target_shapes) | {"map": draw.window, "track": draw.window[:1]}
-    targets = {name: np.empty((len(tiles), *shapes[name]), np.float32) for name in split.target_shapes}
-    context = no_context(len(tiles), draw.window) if split.has_context else {}
-    for i, tile in enumerate(tiles):
-        whole = tile.array("counts")
-        best = densest(whole, crops.starts[i], draw)
-        diag[i] = crops.diag[i, best]
-        start, flips = crops.starts[i, best], crops.flips[i]
-        place(counts[i], whole, start, flips)
-        for name, target in targets.items():
-            if name == "embedding":
-                target[i] = tile.array(name)
-            else:
-                place(target[i], tile.array(name), start, flips)
-        if context:
-            bins = int(tile.starts[0] + start[0]), int(tile.starts[1] + start[1])
-            place_context(context, i, tile.expected, bins, draw.window, flips)
-    return Batch(
-        counts=counts,
-        total_count=np.array([tile.total_count for tile in tiles], np.float32),
-        diag=diag,
-        matrix_count=np.array([tile.matrix_count for tile in tiles], np.float32),
-        mask=mask,
-        targets=targets,
-        context=context,
-    )
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    # tf.data takes over an array that begins at a multiple of 64 bytes, and copies any other.
-    memory = np.empty(math.prod(shape) * dtype.itemsize + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : memory.size - 64 + start].view(dtype).reshape(shape)
-
-
-def densest(counts: np.ndarray, starts: np.ndarray, draw: Draw) -> int:
-    """Which of the candidate `starts` `[K, 2]` to use: the first dense enough, else the densest."""
-    needed, best, most = draw.needed_pixels, 0, -1
-    for k, (row, col) in enumerate(starts if len(starts) > 1 else ()):
-        filled = np.count_nonzero(counts[row : row + draw.window[0], col : col + draw.window[1]])
-        if filled >= needed:
-            return k
-        if filled > most:
-            best, most = k, filled
-    return best
-
-
-def place(out: np.ndarray, whole: np.ndarray, start: np.ndarray, flips: np.ndarray) -> None:
-    """Copies the window of a tile at `start` into `out` `[H, W]`, or of a track into `[H]`.
-
-    Flips are (reverse, transpose) as in `sampling.Crops`.
-    """
-    cut = whole[tuple(slice(first, first + size) for first, size in zip(start, out.shape, strict=False))]
-    cut = np.flip(cut) if flips[0] else cut
-    out[...] = cut.T if flips[1] else cut
-
-
-_FOREVER = 1 << 62
-
-
-class Source:
-    """Tiles by split, and the streams made of them.
+class Tile(NamedTuple):
+    """A stored tile; its arrays are decoded on access.
 
     Attributes:
-      name: what a message calls them.
-      splits: names of the splits.
-      mix: weights of a mixture for training, by assay name or pattern; may be empty.
+      diag: where the main diagonal enters, in pixels.
+      total_count: contacts of the whole map.
+      matrix_count: contacts in the tile.
+      array: array by name: "counts" `[H, W]`, and the targets of the dataset: "map" `[H, W]`,
+        "track" `[H]`, "embedding" `[D]`.
+      starts: first bin of rows and of columns; needed only with `expected`.
+      expected: expected contacts of the tile's chromosome; None if unknown, as for every trans tile.
     """
 
-    name: str
-    splits: Sequence[str]
-    mix: Mapping[str, float]
+    diag: int
+    total_count: float
+    matrix_count: float
+    array: Callable[[str], np.ndarray]
+    starts: Sequence[int] = (0, 0)
+    expected: Expected | None = None
 
-    def tiles(self, split: str) -> Tiles:
-        """The tiles of a split that there is."""
-        raise NotImplementedError
 
-    def run(self, batches: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
-        """Makes the batches of these steps, in order."""
-        return map(batches, steps)
+class AssayInfo(NamedTuple):
+    """What is known of a map: chromosomes of its tiles (empty if unknown), contacts (None if unknown)."""
 
-    @property
-    def tile_shape(self) -> tuple[int, int]:
-        return self.tiles(self.splits[0]).tile_shape
+    chromosomes: Sequence[str]
+    total_count: float | None
 
-    def num_tiles(self, split: str = "train") -> int:
-        """Tiles of a split, 0 if there is no such split."""
-        return len(self.tiles(split)) if split in self.splits else 0
 
-    def chromosomes(self, split: str = "train") -> dict[str, list[str]]:
-        """The chromosomes whose tiles are in a split, by assay; {} if there is no such split.
+class Tiles(Protocol):
+    """The tiles of one split.
 
-        An assay is left out if its tiles do not say so, as those of the original's folders.
-        """
-        return self.tiles(split).chromosomes_by_assay() if split in self.splits else {}
+    Attributes:
+      tile_shape: (H, W) in bins.
+      dtype: of the counts.
+      target_shapes: shape of each target that every tile has, by name.
+      assays: the maps by name.
+      stride: bins between neighboring tiles; None if unknown.
+      diagonal_offsets: remainders modulo 16 of the position of the main diagonal in the tiles that it
+        crosses; {0} if it meets all of them on a patch boundary.
+      has_context: whether every tile has an `expected`, so that batches carry a context.
+    """
 
-    def total_counts(self, split: str = "train") -> dict[str, float]:
-        """Contacts of each whole map with tiles in a split; a map of unknown depth is left out."""
-        return self.tiles(split).total_count_by_assay() if split in self.splits else {}
+    tile_shape: tuple[int, int]
+    dtype: np.dtype
+    target_shapes: Mapping[str, tuple[int, ...]]
+    assays: Mapping[str, AssayInfo]
+    stride: int | None
+    diagonal_offsets: frozenset[int]
+    has_context: bool
 
-    def train_stream(
-        self,
-        split: str = "train",
-        *,
-        batch_size: int,
-        start_step: int = 0,
-        mix: Mapping[str, float] | None = None,
-        host_index: int = 0,
-        host_count: int = 1,
-        **draw,
-    ) -> Iterator[Batch]:
-        """Endless training batches; batch `k` depends on (seed, k) alone.
+    def __len__(self) -> int: ...
 
-        Args:
-          split: which tiles.
-          batch_size: examples of the global batch.
-          start_step: the first batch to yield; any step costs the same.
-          mix: weights by assay name or pattern (`mixing`); None for that of the tiles, and an empty
-            one, as most tiles have, shows every tile once an epoch.
-          host_index, host_count: which contiguous part of the global batch to yield.
-          **draw: fields of `sampling.Draw`; `window` and `seed` are needed.
+    def open(self) -> None:
+        """Prepares for reading; raises InputError if that fails."""
 
-        Raises:
-          InputError: a window, batch or mix that does not fit the tiles.
-        """
-        tiles, draw = self._check(split, batch_size, draw)
-        if draw.transposes and "track" in tiles.target_shapes:
-            raise InputError(
-                f"{self.name} has a track along the rows of its tiles, which transposing would take away: "
-                "set data.flips to False."
-            )
-        mix = self.mix if mix is None else mix
-        groups = mixing.make_groups(mix, tiles.assays, tiles.assay_numbers()) if mix else ()
-        rows = sampling.host_slice(batch_size, host_index, host_count)
-        batches = TrainBatches(tiles, draw, batch_size, rows.start, rows.stop, groups)
-        batches.indices(start_step)  # what does not fit is told now
-        return self.run(batches, range(start_step, _FOREVER))
+    def assay_numbers(self) -> np.ndarray:
+        """Position in `assays` of each tile's assay, `[N]`."""
 
-    def evaluation_stream(
-        self,
-        split: str = "val",
-        *,
-        batch_size: int,
-        host_index: int = 0,
-        host_count: int = 1,
-        **draw,
-    ) -> Iterator[Batch]:
-        """Every tile once, in order, cut at a place fixed by (seed, tile); no flips.
-
-        The last batch is filled up with repeats of the first tile, whose `mask` is 0. Arguments as
-        for `train_stream`.
-        """
-        tiles, draw = self._check(split, batch_size, draw)
-        rows = sampling.host_slice(batch_size, host_index, host_count)
-        batches = EvaluationBatches(tiles, draw, batch_size, rows.start, rows.stop)
-        return self.run(batches, range(-(-len(tiles) // batch_size)))
-
-    def _check(self, split: str, batch_size: int, draw: dict) -> tuple[Tiles, Draw]:
-        if split not in self.splits:
-            raise InputError(f"{self.name} has no split {split!r}: choose from {', '.join(self.splits)}.")
-        tiles, draw = self.tiles(split), Draw(**draw)
-        sampling.check_stream(tiles.tile_shape, len(tiles), draw, batch_size)
-        if "embedding" in tiles.target_shapes and draw.window != tiles.tile_shape:
-            raise InputError(
-                f"{self.name} has embeddings of whole tiles, {tiles.tile_shape[0]} x {tiles.tile_shape[1]} "
-                f"bins, and the window is {draw.window[0]} x {draw.window[1]}: set model.input_size so."
-            )
-        tiles.open()
-        return tiles, draw
+    def read(self, indices: np.ndarray) -> Sequence[Tile]:
+        """Tiles at these positions, in that order; raises InputError for damaged ones."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,8 +81,8 @@ class Batches:
     """Makes the batch of a step, or one host's part of it.
 
     Attributes:
-      tiles: what to cut from.
-      draw: how.
+      tiles: what to cut windows from.
+      draw: how to cut them.
       batch_size: examples of the global batch.
       first, last: the part, from example `first` to the one before `last`.
     """
@@ -223,7 +97,7 @@ class Batches:
         raise NotImplementedError
 
     def no_example(self) -> Batch:
-        """The structure and the dtypes of the batches; it holds nothing."""
+        """A batch of zero examples, for its structure and dtypes."""
         return assemble(self.tiles, [], None, self.draw, np.ones(0, np.float32))
 
     @property
@@ -260,3 +134,70 @@ class EvaluationBatches(Batches):
         diag = [tile.diag for tile in tiles]
         crops = sampling.evaluation_crops(self.draw, indices, diag, self.tiles.tile_shape)
         return assemble(self.tiles, tiles, crops, self.draw, mask)
+
+
+def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Draw, mask: np.ndarray) -> Batch:
+    """Cuts a window from each of B tiles of a split and stacks them; `mask` as in `Batch`, `[B]`.
+
+    Raises:
+      InputError: a tile whose diagonal no window can keep, if `draw.keep_diagonal`.
+    """
+    counts = _aligned((len(tiles), *draw.window), split.dtype)
+    diag = np.empty(len(tiles), np.int32)
+    shapes = dict(split.target_shapes) | {"map": draw.window, "track": draw.window[:1]}
+    targets = {name: np.empty((len(tiles), *shapes[name]), np.float32) for name in split.target_shapes}
+    context = no_context(len(tiles), draw.window) if split.has_context else {}
+    for i, tile in enumerate(tiles):
+        whole = tile.array("counts")
+        best = densest(whole, crops.starts[i], draw)
+        diag[i] = crops.diag[i, best]
+        if draw.keep_diagonal and diag[i] == NO_DIAGONAL and sampling.crosses(tile.diag, whole.shape):
+            sampling.check_diagonal("Imported tiles", [tile.diag], whole.shape, draw.window)
+        start, flips = crops.starts[i, best], crops.flips[i]
+        place(counts[i], whole, start, flips)
+        for name, target in targets.items():
+            if name == "embedding":
+                target[i] = tile.array(name)
+            else:
+                place(target[i], tile.array(name), start, flips)
+        if context:
+            bins = int(tile.starts[0] + start[0]), int(tile.starts[1] + start[1])
+            place_context(context, i, tile.expected, bins, draw.window, flips)
+    return Batch(
+        counts=counts,
+        total_count=np.array([tile.total_count for tile in tiles], np.float32),
+        diag=diag,
+        matrix_count=np.array([tile.matrix_count for tile in tiles], np.float32),
+        mask=mask,
+        targets=targets,
+        context=context,
+    )
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    # tf.data takes over an array that begins at a multiple of 64 bytes, and copies any other.
+    memory = np.empty(math.prod(shape) * dtype.itemsize + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : memory.size - 64 + start].view(dtype).reshape(shape)
+
+
+def densest(counts: np.ndarray, starts: np.ndarray, draw: Draw) -> int:
+    """Index of the first candidate of `starts` `[K, 2]` that is dense enough, else of the densest."""
+    needed, best, most = draw.needed_pixels, 0, -1
+    for k, (row, col) in enumerate(starts if len(starts) > 1 else ()):
+        filled = np.count_nonzero(counts[row : row + draw.window[0], col : col + draw.window[1]])
+        if filled >= needed:
+            return k
+        if filled > most:
+            best, most = k, filled
+    return best
+
+
+def place(out: np.ndarray, whole: np.ndarray, start: np.ndarray, flips: np.ndarray) -> None:
+    """Copies the window of a tile at `start` into `out` `[H, W]`, or of a track into `[H]`.
+
+    Flips are (reverse, transpose) as in `sampling.Crops`.
+    """
+    cut = whole[tuple(slice(first, first + size) for first, size in zip(start, out.shape, strict=False))]
+    cut = np.flip(cut) if flips[0] else cut
+    out[...] = cut.T if flips[1] else cut

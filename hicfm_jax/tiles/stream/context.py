@@ -1,7 +1,7 @@
-"""The context of windows: what their whole chromosome lets expect of them, in batches and in files.
+"""Chromosome-level covariates of windows: decay, bias and coverage.
 
-It is kept once for every map and chromosome, not with every tile, where it would take a third of the
-disk that sparse counts do.
+They are stored once per map and chromosome: with every tile, they would take a third of the disk
+that sparse counts do.
 """
 
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.contacts.expected import Expected
-from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.dataset import damaged
 
 FILE = "context.npz"
 """In the folder of a dataset."""
@@ -25,7 +25,7 @@ ByChromosome = Mapping[tuple[str, str], Expected]
 
 
 def no_context(count: int, window: tuple[int, int]) -> dict[str, np.ndarray]:
-    """`Batch.context` of `count` windows `(H, W)`, to be filled by `place_context`."""
+    """Uninitialized `Batch.context` of `count` windows `(H, W)`, for `place_context`."""
     height, width = window
     sizes = {
         "row_bias": height,
@@ -45,20 +45,15 @@ def place_context(
     window: tuple[int, int],
     flips: np.ndarray,
 ) -> None:
-    """Fills in the context of one window.
+    """Fills in the context of window number `index` in `out`, the result of `no_context`.
 
-    Args:
-      out: what `no_context` gave.
-      index: of the window in it.
-      expected: of its chromosome.
-      start: its first bin of rows and of columns, before the flips.
-      window: (H, W) in bins.
-      flips: (reverse, transpose) as in `sampling.Crops`.
+    `start` is its first bin of rows and of columns before the flips, which are (reverse, transpose) as
+    in `sampling.Crops`.
     """
     reverse, transpose = flips
     for name, values in expected.window(*start, window).items():
         if name == "decay":
-            # Each flip turns the distance c - r of a pixel around, so two leave it as it was.
+            # Each flip reverses the distance c - r of a pixel, so two leave it unchanged.
             out[name][index] = values[::-1] if reverse != transpose else values
             continue
         axis, _, kind = name.partition("_")
@@ -68,7 +63,7 @@ def place_context(
 
 
 def pack(expected: ByChromosome) -> dict[str, np.ndarray]:
-    """Arrays that say the same, by name: one of each kind, however many chromosomes there are."""
+    """The same values as arrays by name, one of each kind for all chromosomes."""
     keys = list(expected)
     arrays = {
         "assays": np.array([assay for assay, _ in keys], np.str_),
@@ -82,7 +77,7 @@ def pack(expected: ByChromosome) -> dict[str, np.ndarray]:
 
 
 def unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Expected]:
-    """What `pack` was given; raises KeyError or ValueError for arrays that it did not make."""
+    """Inverse of `pack`; raises KeyError or ValueError for other arrays."""
     bins = arrays["bins"]
     ends = np.cumsum(bins)
     size = int(ends[-1]) if len(ends) else 0
@@ -97,24 +92,10 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Expected]:
     }
 
 
-def write_context(path: str | os.PathLike, expected: ByChromosome) -> None:
-    """Writes the same bytes for the same values; raises OSError if the disk is full or not writable."""
-    with open(path, "wb") as file:
-        np.savez_compressed(file, **pack(expected))
-
-
 def read_context(
     folder: str | os.PathLike, needed: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], Expected]:
-    """Reads the file of a dataset.
-
-    Args:
-      folder: the dataset.
-      needed: assays and chromosomes that must be there.
-
-    Raises:
-      InputError: no such file, or a damaged one.
-    """
+    """Reads the file of a dataset; raises InputError if it is damaged or lacks a `needed` chromosome."""
     path = epath.Path(folder) / FILE
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
@@ -123,7 +104,5 @@ def read_context(
         if missing:
             raise ValueError(f"no {' '.join(missing[0])} in it")
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): make the tiles again with scripts/make_tiles.py."
-        ) from error
+        raise damaged(path, error) from error
     return expected

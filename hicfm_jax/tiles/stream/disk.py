@@ -1,6 +1,6 @@
-"""The tiles of one split of a dataset on disk: records in, arrays out.
+"""The tiles of one split of a dataset on disk.
 
-Records are inflated by ISA-L where it is installed, which takes half the time of zlib.
+ISA-L inflates records in half the time of zlib; it is used where it is installed.
 """
 
 import functools
@@ -8,11 +8,9 @@ import math
 
 import numpy as np
 
-from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.dataset import RecordFiles, import_tensorflow, import_tfds
+from hicfm_jax.tiles.dataset import RecordFiles, damaged, diagonal_offsets, import_tensorflow, import_tfds
+from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
 from hicfm_jax.tiles.stream.context import read_context
-from hicfm_jax.tiles.stream.split import Tile
-from hicfm_jax.types import PATCH
 
 try:
     from isal import isal_zlib as zlib
@@ -21,34 +19,26 @@ except ModuleNotFoundError:
 
 
 class DiskSplit:
-    """Tiles of one split as `tile.Tiles`; nothing is read before `open`."""
+    """Tiles of one split as `batches.Tiles`; reads nothing before `open`."""
 
     def __init__(self, path: str, manifest: dict, split: str):
         self._path, self._split = path, split
-        self.tile_shape = tuple(manifest["tile_size"])
+        self.tile_shape, self.stride = tuple(manifest["tile_size"]), manifest["stride"]
         self.dtype = np.dtype(manifest["dtype"])
         self.target_shapes = {name: tuple(shape) for name, shape in manifest["targets"].items()}
-        self._tiles_of = manifest["splits"][split]["assays"]
-        self._num_tiles = manifest["splits"][split]["tiles"]
-        height, width = self.tile_shape
-        # Tiles that were imported do not say how they were cut: taken for aligned.
-        apart = width // 2 - height // 2 if manifest["mode"] == "locus" else manifest["stride"] or 0
-        self.patch_aligned = apart % PATCH == 0
+        content, sources = manifest["splits"][split], manifest.get("sources", {})
+        self._tiles_of, self._num_tiles = content["assays"], content["tiles"]
+        self.diagonal_offsets = diagonal_offsets(manifest)
         trans = _with_trans(manifest, split)
         self.has_context = bool(manifest.get("context")) and not trans
-        # Of trans tiles only the split's chromosomes are on record: all of them, to be on the safe side.
-        self._chromosomes = {
-            assay: list(manifest["splits"][split]["chromosomes"])
-            if assay in trans
-            else [name for name, tally in manifest["tiles"].get(assay, {}).items() if _is_in(tally, split)]
-            for assay in self._tiles_of
-        }
-        self._sources = manifest.get("sources", {})
+        self.assays = {}
+        for assay in self._tiles_of:
+            chromosomes = manifest["tiles"].get(assay, {}).items()
+            chromosomes = [name for name, stats in chromosomes if _is_in(stats, split)]
+            if assay in trans:  # the manifest does not name the chromosomes of its trans tiles: take all
+                chromosomes = content["chromosomes"]
+            self.assays[assay] = AssayInfo(chromosomes, sources.get(assay, {}).get("total_count"))
         self._files, self._expected = None, {}
-
-    @property
-    def assays(self) -> list[str]:
-        return list(self._tiles_of)
 
     def __len__(self) -> int:
         return self._num_tiles
@@ -56,19 +46,11 @@ class DiskSplit:
     def assay_numbers(self) -> np.ndarray:
         return np.repeat(np.arange(len(self._tiles_of)), list(self._tiles_of.values()))
 
-    def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        return {assay: names for assay, names in self._chromosomes.items() if names}
-
-    def total_count_by_assay(self) -> dict[str, float]:
-        totals = {assay: self._sources.get(assay, {}).get("total_count") for assay in self._tiles_of}
-        return {assay: float(total) for assay, total in totals.items() if total}
-
     def open(self) -> None:
         if self._files is not None:
             return
         if self.has_context:
-            shown = self._chromosomes.items()
-            needed = [(assay, name) for assay, names in shown for name in names]
+            needed = [(assay, name) for assay, info in self.assays.items() for name in info.chromosomes]
             self._expected = read_context(self._path, needed)
         tfds = import_tfds()
         self._example = import_tensorflow().train.Example
@@ -76,37 +58,33 @@ class DiskSplit:
             info = tfds.builder_from_directory(self._path).info.splits[self._split]
             files = RecordFiles([str(path) for path in info.filepaths], info.shard_lengths)
         except (OSError, KeyError, ValueError) as error:
-            raise InputError(
-                f"{self._path} is damaged ({error}): make the tiles again with scripts/make_tiles.py."
-            ) from error
+            raise damaged(self._path, error) from error
         if len(files) != len(self):
-            raise InputError(
-                f"{self._path} says {len(self)} tiles of split {self._split!r} in its manifest and "
-                f"{len(files)} in dataset_info.json: make the tiles again with scripts/make_tiles.py."
-            )
+            found = f"{len(self)} tiles of {self._split!r} in its manifest, {len(files)} in dataset_info.json"
+            raise damaged(self._path, found)
         self._files = files
 
     def read_records(self, indices: np.ndarray) -> list[bytes]:
-        """Records as they are stored; raises InputError with the file that cannot be read."""
+        """Records as stored; raises InputError with the file that cannot be read."""
         return self._files.read(indices)
 
     def read(self, indices: np.ndarray) -> list[Tile]:
         return [self.parse(record) for record in self.read_records(indices)]
 
     def parse(self, record: bytes) -> Tile:
-        """The tile of a record; raises InputError, also for an array that cannot be decoded."""
+        """The tile of a record; it and its arrays raise InputError if they cannot be decoded."""
         try:
             fields = self._example.FromString(record).features.feature
-            placed = self._place(fields) if self.has_context else {}
+            place = self._place(fields) if self.has_context else {}
             return Tile(
                 diag=fields["diag"].int64_list.value[0],
                 total_count=fields["total_count"].float_list.value[0],
                 matrix_count=fields["matrix_count"].float_list.value[0],
                 array=functools.partial(self._array, fields),
-                **placed,
+                **place,
             )
         except Exception as error:  # protobuf's own, or an empty field
-            raise self._damaged(error) from error
+            raise damaged(f"A tile of split {self._split!r} of {self._path}", error) from error
 
     def _place(self, fields) -> dict:
         assay = fields["assay"].bytes_list.value[0].decode()
@@ -125,20 +103,14 @@ class DiskSplit:
             content = zlib.decompress(packed, bufsize=math.prod(shape) * dtype.itemsize)
             return np.frombuffer(content, dtype).reshape(shape)
         except (zlib.error, IndexError, ValueError) as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> InputError:
-        return InputError(
-            f"{self._path} holds a tile of split {self._split!r} that cannot be decoded ({error}): "
-            "make the tiles again with scripts/make_tiles.py."
-        )
+            raise damaged(f"A tile of split {self._split!r} of {self._path}", error) from error
 
 
-def _is_in(tally: dict, split: str) -> bool:
-    return isinstance(tally, dict) and tally.get("split") == split and bool(tally.get("kept"))
+def _is_in(stats: dict, split: str) -> bool:
+    return isinstance(stats, dict) and stats.get("split") == split and bool(stats.get("kept"))
 
 
 def _with_trans(manifest: dict, split: str) -> list[str]:
-    """Assays of which the split has trans tiles."""
-    tallies = manifest.get("trans_tiles", {})
-    return [assay for assay, tally in tallies.items() if tally.get(split, {}).get("kept")]
+    """Assays with trans tiles in the split."""
+    stats = manifest.get("trans_tiles", {})
+    return [assay for assay, by_split in stats.items() if by_split.get(split, {}).get("kept")]

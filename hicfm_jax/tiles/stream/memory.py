@@ -1,22 +1,30 @@
-"""Tiles in memory, for machines without TensorFlow: the same batches as from disk."""
+"""Tiles in memory and in `.npz` files, for machines without TensorFlow."""
 
 import dataclasses
 import functools
+import os
+import pathlib
+import zipfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from etils import epath
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.expected import Expected
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import atomic_file
 from hicfm_jax.tiles.build import cutting, plan, splits, windows
-from hicfm_jax.tiles.stream.split import Tile
+from hicfm_jax.tiles.dataset import FORMAT_VERSION
+from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
+from hicfm_jax.tiles.stream.context import pack, unpack
+from hicfm_jax.tiles.stream.sampling import crosses
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, PATCH
 
 
 @dataclasses.dataclass(frozen=True)
 class ArrayTiles:
-    """Tiles of contact maps, all of one size, in memory.
+    """Tiles of contact maps, all of one size, in memory, as `batches.Tiles`.
 
     Attributes:
       counts: raw contacts `[N, H, W]`, uint16 or float32, both triangles.
@@ -25,10 +33,10 @@ class ArrayTiles:
       matrix_count: contacts in each tile, `[N]` float32.
       chromosomes: names of the rows' and the columns' chromosome, `[N, 2]` str.
       starts: first bin of rows and columns, `[N, 2]` int32.
-      assay: which map each tile is from, `[N]` str.
-      targets: what fine-tuning regresses on, float32: `map` `[N, H, W]`, `track` `[N, H]`, `embedding`
-        `[N, D]`; those there are.
-      expected: by assay and chromosome, what distance and visibility let expect of the cis map.
+      assay: name of each tile's map, `[N]` str.
+      targets: regression targets of fine-tuning, float32, by name: `map` `[N, H, W]`, `track` `[N, H]`,
+        `embedding` `[N, D]`; any of them.
+      expected: expected contacts of the cis maps by assay and chromosome.
     """
 
     counts: np.ndarray
@@ -53,9 +61,13 @@ class ArrayTiles:
         return self.counts.dtype
 
     @property
-    def patch_aligned(self) -> bool:
-        crossing = np.abs(self.diag) < max(self.tile_shape)
-        return not (self.diag[crossing] % PATCH).any()
+    def stride(self) -> None:
+        """Unknown, as tiles may be of several regions."""
+        return None
+
+    @property
+    def diagonal_offsets(self) -> frozenset[int]:
+        return frozenset((self.diag[crosses(self.diag, self.tile_shape)] % PATCH).tolist())
 
     @functools.cached_property
     def has_context(self) -> bool:
@@ -65,30 +77,26 @@ class ArrayTiles:
     def target_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: target.shape[1:] for name, target in self.targets.items()}
 
-    @property
-    def assays(self) -> list[str]:
-        return list(dict.fromkeys(self.assay.tolist()))
+    @functools.cached_property
+    def assays(self) -> dict[str, AssayInfo]:
+        names, totals = self.assay.tolist(), self.total_count.tolist()
+        found = {assay: {} for assay in names}
+        for assay, chromosomes in zip(names, self.chromosomes.tolist(), strict=True):
+            found[assay] |= dict.fromkeys(filter(None, chromosomes))
+        totals = {
+            assay: None if total == DEFAULT_TOTAL_COUNT else total
+            for assay, total in zip(names, totals, strict=True)
+        }
+        return {assay: AssayInfo(list(found[assay]), totals[assay]) for assay in found}
 
     def assay_numbers(self) -> np.ndarray:
-        """Which of `assays` each tile is from, `[N]`."""
         number = {assay: i for i, assay in enumerate(self.assays)}
         return np.array([number[assay] for assay in self.assay.tolist()])
 
-    def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        shown = {assay: {} for assay in self.assays}
-        for assay, names in zip(self.assay.tolist(), self.chromosomes.tolist(), strict=True):
-            shown[assay] |= dict.fromkeys(filter(None, names))
-        return {assay: list(names) for assay, names in shown.items() if names}
-
-    def total_count_by_assay(self) -> dict[str, float]:
-        totals = dict(zip(self.assay.tolist(), self.total_count.tolist(), strict=True))
-        return {assay: total for assay, total in totals.items() if total != DEFAULT_TOTAL_COUNT}
-
     def open(self) -> None:
-        """Memory needs no opening, see `tile.Tiles`."""
+        """Does nothing."""
 
     def read(self, indices: np.ndarray) -> list[Tile]:
-        """Tiles at these positions."""
         return [
             Tile(
                 diag=self.diag[i],
@@ -125,10 +133,8 @@ class ArrayTiles:
         Args:
           contact_maps: maps of one resolution by assay name.
           tile_size: bins of a tile's side, or (H, W).
-          stride: bins from one tile to the next.
-          min_density: fraction of non-zero pixels that a tile needs.
           chromosomes: names to use; None for all.
-          mode, trans: as in `windows.Tiling`.
+          stride, min_density, mode, trans: as in `windows.Tiling`.
 
         Raises:
           InputError: unknown chromosome, differing resolutions, or no tile dense enough.
@@ -143,16 +149,56 @@ class ArrayTiles:
                 for region in regions
                 if all(splits.is_among(chosen, region.assay, name) for name in region.chromosomes)
             ]
-        dtype, expected = plan.survey(contact_maps, regions)
+        survey = plan.survey(contact_maps, regions)
         records = []
         for region in regions:
-            contact_map = contact_maps[region.assay]
-            source = contact_map, region.assay, region.chromosomes
-            records += filter(None, cutting.cut_tiles(*source, tiling, dtype, contact_map.total_count))
+            source = contact_maps[region.assay], region.assay, region.chromosomes
+            total_count = survey.total_counts[region.assay]
+            records += filter(None, cutting.cut_tiles(*source, tiling, survey.dtype, total_count))
         if not records:
             raise InputError(
                 f"No tile of {windows.shape_text(tiling.tile_shape)} bins has {min_density:.1%} non-zero "
                 "pixels: lower min_density, use smaller tiles or a coarser resolution."
             )
         fields = {field: np.stack([record[field] for record in records]) for field in records[0]}
-        return cls(**fields, expected=expected)
+        return cls(**fields, expected=survey.expected)
+
+
+def write_arrays(path: str | os.PathLike, splits: Mapping[str, ArrayTiles]) -> None:
+    """Writes tiles by split to one compressed `.npz` file."""
+    content = {}
+    for split, tiles in splits.items():
+        fields = {field.name: getattr(tiles, field.name) for field in dataclasses.fields(tiles)}
+        groups = {"targets": fields.pop("targets"), "expected": pack(fields.pop("expected"))}
+        content |= {f"{split}/{name}": array for name, array in fields.items()}
+        for group, arrays in groups.items():
+            content |= {f"{split}/{group}/{name}": array for name, array in arrays.items()}
+    with atomic_file(pathlib.Path(path)) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, format_version=FORMAT_VERSION, **content)
+
+
+def read_arrays(path: str | os.PathLike) -> dict[str, ArrayTiles]:
+    """Reads a file written by `write_arrays`; raises InputError for any other."""
+    splits = {}
+    try:
+        with epath.Path(path).open("rb") as content, np.load(content, allow_pickle=False) as file:
+            version = int(file["format_version"])
+            for name in file.files:
+                split, *field = name.split("/")
+                if field and version == FORMAT_VERSION:
+                    fields = splits.setdefault(split, {"targets": {}, "expected": {}})
+                    (fields[field[0]] if len(field) > 1 else fields)[field[-1]] = file[name]
+        for fields in splits.values():
+            fields["expected"] = unpack(fields["expected"]) if fields["expected"] else {}
+        tiles = {split: ArrayTiles(**fields) for split, fields in splits.items()}
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is not a file of tiles ({type(error).__name__}: {error}): "
+            "give one written by MemoryTiles.save or a folder made by scripts/make_tiles.py."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"{path} has tiles of format version {version}, but this program reads {FORMAT_VERSION}: "
+            "make them again."
+        )
+    return tiles

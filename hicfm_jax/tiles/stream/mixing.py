@@ -1,4 +1,4 @@
-"""Species or assays in chosen proportions: which tiles the epochs of a mixture visit.
+"""Mixtures of assays: which tiles the epochs of a mixture visit.
 
 As in `sampling`, everything is a function of (seed, step), made of raw words of Philox.
 """
@@ -14,19 +14,19 @@ import numpy as np
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream import sampling
 
-_BLOCK = 4096  # least visits of a group that are drawn at once
+_BLOCK = 4096  # visits of a group that are drawn at once, at least
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Group:
-    """Tiles that share one weight of a mixture.
+    """Tiles that have one weight of a mixture in common.
 
     Attributes:
-      share: of the training samples, 0 to 1.
-      tiles: positions in the split, `[n]`, rising.
+      fraction: of the training samples, 0 to 1.
+      tiles: positions in the split, `[n]`, ascending.
     """
 
-    share: float
+    fraction: float
     tiles: np.ndarray
 
 
@@ -34,7 +34,7 @@ def parse_mix(text: str) -> dict[str, float]:
     """Reads `rice=2,maize*=1`: weights by assay name or pattern; empty text is an empty mix.
 
     Raises:
-      InputError: a part that is not NAME=WEIGHT with a positive weight, or a name given twice.
+      InputError: a part that is not NAME=WEIGHT with a positive weight, or a repeated name.
     """
     mix = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -44,9 +44,7 @@ def parse_mix(text: str) -> dict[str, float]:
         except ValueError:
             weight = math.nan
         if not name or not (math.isfinite(weight) and weight > 0):
-            raise InputError(
-                f"mix has {part!r} but is made of NAME=WEIGHT with a weight above 0: write rice=2,maize=1."
-            )
+            raise InputError(f"mix has {part!r}, expected NAME=WEIGHT with a weight above 0: rice=2,maize=1.")
         if name in mix:
             raise InputError(f"mix names {name!r} twice: give each name one weight.")
         mix[name] = weight
@@ -54,17 +52,17 @@ def parse_mix(text: str) -> dict[str, float]:
 
 
 def match_assays(mix: Mapping[str, float], assays: Iterable[str]) -> dict[str, list[str]]:
-    """The assays that each key of a mix stands for; keys are names or patterns such as `rice*`.
+    """The assays that each key of a mix matches; keys are names or patterns such as `rice*`.
 
     Raises:
-      InputError: an assay that answers to no key or to several, or a key that no assay answers to.
+      InputError: an assay that matches no key or several, or a key without an assay.
     """
     matches = {key: [] for key in mix}
     for assay in assays:
         keys = [key for key in mix if fnmatch.fnmatchcase(assay, key)]
         if len(keys) != 1:
             what = f"several keys ({', '.join(keys)})" if keys else f"no key ({', '.join(mix)})"
-            raise InputError(f"Assay {assay!r} answers to {what} of the mix: let it answer to exactly one.")
+            raise InputError(f"Assay {assay!r} matches {what} of the mix: each has to match exactly one.")
         matches[keys[0]].append(assay)
     for key, found in matches.items():
         if not found:
@@ -75,18 +73,11 @@ def match_assays(mix: Mapping[str, float], assays: Iterable[str]) -> dict[str, l
 
 
 def make_groups(mix: Mapping[str, float], assays: Sequence[str], numbers: np.ndarray) -> tuple[Group, ...]:
-    """The groups of a mix, in its order; none for an empty mix.
-
-    Args:
-      mix: weights by assay name or pattern; each key is a group, its share weight / sum of weights.
-      assays: names of the split's assays.
-      numbers: which of them each tile is from, `[num_tiles]`.
+    """The groups of a mix, one per key; `numbers` `[num_tiles]` are positions in `assays`.
 
     Raises:
       InputError: as `match_assays`.
     """
-    if not mix:
-        return ()
     total = sum(mix.values())
     return tuple(
         Group(mix[key] / total, np.flatnonzero(np.isin(numbers, [assays.index(name) for name in found])))
@@ -94,19 +85,19 @@ def make_groups(mix: Mapping[str, float], assays: Sequence[str], numbers: np.nda
     )
 
 
-def quotas(shares: Sequence[float], length: int) -> np.ndarray:
+def quotas(fractions: Sequence[float], length: int) -> np.ndarray:
     """Samples of each group in an epoch of `length`, by the largest remainder.
 
     Raises:
-      InputError: a group too small a share to get one.
+      InputError: a group whose fraction is too small for one sample.
     """
-    exact = np.array(shares) * length
+    exact = np.array(fractions) * length
     counts = np.floor(exact).astype(np.int64)
     rest = length - counts.sum()
     counts[np.argsort(counts - exact, kind="stable")[:rest]] += 1
     if not counts.all():
         raise InputError(
-            f"A mix with a share of {min(shares):.2g} leaves a group without a sample in an epoch of "
+            f"A mix with a fraction of {min(fractions):.2g} leaves a group without a sample in an epoch of "
             f"{length}: raise its weight or make more tiles."
         )
     return counts
@@ -117,8 +108,8 @@ def batch_indices(
 ) -> np.ndarray:
     """Tiles of the global batch at `step`, `[batch_size]`.
 
-    An epoch has as many batches as without a mix. Each group fills its quota of it and walks through
-    all of its tiles, in a fresh order each time, before it comes back to one.
+    An epoch has as many batches as without a mix. Each group fills its quota and visits all of its
+    tiles, in a new order each time, before it repeats one.
     """
     if not groups:
         return sampling.batch_indices(seed, step, num_tiles, batch_size)
@@ -129,20 +120,20 @@ def batch_indices(
 
 @functools.lru_cache(maxsize=4)
 def _epoch(seed: int, epoch: int, length: int, groups: tuple[Group, ...]) -> np.ndarray:
-    counts = quotas([group.share for group in groups], length)
-    # Which group comes when is shuffled, not the tiles: so a group's walk keeps its order.
+    counts = quotas([group.fraction for group in groups], length)
+    # The order of the groups is shuffled, not the tiles: each group visits its own in order.
     turns = np.repeat(np.arange(len(groups)), counts)[sampling.epoch_order(seed, epoch, length)]
     tiles = np.empty(length, np.int64)
     for number, (group, count) in enumerate(zip(groups, counts.tolist(), strict=True)):
         walk = _walk(seed, number, len(group.tiles), epoch * count, (epoch + 1) * count)
         tiles[turns == number] = group.tiles[walk]
-    tiles.flags.writeable = False  # the cache hands out the same array again
+    tiles.flags.writeable = False  # the cache returns the same array again
     return tiles
 
 
 def _walk(seed: int, group: int, num_tiles: int, first: int, last: int) -> np.ndarray:
-    """Visits `first` to `last - 1` of a group's endless row of permutations of its tiles."""
-    rounds = -(-_BLOCK // num_tiles)  # permutations drawn at once: few numbers would cost as much as many
+    """Visits `first` to `last - 1` of a group's endless sequence of permutations of its tiles."""
+    rounds = -(-_BLOCK // num_tiles)  # permutations drawn at once; fewer would cost the same
     size = rounds * num_tiles
     blocks = range(first // size, -(-last // size))
     row = [sampling.permutations(seed, rounds, num_tiles, group, block).ravel() for block in blocks]

@@ -1,13 +1,14 @@
-"""Every random decision of the input stream, as a pure function of (seed, step).
+"""Random order, crops and flips as pure functions of (seed, step).
 
-Both streams (`arrays`, `pipeline`) ask here, so they give the same batches and resume at any step
-without replaying. Raw 64-bit words of Philox are used, not numpy's `permutation` or `integers`:
-only the words are promised to stay the same in later numpy versions.
+All sources draw here, so they give the same batches and resume at any step without replaying. The
+draws use raw 64-bit words of Philox, not numpy's `permutation` or `integers`: numpy guarantees only
+the words to stay the same in later versions.
 """
 
 import dataclasses
 import functools
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -20,15 +21,16 @@ _ORDER, _CROPS, _EVALUATION, _GROUPS = range(4)  # independent streams of words 
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """How windows are drawn from tiles, the same in every batch of a stream.
+    """How to draw windows from tiles, the same in every batch of a stream.
 
     Attributes:
       window: (H, W) in bins, multiples of 16, not larger than a tile.
-      seed: non-negative integer; of the order of the tiles too.
-      min_density: fraction of non-zero pixels that a window should have; where no candidate reaches
+      seed: non-negative integer; also of the order of the tiles.
+      min_density: fraction of non-zero pixels that a window should have; if no candidate reaches
         it, the densest is taken (the original draws forever).
       max_redraws: further candidate positions in the same tile.
       flips: reverse both axes and (square windows) transpose, each with probability 1/2; in training only.
+      keep_diagonal: refuse tiles whose diagonal no window can keep, see `window_starts`.
     """
 
     window: tuple[int, int]
@@ -36,6 +38,7 @@ class Draw:
     min_density: float = 0.05
     max_redraws: int = 8
     flips: bool = False
+    keep_diagonal: bool = False
 
     @property
     def transposes(self) -> bool:
@@ -48,7 +51,7 @@ class Draw:
 
 
 class Crops(NamedTuple):
-    """Where to cut B windows from their tiles; K candidates each, to be tried in order.
+    """Where to cut B windows from their tiles: K candidates each, in order of preference.
 
     Attributes:
       starts: (row, column) of the window's corner in its tile, `[B, K, 2]` int32.
@@ -67,9 +70,9 @@ def _words(count: int, *entropy: int) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def epoch_order(seed: int, epoch: int, num_tiles: int) -> np.ndarray:
-    """Permutation of the tiles `[num_tiles]` in which an epoch visits them."""
+    """Order in which an epoch visits the tiles, `[num_tiles]`."""
     order = np.argsort(_words(num_tiles, seed, _ORDER, epoch), kind="stable")
-    order.flags.writeable = False  # the cache hands out the same array again
+    order.flags.writeable = False  # the cache returns the same array again
     return order
 
 
@@ -79,10 +82,7 @@ def steps_per_epoch(num_tiles: int, batch_size: int) -> int:
 
 
 def batch_indices(seed: int, step: int, num_tiles: int, batch_size: int) -> np.ndarray:
-    """Tiles of the global batch at `step`, `[batch_size]`.
-
-    Fewer tiles than `batch_size` are repeated, each time in a fresh order.
-    """
+    """Tiles of the global batch at `step`, `[batch_size]`; too few are repeated, in a fresh order."""
     epoch, position = divmod(step, steps_per_epoch(num_tiles, batch_size))
     if num_tiles >= batch_size:
         return epoch_order(seed, epoch, num_tiles)[position * batch_size :][:batch_size]
@@ -92,7 +92,7 @@ def batch_indices(seed: int, step: int, num_tiles: int, batch_size: int) -> np.n
 
 
 def evaluation_indices(first: int, num_tiles: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tiles `first, first + 1, ...` of a batch `[batch_size]` and its mask; tile 0 fills it up."""
+    """Tiles `first, first + 1, ...` of a batch `[batch_size]` and its mask; padding repeats tile 0."""
     indices = np.arange(first, first + batch_size)
     real = indices < num_tiles
     return np.where(real, indices, 0), real.astype(np.float32)
@@ -104,12 +104,12 @@ def host_slice(batch_size: int, host_index: int, host_count: int) -> slice:
         raise InputError(
             f"The batch size {batch_size} must be a multiple of the number of hosts, {host_count}."
         )
-    share = batch_size // host_count
-    return slice(host_index * share, (host_index + 1) * share)
+    part = batch_size // host_count
+    return slice(host_index * part, (host_index + 1) * part)
 
 
 def permutations(seed: int, count: int, length: int, *entropy: int) -> np.ndarray:
-    """Permutations `[count, length]` for a group of tiles that is visited again and again."""
+    """Permutations `[count, length]` for the repeated visits of a group of tiles."""
     words = _words(count * length, seed, _GROUPS, *entropy).reshape(count, length)
     return np.argsort(words, axis=1, kind="stable")
 
@@ -122,35 +122,26 @@ def train_crops(
     tile_shape: tuple[int, int],
     rows: slice = slice(None),
 ) -> Crops:
-    """Crops of the global batch at `step`, or of the part `rows` of it.
+    """Crops of the global batch at `step`, or of its part `rows`, which does not affect the draws.
 
-    Args:
-      draw: how to draw.
-      step: which batch.
-      batch_size: examples of the global batch, B; the draws do not depend on `rows`.
-      diag: main diagonal in each tile of the part, in pixels, `[b]`; NO_DIAGONAL if unknown.
-      tile_shape: (height, width) of the tiles in bins.
-      rows: the part of the batch, b examples.
+    `diag` is the main diagonal in each tile of the part, in pixels, `[b]`; NO_DIAGONAL if unknown.
     """
     candidates = _candidates(draw, tile_shape)
     words = _words(batch_size * (2 * candidates + 1), draw.seed, _CROPS, step).reshape(batch_size, -1)[rows]
-    reverse, transpose = (
-        (words[:, 0] >> np.uint64(63)) == 1,
-        (words[:, 0] >> np.uint64(62)) & np.uint64(1) == 1,
-    )
+    reverse, transpose = (words[:, 0] >> np.uint64(bit) & np.uint64(1) == 1 for bit in (63, 62))
     flips = np.stack([reverse & draw.flips, transpose & draw.transposes], axis=1)
     return _crops(words[:, 1:], diag, tile_shape, draw.window, flips)
 
 
 def evaluation_crops(draw: Draw, indices: np.ndarray, diag: np.ndarray, tile_shape: tuple[int, int]) -> Crops:
-    """Crops of the tiles `indices` `[b]`: the same for a tile whatever batch it comes in; no flips."""
+    """Crops of the tiles `indices` `[b]`, independent of the batch they are in; no flips."""
     count = 2 * _candidates(draw, tile_shape)
     words = np.stack([_words(count, draw.seed, _EVALUATION, int(index)) for index in indices])
     return _crops(words, diag, tile_shape, draw.window, np.zeros((len(indices), 2), bool))
 
 
 def _candidates(draw: Draw, tile_shape: tuple[int, int]) -> int:
-    # A tile of exactly the window's size offers one position only.
+    # A tile of the window's size has one position only.
     return 1 if draw.window == tile_shape else 1 + draw.max_redraws
 
 
@@ -165,9 +156,7 @@ def _crops(words, diag, tile_shape, window, flips) -> Crops:
 
 
 def aligned_starts(start, shift, limit):
-    """Starts along one axis that put the diagonal on a patch boundary, given the other axis' start.
-
-    They are `first, first + 16, ...` below `limit`.
+    """Starts along one axis that put the diagonal on a patch boundary: `first, first + 16, ...`.
 
     Args:
       start: window's start along the other axis, pixels.
@@ -181,46 +170,80 @@ def aligned_starts(start, shift, limit):
     return first, np.maximum(0, -(-(limit - first) // PATCH))
 
 
+def _nearest_alignable(start, shift, limit, others):
+    """The start nearest to `start`, below `limit`, that has an aligned one among `others` starts.
+
+    It is `start` itself if there is none, or if the other axis has 16 starts or more.
+    """
+    first = (start + shift) % PATCH
+    down, up = first - others + 1, PATCH - first
+    moved = np.where(down <= start, start - down, np.where(start + up < limit, start + up, start))
+    return np.where(down > 0, moved, start)
+
+
 def window_starts(draw_a, draw_b, diag, tile: tuple[int, int], window: tuple[int, int]):
     """Turns two random non-negative integers into a window's place in its tile, element by element.
 
     The rule of the original (`Pretrain_Dataset`): the start along one axis is arbitrary, the other
     is one of those that put the diagonal on a patch boundary. The free axis is the row when
     `diag >= 0`, the column when `diag < 0`, as in the original for square tiles. Without a usable
-    `diag` (|diag| >= the tile) both are arbitrary. Other than there, the last possible start is
-    drawn too, and a diagonal that leaves a rectangular tile beside the window does not break the
-    alignment.
+    `diag` (|diag| >= the tile) both are arbitrary. Unlike the original, the last possible start is
+    drawn too, a diagonal that leaves a rectangular tile beside the window does not break the
+    alignment, and in a tile that is little larger than the window, a free start without an aligned
+    partner moves to the nearest one that has one.
 
-    A tile that leaves no aligned start (one of the window's own size with its diagonal off the
-    patch grid) is cut where the draw falls and said to have no diagonal; the original shifts it
-    and pads with zeros instead.
+    A tile without any aligned pair of starts (one of the window's own size with its diagonal off the
+    patch grid) is cut where the draw falls, and its diagonal is lost (`NO_DIAGONAL`); the original
+    shifts it and pads with zeros instead.
 
     Args:
-      draw_a, draw_b: integers drawn far beyond the tile's size.
+      draw_a, draw_b: integers far larger than the tile's size.
       diag: main diagonal in the tile, pixels.
       tile: (height, width) of the tile.
       window: (H, W), not larger.
 
     Returns:
       row starts, column starts (pixels) and the diagonal in the window (patches). Of a window that
-      lies too far from the diagonal to cross it, this is its distance, rounded down.
+      is too far from the diagonal to cross it, this is its distance, rounded down.
     """
     n_rows, n_cols = tile[0] - window[0] + 1, tile[1] - window[1] + 1
+    usable = np.abs(diag) < max(tile)
     any_row, any_col = draw_a % n_rows, draw_a % n_cols
+    any_row = np.where(usable, _nearest_alignable(any_row, diag, n_rows, n_cols), any_row)
+    any_col = np.where(usable, _nearest_alignable(any_col, -diag, n_cols, n_rows), any_col)
     first_col, col_choices = aligned_starts(any_row, diag, n_cols)
     first_row, row_choices = aligned_starts(any_col, -diag, n_rows)
     free_row = diag >= 0
     choices = np.where(free_row, col_choices, row_choices)
     chosen = PATCH * (draw_b % np.maximum(choices, 1))
-    aligned = (np.abs(diag) < max(tile)) & (choices > 0)
+    aligned = usable & (choices > 0)
     rows = np.where(aligned & ~free_row, first_row + chosen, any_row)
     cols = np.where(aligned, np.where(free_row, first_col + chosen, any_col), draw_b % n_cols)
-    far = (np.abs(diag) >= max(tile)) & (diag != NO_DIAGONAL)
+    far = ~usable & (diag != NO_DIAGONAL)
     return rows, cols, np.where(aligned | far, (diag + rows - cols) // PATCH, NO_DIAGONAL)
 
 
+def crosses(diag, shape: tuple[int, int]):
+    """Whether a main diagonal at `diag` (pixels) crosses a tile `(H, W)`."""
+    return (-shape[0] < diag) & (diag < shape[1])
+
+
+def check_diagonal(name: str, offsets: Iterable[int], tile: tuple[int, int], window: tuple[int, int]) -> None:
+    """Raises InputError, about `name`, if windows cannot keep diagonals at `offsets` (pixels)."""
+    # Column start minus row start has to equal the offset modulo 16, and is between -down and up.
+    down, up = tile[0] - window[0], tile[1] - window[1]
+    if not all(offset % PATCH <= up or -offset % PATCH <= down for offset in offsets):
+        sides = ",".join(str(max(PATCH, (side - PATCH // 2) // PATCH * PATCH)) for side in tile)
+        raise InputError(
+            f"{name}: in tiles of {tile[0]} x {tile[1]} bins, not every window of {window[0]} x {window[1]} "
+            f"can have the diagonal on its patch grid of {PATCH} bins, and data.thin would thin the two "
+            f"triangles separately: set model.input_size to {sides} or less, or make the tiles with a "
+            f"stride that is a multiple of {PATCH}."
+        )
+
+
 def flip_diag(diag, reverse, transpose, window: tuple[int, int]):
-    """Where the diagonal (patches) goes when a window is reversed on both axes, then transposed.
+    """Position of the diagonal (patches) after a window is reversed on both axes, then transposed.
 
     Reversal reads the genome from its other end: pixel (r, c) goes to (H-1-r, W-1-c), the
     diagonal d to (W-H)/16 - d. Transposition (square windows) takes d to -d.
@@ -243,6 +266,6 @@ def check_stream(tile_shape: tuple[int, int], num_tiles: int, draw: Draw, batch_
             "use a smaller model.input_size or make larger tiles."
         )
     if num_tiles < 1:
-        raise InputError("There is no tile to stream: lower min_density or give more maps.")
+        raise InputError("There are no tiles to stream: lower min_density or give more maps.")
     if batch_size < 1:
         raise InputError(f"The batch size is {batch_size} but must be at least 1.")

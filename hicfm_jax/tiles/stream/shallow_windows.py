@@ -1,18 +1,8 @@
-"""Which contacts are kept when each is kept by itself: exact draws, many at once.
+"""Windows of a shallower experiment: binomial downsampling in the stream.
 
-The context of a window as the shallower experiment that its thinned counts are from would give it.
-
-Of a bin's contacts, those that the window shows are known to be kept or not; the others are drawn,
-each kept with the same probability. Its visibility follows its coverage, as it does in
-`contacts.expected` to first order. What has become of the other bins is left out, which makes it a
-little noisier than a fit to a thinned map would find it. The decay is that of the deep map, scaled: it
-lacks the noise that such a fit would have.
-
-Windows as a shallower experiment would show them: contacts are dropped in the stream, anew each step.
-
-Each contact of a deep window is kept or dropped by itself (binomial thinning). What is drawn
-depends on the seed and on the step and place in the global batch alone, or in evaluation on the
-tile, so that a run resumes exactly, hosts agree, and batches may be cut differently.
+Each contact of a deep window is kept or dropped independently. A draw depends on the seed and on the
+step and place in the global batch, or in evaluation on the tile, so that runs resume exactly, hosts
+agree, and the batch size of an evaluation does not matter.
 """
 
 import collections
@@ -25,129 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.stream.workers import workers
+from hicfm_jax.tiles.stream.workers import stream_workers
 from hicfm_jax.types import PATCH, Batch
 
-_SHARE_BITS = 16  # shares are whole multiples of 2**-16
+_TRAINING, _EVALUATION = 100, 101  # streams of words under one seed, distinct from those of `sampling`
+_AHEAD = 2  # batches in preparation
+_TOGETHER = 4  # windows that a worker gets at a time
+_BITS = 16  # fractions are multiples of 2**-16
 _LOWEST_BITS = np.array([2**bits - 1 for bits in range(65)], np.uint64)
-_LARGE = 256  # counts above it are drawn by numpy's binomial: slower for small, faster for large ones
-
-
-def log_uniform(low: float, high: float, word: int) -> float:
-    """The share in [low, high] that a random 64-bit word stands for, a multiple of 2**-16.
-
-    Within a range it has four binary digits, because every digit takes another random word a read.
-    """
-    share = low * (high / low) ** ((word >> 11) / 2**53)
-    step = 2.0 ** max(math.floor(math.log2(share)) - 3, -_SHARE_BITS)
-    share = min(max(round(share / step) * step, low), high)
-    return max(1, round(share * 2**_SHARE_BITS)) / 2**_SHARE_BITS
-
-
-def binomial(counts: np.ndarray, share: float, words: np.random.BitGenerator) -> np.ndarray:
-    """Exact binomial draws `[N]` int64 of `counts` trials each.
-
-    A read is a bit: combining random words by the binary digits of `share` sets each bit with that
-    probability, and counting bits is several times faster than drawing one number at a time.
-    """
-    digits = round(share * 2**_SHARE_BITS)
-    if digits == 1 << _SHARE_BITS:
-        return counts.astype(np.int64)
-    kept = np.zeros(len(counts), np.int64)
-    large = np.flatnonzero(counts > _LARGE)
-    if len(large):
-        kept[large] = np.random.Generator(words).binomial(counts[large].astype(np.int64), share)
-    pixels = np.flatnonzero((counts > 0) & (counts <= _LARGE))
-    left = counts[pixels].astype(np.int64)
-    while len(pixels):
-        reads = _biased_words(len(pixels), digits, words)
-        reads &= _LOWEST_BITS[np.minimum(left, 64)]
-        kept[pixels] += np.bitwise_count(reads)
-        more = left > 64
-        pixels, left = pixels[more], left[more] - 64
-    return kept
-
-
-def _biased_words(count: int, digits: int, words: np.random.BitGenerator) -> np.ndarray:
-    """Words whose bits are 1 with probability `digits / 2**16`, independently."""
-    lowest = (digits & -digits).bit_length() - 1  # zeros at the end would only be "and"ed with 0
-    biased = words.random_raw(count)
-    for place in range(lowest + 1, _SHARE_BITS):
-        word = words.random_raw(count)
-        (np.bitwise_or if digits >> place & 1 else np.bitwise_and)(biased, word, out=biased)
-    return biased
-
-
-def thin_context(
-    context: Mapping[str, np.ndarray],
-    deep: np.ndarray,
-    kept: np.ndarray,
-    diag: int,
-    share: float,
-    words: np.random.BitGenerator,
-) -> dict[str, np.ndarray]:
-    """The context of one window after thinning.
-
-    A bin that lies in the rows and in the columns has one value, made of all contacts that the window
-    shows of it. Two simplifications: contacts beyond the window are drawn for each bin by itself,
-    also those that two of its bins share; and the bias keeps the scale of the deep map, whose mean
-    is 1 over a whole chromosome.
-
-    Args:
-      context: of the deep window, see `types.Batch`, without the batch's axis.
-      deep, kept: its contacts and those that are left of them, whole numbers `[H, W]`.
-      diag: where the map's diagonal enters, in patches.
-      share: the probability that a contact is kept, a multiple of 2**-16.
-      words: where random bits come from.
-    """
-    height, width = deep.shape
-    # Row r and column r + offset are one bin where the window has both.
-    offset = diag * PATCH
-    first = max(0, -offset)
-    last = max(first, min(height, width - offset))
-    twice = slice(first, last), slice(first + offset, last + offset)
-    (deep_rows, deep_columns), (kept_rows, kept_columns) = (_shown(each, twice) for each in (deep, kept))
-    once = np.ones(width, bool)
-    once[twice[1]] = False
-
-    coverage = np.concatenate([context["row_coverage"], context["column_coverage"][once]])
-    shown = np.concatenate([deep_rows, deep_columns[once]])
-    # Coverage beyond 2**24 is rounded in float32.
-    outside = np.maximum(np.rint(coverage - shown), 0)
-    left = np.concatenate([kept_rows, kept_columns[once]]) + binomial(outside, share, words)
-    ratio = np.divide(left, coverage * share, out=np.zeros(len(left)), where=coverage > 0)
-
-    def by_column(of_rows: np.ndarray, of_others: np.ndarray) -> np.ndarray:
-        columns = np.empty(width)
-        columns[once], columns[twice[1]] = of_others, of_rows[twice[0]]
-        return columns
-
-    return {
-        "row_bias": (context["row_bias"] * ratio[:height]).astype(np.float32),
-        "column_bias": (context["column_bias"] * by_column(ratio[:height], ratio[height:])).astype(
-            np.float32
-        ),
-        "row_coverage": left[:height].astype(np.float32),
-        "column_coverage": by_column(left[:height], left[height:]).astype(np.float32),
-        "decay": context["decay"] * np.float32(share),
-    }
-
-
-def _shown(counts: np.ndarray, twice: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
-    """Contacts of every row's and every column's bin that a window shows, `[H]` and `[W]` float64.
-
-    For the bins that are in both they are those of the row and of the column, each contact once.
-    """
-    counts = counts.astype(np.float64)  # once: summing other dtypes converts them each time
-    rows, columns = counts.sum(1), counts.sum(0)
-    both = rows[twice[0]] + columns[twice[1]] - counts[twice].sum(1)
-    rows[twice[0]] = columns[twice[1]] = both
-    return rows, columns
-
-
-_TRAINING, _EVALUATION = 100, 101  # streams of words under one seed, apart from those of `sampling`
-_AHEAD = 2  # batches whose contacts are drawn before they are asked for
-_TOGETHER = 4  # windows that a worker is given at a time
+_LARGE = 256  # larger counts are drawn by numpy's binomial, which is slower for small ones
 
 
 class _Window(NamedTuple):
@@ -159,7 +35,7 @@ class _Window(NamedTuple):
 
 class _Drawn(NamedTuple):
     draws: list[np.ndarray]
-    share: float
+    fraction: float
     context: dict[str, np.ndarray]
 
 
@@ -168,11 +44,11 @@ class Thinning:
     """How much of each window is kept.
 
     Attributes:
-      low, high: share of the contacts kept, 0 < low <= high <= 1; drawn log-uniformly for each
-        window (see `binomial.log_uniform`).
+      low, high: fraction of the contacts to keep, 0 < low <= high <= 1; drawn log-uniformly for each
+        window (see `log_uniform`).
       seed: of the run.
-      replicate: draw every window twice, with one share.
-      processes: that draw, 0 for two threads of this one; the draws are the same.
+      replicate: draw every window twice, with the same fraction.
+      processes: number of worker processes, 0 for two threads; the draws are the same.
     """
 
     low: float
@@ -182,7 +58,7 @@ class Thinning:
     processes: int = 0
 
     def train(self, batches: Iterator[Batch], start_step: int = 0, first: int = 0) -> Iterator[Batch]:
-        """Thins a training stream.
+        """Downsamples a training stream.
 
         Args:
           batches: global batches from `start_step` on, or one host's part of each.
@@ -190,26 +66,25 @@ class Thinning:
           first: place of the part's first example in the global batch.
 
         Returns:
-          The batches with thinned `counts`, their `total_count` and `matrix_count` to scale, and
-          in `targets`: "deep", the counts before `[B, H, W]`; "kept", the share kept `[B]` float32;
-          if asked for "replicate", a second draw `[B, H, W]`. A `context` becomes that of the
-          shallower experiment, the one that the first draw is from (see `thinned_context`).
+          The batches with downsampled `counts`, their `total_count` and `matrix_count` in proportion,
+          and in `targets`: "deep", the original counts `[B, H, W]`; "kept", the fraction `[B]` float32;
+          with `replicate`, "replicate", a second draw `[B, H, W]`. A `context` becomes that of the
+          shallower experiment of the first draw (see `thin_context`).
 
         Raises:
-          InputError: counts that are not whole (when the first batch is drawn), or one of `processes`
-            was killed.
+          InputError: counts that are not whole (with the first batch), or a killed worker process.
         """
         return self._stream(batches, lambda number, i: (_TRAINING, start_step + number, first + i))
 
     def evaluation(self, batches: Iterator[Batch], batch_size: int, first: int = 0) -> Iterator[Batch]:
-        """Thins an evaluation stream: a tile's draw is the same whatever batch it comes in.
+        """Downsamples an evaluation stream: a tile's draw does not depend on its batch.
 
         Arguments and batches as for `train`; `batch_size` is that of the global batches.
         """
         return self._stream(batches, lambda number, i: (_EVALUATION, number * batch_size + first + i))
 
     def _stream(self, batches: Iterator[Batch], place) -> Iterator[Batch]:
-        with workers(self.processes) as pool:
+        with stream_workers(self.processes) as pool:
             waiting = collections.deque()
             for number, batch in enumerate(batches):
                 _check_whole(batch.counts)
@@ -233,16 +108,16 @@ class Thinning:
         drawn = []
         for counts, diag, context, place in windows:
             words = np.random.SFC64(np.random.SeedSequence((self.seed, *place)))
-            share = log_uniform(self.low, self.high, int(words.random_raw()))
-            draws = [thin_window(counts, diag, share, words) for _ in range(1 + self.replicate)]
+            fraction = log_uniform(self.low, self.high, int(words.random_raw()))
+            draws = [thin_window(counts, diag, fraction, words) for _ in range(1 + self.replicate)]
             if context:
-                context = thin_context(context, counts, draws[0], diag, share, words)
-            drawn.append(_Drawn(draws, share, context))
+                context = thin_context(context, counts, draws[0], diag, fraction, words)
+            drawn.append(_Drawn(draws, fraction, context))
         return drawn
 
     def _thinned(self, batch: Batch, futures: list) -> Batch:
         drawn = [each for future in futures for each in future.result()]
-        kept = np.array([each.share for each in drawn], np.float32)
+        kept = np.array([each.fraction for each in drawn], np.float32)
         targets = dict(batch.targets, deep=batch.counts, kept=kept)
         if self.replicate:
             targets["replicate"] = np.stack([each.draws[1] for each in drawn])
@@ -259,36 +134,41 @@ def _check_whole(counts: np.ndarray) -> None:
     # Whole counts beyond uint16 are stored as float32.
     if not np.issubdtype(counts.dtype, np.integer) and (counts != np.floor(counts)).any():
         raise InputError(
-            f"data.thin needs tiles of whole counts, and these hold {counts[counts != np.floor(counts)][0]}: "
+            f"data.thin needs tiles of whole counts, and these have {counts[counts != np.floor(counts)][0]}: "
             "make them from a map of raw counts without --weight, or leave data.thin empty."
         )
 
 
-def thin_window(counts: np.ndarray, diag: int, share: float, words: np.random.BitGenerator) -> np.ndarray:
-    """Keeps each contact with probability `share`; both triangles show the same contacts.
+def log_uniform(low: float, high: float, word: int) -> float:
+    """The fraction in [low, high] for a random 64-bit word, a multiple of 2**-16.
 
-    Args:
-      counts: whole numbers `[H, W]`.
-      diag: where the map's diagonal enters, in patches (see `types.Batch`).
-      share: a multiple of 2**-16, at most 1.
-      words: where random bits come from.
+    Within a range it has four binary digits, because every digit costs another random word a contact.
+    """
+    fraction = low * (high / low) ** ((word >> 11) / 2**53)
+    step = 2.0 ** max(math.floor(math.log2(fraction)) - 3, -_BITS)
+    fraction = min(max(round(fraction / step) * step, low), high)
+    return max(1, round(fraction * 2**_BITS)) / 2**_BITS
 
-    Returns:
-      `[H, W]`, dtype of `counts`. A pixel whose mirror image lies in the window shares its draw;
-      all others, those of trans windows for instance, are drawn by themselves.
+
+def thin_window(counts: np.ndarray, diag: int, fraction: float, words: np.random.BitGenerator) -> np.ndarray:
+    """Keeps each contact with probability `fraction`; both triangles keep the same contacts.
+
+    A pixel and its mirror image in the window have one draw; all other pixels, for instance of trans
+    windows, are independent. `counts` `[H, W]` are whole numbers, `diag` is in patches as in
+    `types.Batch`, `fraction` a multiple of 2**-16.
     """
     drawn, below, above = _mirror(*counts.shape, diag)
     flat = counts.ravel()
     filled = np.flatnonzero((flat > 0) & drawn)
     thinned = np.zeros_like(flat)
-    thinned[filled] = binomial(flat[filled], share, words)
+    thinned[filled] = binomial(flat[filled], fraction, words)
     thinned[below] = thinned[above]
     return thinned.reshape(counts.shape)
 
 
 @functools.lru_cache(maxsize=256)
 def _mirror(height: int, width: int, diag: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which pixels are drawn, as a flat mask; flat indices of the others and of what they are copied from."""
+    """Pixels to draw, as a flat mask; flat indices of the other pixels and of their mirror images."""
     rows, columns = np.divmod(np.arange(height * width), width)
     offset = diag * PATCH
     mirror_rows, mirror_columns = columns - offset, rows + offset
@@ -296,3 +176,100 @@ def _mirror(height: int, width: int, diag: int) -> tuple[np.ndarray, np.ndarray,
     copied = inside & (columns - rows < offset)
     below = np.flatnonzero(copied)
     return ~copied, below, mirror_rows[below] * width + mirror_columns[below]
+
+
+def binomial(counts: np.ndarray, fraction: float, words: np.random.BitGenerator) -> np.ndarray:
+    """Exact binomial draws `[N]` int64 of `counts` trials each.
+
+    Each contact is a bit: combining random words by the binary digits of `fraction` sets a bit with
+    that probability, and counting bits is several times faster than one draw at a time.
+    """
+    digits = round(fraction * 2**_BITS)
+    if digits == 1 << _BITS:
+        return counts.astype(np.int64)
+    kept = np.zeros(len(counts), np.int64)
+    large = np.flatnonzero(counts > _LARGE)
+    if len(large):
+        kept[large] = np.random.Generator(words).binomial(counts[large].astype(np.int64), fraction)
+    pixels = np.flatnonzero((counts > 0) & (counts <= _LARGE))
+    left = counts[pixels].astype(np.int64)
+    while len(pixels):
+        contacts = _biased_words(len(pixels), digits, words)
+        contacts &= _LOWEST_BITS[np.minimum(left, 64)]
+        kept[pixels] += np.bitwise_count(contacts)
+        more = left > 64
+        pixels, left = pixels[more], left[more] - 64
+    return kept
+
+
+def _biased_words(count: int, digits: int, words: np.random.BitGenerator) -> np.ndarray:
+    """Words whose bits are 1 with probability `digits / 2**16`, independently."""
+    lowest = (digits & -digits).bit_length() - 1  # trailing zeros would only be "and"ed with 0
+    biased = words.random_raw(count)
+    for place in range(lowest + 1, _BITS):
+        word = words.random_raw(count)
+        (np.bitwise_or if digits >> place & 1 else np.bitwise_and)(biased, word, out=biased)
+    return biased
+
+
+def thin_context(
+    context: Mapping[str, np.ndarray],
+    deep: np.ndarray,
+    kept: np.ndarray,
+    diag: int,
+    fraction: float,
+    words: np.random.BitGenerator,
+) -> dict[str, np.ndarray]:
+    """The context of one window after downsampling.
+
+    The contacts of a bin within the window are known; those beyond it are drawn. The bias follows the
+    coverage, as in `contacts.expected` to first order, and the decay is that of the deep map, scaled.
+    A bin in both rows and columns has one value. Two simplifications: contacts beyond the window are
+    drawn independently for each bin, even those between two of its bins; and the bias keeps the scale
+    of the deep map, whose mean is 1 over a whole chromosome. Compared with a fit to a downsampled map,
+    the bias is slightly noisier and the decay has no noise.
+
+    Args:
+      context: of the deep window, see `types.Batch`, without the batch's axis.
+      deep, kept: its contacts before and after downsampling, whole numbers `[H, W]`.
+      diag, fraction, words: as for `thin_window`.
+    """
+    height, width = deep.shape
+    # Row r and column r + offset are one bin where the window has both.
+    offset = diag * PATCH
+    first = max(0, -offset)
+    last = max(first, min(height, width - offset))
+    twice = slice(first, last), slice(first + offset, last + offset)
+    (deep_rows, deep_columns), (kept_rows, kept_columns) = (_sums(each, twice) for each in (deep, kept))
+    once = np.ones(width, bool)
+    once[twice[1]] = False
+
+    coverage = np.concatenate([context["row_coverage"], context["column_coverage"][once]])
+    inside = np.concatenate([deep_rows, deep_columns[once]])
+    # Coverage beyond 2**24 is rounded in float32.
+    outside = np.maximum(np.rint(coverage - inside), 0)
+    left = np.concatenate([kept_rows, kept_columns[once]]) + binomial(outside, fraction, words)
+    ratio = np.divide(left, coverage * fraction, out=np.zeros(len(left)), where=coverage > 0)
+
+    def by_column(of_all: np.ndarray) -> np.ndarray:
+        columns = np.empty(width)
+        columns[once], columns[twice[1]] = of_all[height:], of_all[:height][twice[0]]
+        return columns
+
+    fields = {
+        "row_bias": context["row_bias"] * ratio[:height],
+        "column_bias": context["column_bias"] * by_column(ratio),
+        "row_coverage": left[:height],
+        "column_coverage": by_column(left),
+        "decay": context["decay"] * np.float32(fraction),
+    }
+    return {name: values.astype(np.float32) for name, values in fields.items()}
+
+
+def _sums(counts: np.ndarray, twice: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+    """Contacts of each row and column; a bin that is in both has each of its contacts counted once."""
+    counts = counts.astype(np.float64)  # once: summing other dtypes converts them each time
+    rows, columns = counts.sum(1), counts.sum(0)
+    both = rows[twice[0]] + columns[twice[1]] - counts[twice].sum(1)
+    rows[twice[0]] = columns[twice[1]] = both
+    return rows, columns

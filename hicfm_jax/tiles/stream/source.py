@@ -1,88 +1,30 @@
-"""One door to tiles, wherever they are: the same streams from memory and from disk.
+"""Sources of tiles: a dataset, a file, arrays in memory, or several joined."""
 
-Several datasets as one, such as species whose maps have different resolutions.
-"""
-
-import dataclasses
 import os
-import pathlib
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from etils import epath
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import atomic_file
-from hicfm_jax.tiles.dataset import FORMAT_VERSION
-from hicfm_jax.tiles.stream.batches import Source
-from hicfm_jax.tiles.stream.context import pack, unpack
-from hicfm_jax.tiles.stream.memory import ArrayTiles
-from hicfm_jax.tiles.stream.split import Tile, Tiles
-from hicfm_jax.tiles.stream.tf_pipeline import BackgroundSource
+from hicfm_jax.tiles.dataset import read_manifest
+from hicfm_jax.tiles.stream import mixing, sampling
+from hicfm_jax.tiles.stream.batches import AssayInfo, Batches, EvaluationBatches, Tile, Tiles, TrainBatches
+from hicfm_jax.tiles.stream.disk import DiskSplit
+from hicfm_jax.tiles.stream.memory import ArrayTiles, read_arrays, write_arrays
+from hicfm_jax.tiles.stream.sampling import Draw
+from hicfm_jax.tiles.stream.tf_pipeline import Pipelines
+from hicfm_jax.types import Batch
+
+_FOREVER = 1 << 62
 
 
-class MemoryTiles(Source):
-    """Tiles in memory by split, as `pipeline.DiskTiles` without TensorFlow."""
-
-    def __init__(self, tiles: Mapping[str, ArrayTiles], name: str = "The source"):
-        """Takes tiles by the name of their split (`train`, `val`, `test`), and a name for messages."""
-        self._tiles = dict(tiles)
-        self.name, self.splits, self.mix = name, list(self._tiles), {}
-
-    def tiles(self, split: str) -> ArrayTiles:
-        return self._tiles[split]
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "MemoryTiles":
-        """Reads what `save` wrote; raises InputError for anything else."""
-        splits = {}
-        try:
-            with epath.Path(path).open("rb") as content, np.load(content, allow_pickle=False) as file:
-                version = int(file["format_version"])
-                for name in file.files:
-                    split, *field = name.split("/")
-                    if field and version == FORMAT_VERSION:
-                        fields = splits.setdefault(split, {"targets": {}, "expected": {}})
-                        (fields[field[0]] if len(field) > 1 else fields)[field[-1]] = file[name]
-            tiles = {
-                split: ArrayTiles(
-                    **fields | {"expected": unpack(fields["expected"]) if fields["expected"] else {}}
-                )
-                for split, fields in splits.items()
-            }
-        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise InputError(
-                f"{path} is not a file of tiles ({type(error).__name__}: {error}): "
-                "give one written by MemoryTiles.save or a folder made by scripts/make_tiles.py."
-            ) from error
-        if version != FORMAT_VERSION:
-            raise InputError(
-                f"{path} holds tiles of format version {version}, but this program reads {FORMAT_VERSION}: "
-                "make them again."
-            )
-        return cls(tiles, os.fspath(path))
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Writes all splits to one compressed `.npz` file, for machines without TensorFlow."""
-        content = {}
-        for split, tiles in self._tiles.items():
-            fields = {field.name: getattr(tiles, field.name) for field in dataclasses.fields(tiles)}
-            groups = {"targets": fields.pop("targets"), "expected": pack(fields.pop("expected"))}
-            content |= {f"{split}/{name}": array for name, array in fields.items()}
-            for group, arrays in groups.items():
-                content |= {f"{split}/{group}/{name}": array for name, array in arrays.items()}
-        path = pathlib.Path(path)
-        with atomic_file(path) as partial, partial.open("wb") as file:
-            np.savez_compressed(file, format_version=FORMAT_VERSION, **content)
-
-
-def open_source(source: str | os.PathLike | ArrayTiles | Mapping[str, ArrayTiles]) -> Source:
+def open_source(source: str | os.PathLike | ArrayTiles | Mapping[str, ArrayTiles]) -> "Source":
     """Opens tiles for training or evaluation.
 
     Args:
       source: folder made by `scripts/make_tiles.py`, `.npz` file written by `MemoryTiles.save`, several
-        of them joined by commas, `{split: ArrayTiles}`, or one `ArrayTiles` (the split `train`).
+        of these joined by commas, `{split: ArrayTiles}`, or one `ArrayTiles` (the split `train`).
 
     Raises:
       InputError: no finished tiles of this format version there.
@@ -94,35 +36,179 @@ def open_source(source: str | os.PathLike | ArrayTiles | Mapping[str, ArrayTiles
     path = os.fspath(source)
     if "," in path and not epath.Path(path).exists():
         return JoinedTiles([open_source(part) for part in path.split(",")])
-    if path.endswith(".npz"):
-        return MemoryTiles.load(path)
-    from hicfm_jax.tiles.stream.tf_pipeline import DiskTiles
-
-    return DiskTiles(path)
+    return MemoryTiles.load(path) if path.endswith(".npz") else DiskTiles(path)
 
 
-class JoinedTiles(BackgroundSource):
-    """The tiles of all sources, one source after the other; a mix may name the assays of all."""
+class Source:
+    """Tiles by split, and the streams of batches made of them.
+
+    Attributes:
+      name: of the tiles, in messages.
+      splits: names of the splits.
+      mix: weights of a training mixture, by assay name or pattern; may be empty.
+    """
+
+    def __init__(self, name: str, tiles: Mapping[str, Tiles], mix: Mapping[str, float] | None = None):
+        self.name, self.splits, self.mix = name, list(tiles), dict(mix or {})
+        self._tiles = dict(tiles)
+
+    def tiles(self, split: str) -> Tiles:
+        """The tiles of an existing split."""
+        return self._tiles[split]
+
+    def run(self, batches: Batches, steps: range) -> Iterator[Batch]:
+        """Makes the batches of these steps, in order."""
+        return map(batches, steps)
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        return self.tiles(self.splits[0]).tile_shape
+
+    def num_tiles(self, split: str = "train") -> int:
+        """Tiles of a split, 0 if there is no such split."""
+        return len(self.tiles(split)) if split in self.splits else 0
+
+    def chromosomes(self, split: str = "train") -> dict[str, list[str]]:
+        """Chromosomes with tiles in a split, by assay; {} if there is no such split.
+
+        An assay without that information is left out, such as the original's folders of tiles.
+        """
+        found = self._assays(split).items()
+        return {assay: list(info.chromosomes) for assay, info in found if info.chromosomes}
+
+    def total_counts(self, split: str = "train") -> dict[str, float]:
+        """Contacts of each whole map with tiles in a split; a map of unknown depth is left out."""
+        found = self._assays(split).items()
+        return {assay: float(info.total_count) for assay, info in found if info.total_count}
+
+    def _assays(self, split: str) -> Mapping[str, AssayInfo]:
+        return self.tiles(split).assays if split in self.splits else {}
+
+    def train_stream(
+        self,
+        split: str = "train",
+        *,
+        batch_size: int,
+        start_step: int = 0,
+        mix: Mapping[str, float] | None = None,
+        host_index: int = 0,
+        host_count: int = 1,
+        **draw,
+    ) -> Iterator[Batch]:
+        """Endless training batches; batch `k` is a function of (seed, k).
+
+        Args:
+          split: which tiles.
+          batch_size: examples of the global batch.
+          start_step: the first batch to yield; any step costs the same.
+          mix: weights by assay name or pattern (`mixing`). None takes that of the tiles; with an empty
+            one, every tile comes once an epoch.
+          host_index, host_count: which contiguous part of the global batch to yield.
+          **draw: fields of `sampling.Draw`; `window` and `seed` are needed.
+
+        Raises:
+          InputError: a window, batch or mix that does not fit the tiles.
+        """
+        tiles, draw = self._check(split, batch_size, draw)
+        if draw.transposes and "track" in tiles.target_shapes:
+            raise InputError(
+                f"{self.name} has a track along the rows of its tiles, which transposing would lose: "
+                "set data.flips to False."
+            )
+        mix = self.mix if mix is None else mix
+        groups = mixing.make_groups(mix, list(tiles.assays), tiles.assay_numbers()) if mix else ()
+        rows = sampling.host_slice(batch_size, host_index, host_count)
+        batches = TrainBatches(tiles, draw, batch_size, rows.start, rows.stop, groups)
+        batches.indices(start_step)  # raises now what does not fit
+        return self.run(batches, range(start_step, _FOREVER))
+
+    def evaluation_stream(
+        self,
+        split: str = "val",
+        *,
+        batch_size: int,
+        host_index: int = 0,
+        host_count: int = 1,
+        **draw,
+    ) -> Iterator[Batch]:
+        """Every tile once, in order, cut at a place fixed by (seed, tile); no flips.
+
+        The last batch is padded with repeats of the first tile, whose `mask` is 0. Arguments as for
+        `train_stream`.
+        """
+        tiles, draw = self._check(split, batch_size, draw)
+        rows = sampling.host_slice(batch_size, host_index, host_count)
+        batches = EvaluationBatches(tiles, draw, batch_size, rows.start, rows.stop)
+        return self.run(batches, range(-(-len(tiles) // batch_size)))
+
+    def _check(self, split: str, batch_size: int, draw: dict) -> tuple[Tiles, Draw]:
+        if split not in self.splits:
+            raise InputError(f"{self.name} has no split {split!r}: choose from {', '.join(self.splits)}.")
+        tiles, draw = self.tiles(split), Draw(**draw)
+        sampling.check_stream(tiles.tile_shape, len(tiles), draw, batch_size)
+        if "embedding" in tiles.target_shapes and draw.window != tiles.tile_shape:
+            raise InputError(
+                f"{self.name} has embeddings of whole tiles, {tiles.tile_shape[0]} x {tiles.tile_shape[1]} "
+                f"bins, but the window is {draw.window[0]} x {draw.window[1]}: set model.input_size to "
+                "the size of the tiles."
+            )
+        if draw.keep_diagonal:
+            stride = f"stride {tiles.stride}" if tiles.stride else "a stride that is no multiple of 16"
+            name = f"{self.name}, cut with {stride}"
+            sampling.check_diagonal(name, tiles.diagonal_offsets, tiles.tile_shape, draw.window)
+        tiles.open()
+        return tiles, draw
+
+
+class MemoryTiles(Source):
+    """Tiles in memory by split; needs no TensorFlow."""
+
+    def __init__(self, tiles: Mapping[str, ArrayTiles], name: str = "The source"):
+        """Takes tiles by the name of their split (`train`, `val`, `test`), and a name for messages."""
+        super().__init__(name, tiles)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "MemoryTiles":
+        """Reads a file written by `save`; raises InputError for any other."""
+        return cls(read_arrays(path), os.fspath(path))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes all splits to one compressed `.npz` file, for machines without TensorFlow."""
+        write_arrays(path, self._tiles)
+
+
+class DiskTiles(Source):
+    """A dataset made by `builder.build_tiles`; opening it reads the manifest only."""
+
+    def __init__(self, path: str | os.PathLike):
+        """Raises InputError if `path` is not a finished dataset of this format version."""
+        name, self.manifest = os.fspath(path), read_manifest(path)
+        tiles = {split: DiskSplit(name, self.manifest, split) for split in self.manifest["splits"]}
+        super().__init__(name, tiles, self.manifest["mix"])
+        self._pipelines = Pipelines()
+
+    def run(self, batches: Batches, steps: range) -> Iterator[Batch]:
+        return self._pipelines.run(batches, steps)
+
+
+class JoinedTiles(Source):
+    """The tiles of several sources, one source after the other; a mix may name the assays of all.
+
+    The sources' own mixes do not apply.
+    """
 
     def __init__(self, sources: Sequence[Source]):
-        """Raises InputError if shapes, targets or names of assays do not go together."""
-        super().__init__()
-        self.name = ",".join(source.name for source in sources)
-        self.splits = list(dict.fromkeys(split for source in sources for split in source.splits))
-        self.mix = {}  # shares within one of the sources say nothing of the others
-        self._tiles = {
-            split: JoinedSplit(
-                self.name, [source.tiles(split) for source in sources if split in source.splits]
-            )
-            for split in self.splits
-        }
-
-    def tiles(self, split: str) -> "JoinedSplit":
-        return self._tiles[split]
+        """Raises InputError if shapes, targets or names of assays do not fit together."""
+        name = ",".join(source.name for source in sources)
+        splits = dict.fromkeys(split for source in sources for split in source.splits)
+        parts = {split: [each.tiles(split) for each in sources if split in each.splits] for split in splits}
+        super().__init__(name, {split: JoinedSplit(name, tiles) for split, tiles in parts.items()})
+        # Tiles in memory are quick to read: only datasets on disk need TensorFlow's threads.
+        self.run = next((each.run for each in sources if isinstance(each, DiskTiles)), super().run)
 
 
 class JoinedSplit:
-    """Tiles of one split, see `tile.Tiles`."""
+    """The tiles of one split of several sources, as `batches.Tiles`."""
 
     def __init__(self, name: str, parts: Sequence[Tiles]):
         self._parts = parts
@@ -133,14 +219,18 @@ class JoinedSplit:
                     f"{name} cannot be joined, its tiles differ: {self.tile_shape} bins with targets "
                     f"{self.target_shapes}, {part.tile_shape} with {part.target_shapes}; make one kind."
                 )
-        self.patch_aligned = all(part.patch_aligned for part in parts)
+        strides = {part.stride for part in parts}
+        self.stride = strides.pop() if len(strides) == 1 else None
+        self.diagonal_offsets = frozenset().union(*(part.diagonal_offsets for part in parts))
         self.has_context = all(part.has_context for part in parts)
         self.dtype = np.result_type(*(part.dtype for part in parts))
-        self.assays = [assay for part in parts for assay in part.assays]
-        twice = sorted({assay for assay in self.assays if self.assays.count(assay) > 1})
+        names = [assay for part in parts for assay in part.assays]
+        self.assays = {assay: info for part in parts for assay, info in part.assays.items()}
+        twice = sorted({assay for assay in names if names.count(assay) > 1})
         if twice:
             raise InputError(
-                f"{name} cannot be joined: {', '.join(twice)} is in several of them; name their inputs apart."
+                f"{name} cannot be joined: {', '.join(twice)} is in several of them; give the inputs "
+                "different names."
             )
         self._ends = np.cumsum([len(part) for part in parts])
 
@@ -156,14 +246,7 @@ class JoinedSplit:
         numbers = [part.assay_numbers() + first for part, first in zip(self._parts, firsts, strict=False)]
         return np.concatenate(numbers)
 
-    def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        return {assay: names for part in self._parts for assay, names in part.chromosomes_by_assay().items()}
-
-    def total_count_by_assay(self) -> dict[str, float]:
-        return {assay: total for part in self._parts for assay, total in part.total_count_by_assay().items()}
-
     def read(self, indices: np.ndarray) -> list[Tile]:
-        """Tiles at these positions, in that order."""
         tiles = np.empty(len(indices), object)
         owners = np.searchsorted(self._ends, indices, side="right")
         for number in np.unique(owners):

@@ -1,62 +1,41 @@
-"""The input stream from datasets on disk: tf.data makes batches off the main thread, some ahead.
-
-What is in a batch is said by `stream`, as for tiles in memory: both give the same bits.
-"""
+"""Batches made ahead of the training step by tf.data."""
 
 import atexit
 import contextlib
 import functools
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import jax
 import numpy as np
 
-from hicfm_jax.tiles.dataset import import_tensorflow, read_manifest
-from hicfm_jax.tiles.stream.batches import Source
-from hicfm_jax.tiles.stream.disk import DiskSplit
+from hicfm_jax.tiles.dataset import import_tensorflow
+from hicfm_jax.tiles.stream.batches import Batches
 from hicfm_jax.types import Batch
 
-_AHEAD_BYTES = 1 << 30  # of batches that are made at the same time; two are in any case
+_AHEAD_BYTES = 1 << 30  # of batches in preparation at the same time; at least two
 
 
-class BackgroundSource(Source):
-    """Tiles whose batches are made ahead by tf.data."""
+class Pipelines:
+    """The tf.data pipelines of one source."""
 
     def __init__(self):
-        # By arguments, because TensorFlow keeps every Python function that it has traced for ever.
-        self._running = {}
+        # One per distinct stream, because TensorFlow keeps every Python function that it has traced.
+        self._pipelines = {}
 
-    def run(self, batches: Callable[[int], Batch], steps: range) -> Iterator[Batch]:
+    def run(self, batches: Batches, steps: range) -> Iterator[Batch]:
+        """Yields the batches of these steps in order, prepared in the background."""
         key = batches, steps
-        if key not in self._running:
-            self._running[key] = _Background(batches, steps)
-        stream = self._running[key].batches()
+        if key not in self._pipelines:
+            self._pipelines[key] = _Pipeline(batches, steps)
+        stream = self._pipelines[key].batches()
         _closed_at_exit().add(stream)
         return stream
 
 
-class DiskTiles(BackgroundSource):
-    """A dataset of tiles made by `builder.build_tiles`; opening it reads the manifest only."""
-
-    def __init__(self, path: str | os.PathLike):
-        """Raises InputError if `path` holds no finished dataset of this format version."""
-        super().__init__()
-        self.name = os.fspath(path)
-        self.manifest = read_manifest(path)
-        self.splits = list(self.manifest["splits"])
-        self.mix = self.manifest["mix"]
-        self._tiles = {split: DiskSplit(self.name, self.manifest, split) for split in self.splits}
-
-    def tiles(self, split: str) -> DiskSplit:
-        return self._tiles[split]
-
-
-class _Background:
-    """The tf.data dataset of the batches of some steps."""
-
-    def __init__(self, make: Callable[[int], Batch], steps: range):
+class _Pipeline:
+    def __init__(self, make: Batches, steps: range):
         tf = import_tensorflow()
         self._make, self._failures = make, []
         self._nothing, self._structure = jax.tree.flatten(make.no_example())
@@ -73,7 +52,7 @@ class _Background:
         )
 
     def _arrays(self, step: np.ndarray) -> list[np.ndarray]:
-        # An exception would come out wrapped in pages of TensorFlow's log: end the stream instead.
+        # TensorFlow would wrap an exception in pages of its log: end the stream and raise it there.
         try:
             return [np.True_, *jax.tree.leaves(self._make(int(step)))]
         except Exception as error:
@@ -87,19 +66,19 @@ class _Background:
             for _, *arrays in iterator:
                 yield jax.tree.unflatten(self._structure, arrays)
         finally:
-            del iterator  # stops TensorFlow's threads, unless a traceback still holds it
+            del iterator  # stops TensorFlow's threads, unless a traceback still refers to it
         if self._failures:
             raise self._failures[0]
 
 
 @functools.cache
 def _closed_at_exit() -> weakref.WeakSet:
-    # Threads of tf.data that still call Python when the interpreter leaves abort the process.
+    # Threads of tf.data that call Python while the interpreter shuts down abort the process.
     streams = weakref.WeakSet()
 
     def close() -> None:
         for stream in list(streams):
-            with contextlib.suppress(ValueError):  # another thread is asking it for a batch
+            with contextlib.suppress(ValueError):  # another thread is requesting a batch
                 stream.close()
 
     atexit.register(close)

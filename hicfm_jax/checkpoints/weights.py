@@ -1,0 +1,280 @@
+"""Parameters for a task, and an account of where each came from."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hicfm_jax.checkpoints import folder
+from hicfm_jax.checkpoints.parameters import HEAD_LAYERS, fresh_parameters, parameter_shapes, resize_table
+from hicfm_jax.errors import InputError
+from hicfm_jax.models.presets import head_options
+from hicfm_jax.models.vit import sincos_2d
+from hicfm_jax.progress import NullProgress
+from hicfm_jax.types import PATCH
+
+PUBLISHED_SCALINGS = {"resolution": "log1000", "single_cell": "single_cell"}
+"""Scaling of the maps of the published heads, as `config.targets.map_scaling` names it."""
+
+_PROVENANCE = ("seen", "unknown", "total_counts", "untrained")
+_NUMBER = r"(blocks?[._](?:block_)?|track_heads_)\d+"
+_LEAF = r"[./](weight|bias|kernel|scale)$"
+
+
+@dataclasses.dataclass
+class Report:
+    """Account of every parameter that was read; `str()` gives it as a table.
+
+    Attributes:
+      path: the file or folder read.
+      task: the task the parameters are for.
+      fits: all tasks that have exactly these parameters.
+      model: key of `models.PRESETS`.
+      input_size: windows in bins (H, W).
+      source: task of the file: "pretrain" or a head's.
+      mapped: name in the file -> path here.
+      resized: name in the file -> the two grids, in patches.
+      dropped: name in the file -> why it is left out.
+      new: paths here that the file does not have; they are drawn.
+      optimizer: what became of the optimizer's state.
+    """
+
+    path: str
+    task: str
+    fits: tuple[str, ...]
+    model: str
+    input_size: tuple[int, int]
+    source: str
+    mapped: dict[str, str] = dataclasses.field(default_factory=dict)
+    resized: dict[str, str] = dataclasses.field(default_factory=dict)
+    dropped: dict[str, str] = dataclasses.field(default_factory=dict)
+    new: list[str] = dataclasses.field(default_factory=list)
+    optimizer: str = "none in the file"
+
+    def __str__(self) -> str:
+        """A table; blocks and leaves with the same entry share a line."""
+        size = " x ".join(map(str, self.input_size))
+        head = f"{self.path}: {self.source} -> {self.task}, {self.model}, windows of {size} bins"
+        if also := [task for task in self.fits if task != self.task]:
+            head += f"\n(the same parameters serve {', '.join(also)})"
+        rows = [("mapped", name, path) for name, path in self.mapped.items()]
+        rows += [("resized", name, grids) for name, grids in self.resized.items()]
+        rows += [("left out", name, reason) for name, reason in self.dropped.items()]
+        rows += [("new", path, "not in the file: drawn at random") for path in self.new]
+        lines: dict[tuple[str, ...], int] = {}
+        for row in rows:
+            line = tuple(re.sub(_LEAF, "", re.sub(_NUMBER, r"\1*", word)) for word in row)
+            lines[line] = lines.get(line, 0) + 1
+        width = max(len(name) for _, name, _ in lines)
+        table = [f"{fate:9}{count:4} x {name:{width}}  {text}" for (fate, name, text), count in lines.items()]
+        return "\n".join([head, *table, f"optimizer: {self.optimizer}"])
+
+
+@dataclasses.dataclass
+class Weights:
+    """Parameters of a task, and what came with them.
+
+    Attributes:
+      params: float32 arrays by path ("encoder/norm/scale"), without those of `report.new`.
+      report: account of every name; has task, model and window size.
+      step: optimizer steps that made them.
+      adam: moments of AdamW; None if there are none, or none that fit.
+      meta: the checkpoint's metadata.
+      head: options of `models.create_model` for the head, see `head_options`.
+    """
+
+    params: dict[str, np.ndarray]
+    report: Report
+    step: int = 0
+    adam: folder.Adam | None = None
+    meta: dict[str, Any] = dataclasses.field(default_factory=dict)
+    head: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Metadata on the data that the parameters were trained on, see `train.provenance`."""
+        return {name: self.meta[name] for name in _PROVENANCE if name in self.meta}
+
+    @property
+    def stored_args(self) -> dict[str, Any]:
+        """Command line in a file of the original."""
+        return self.meta.get("original", {}).get("args") or {}
+
+    @property
+    def map_scaling(self) -> str | None:
+        """Scaling of a trained head's maps (`config.targets.map_scaling`); None for pretraining."""
+        if self.report.source == "pretrain":
+            return None
+        stored = self.meta.get("config", {}).get("targets", {}).get("map_scaling")
+        stored = stored or self.stored_args.get("map_scaling")  # which only our own exports have
+        return stored or PUBLISHED_SCALINGS.get(self.report.task, "none")
+
+    def complete(self) -> dict[str, np.ndarray]:
+        """All parameters by path, those of `report.new` drawn."""
+        of = self.report
+        return {
+            **self.params,
+            **fresh_parameters(of.model, of.input_size, of.task, of.new, **self.head),
+        }
+
+    def check_trained(self) -> None:
+        """Raises InputError if some parameters were drawn and never trained."""
+        drawn = self.report.new or self.meta.get("untrained")
+        if drawn:
+            raise InputError(
+                f"{self.report.path} has no trained head for {self.report.task}, its {', '.join(drawn)} are "
+                "random: fine-tune it first, for instance with configs/enhance_arabidopsis.py and "
+                "--config.init_from."
+            )
+
+
+def load_weights(
+    path: str | os.PathLike,
+    task: str | None = None,
+    input_size: tuple[int, int] | None = None,
+    model: str | None = None,
+    *,
+    head: Mapping[str, Any] | None = None,
+    with_adam: bool = False,
+    progress: NullProgress | None = None,
+) -> Weights:
+    """Reads a checkpoint of this project; `convert.load_original` reads files of the original.
+
+    Args:
+      path: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow, see `folder.step_folder`.
+      task: what for; None: what the checkpoint is. Pretraining serves every task, a head only its own.
+      input_size: windows in bins (H, W) of a head; None: those of the checkpoint.
+      model: key of `models.PRESETS` that it must be; None: any.
+      head: `models.presets.head_options` of a head to be made of pretraining.
+      with_adam: read the moments of AdamW too, which are twice as large as the parameters.
+      progress: shows which step was chosen, and why.
+
+    Raises:
+      InputError: no such folder, damaged, with names, shapes or values that do not fit, or for another
+        task, size or model.
+    """
+    path = os.fspath(path)
+    step, reason = folder.chosen_step(path)
+    stored = folder.read(path, with_adam)
+    if stored.folder != folder.absolute(path):
+        (progress or NullProgress()).say(f"Using step {step} of {path}: {reason}.")
+    config = stored.meta["config"]
+    own, name, size = config["task"], config["model"]["name"], tuple(config["model"]["input_size"])
+    layers = HEAD_LAYERS.get(own)
+    fits = tuple(other for other, needed in HEAD_LAYERS.items() if needed == layers) or (own,)
+    own = check_purpose(path, fits, name, task or own, model)
+    options = head_options(config["model"])
+    shapes = parameter_shapes(name, size, own, **options)
+    refuse(path, f"{own} of {name}", differences(stored.params, shapes))
+    report = Report(path, own, fits, name, size, own, mapped={name: name for name in shapes})
+    weights = Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta, options)
+    return for_task(weights, task, input_size, head)
+
+
+def check_purpose(path: str, fits: Sequence[str], holds: str, task: str | None, model: str | None) -> str:
+    """The task to take parameters for.
+
+    Args:
+      path: for messages.
+      fits: the tasks that have these parameters, the likeliest first.
+      holds: their model.
+      task, model: as requested.
+
+    Raises:
+      InputError: they serve another task or are of another model.
+    """
+    if model and model != holds:
+        raise InputError(
+            f"The parameters in {path} are those of {holds} and do not fit {model}: "
+            "use the model they were trained with."
+        )
+    if task in fits:
+        return task
+    if task and tuple(fits) != ("pretrain",):
+        raise InputError(
+            f"{path} holds a head for {' or '.join(fits)}, which cannot serve {task}: "
+            "start from a pretraining checkpoint."
+        )
+    return fits[0]
+
+
+def differences(found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Names that are missing, unexpected or of another shape."""
+    problems = [f"{name} (missing)" for name in expected if name not in found]
+    problems += [f"{name} (unexpected)" for name in found if name not in expected]
+    problems += [
+        f"{name} (shape {tuple(found[name].shape)}, expected {shape})"
+        for name, shape in expected.items()
+        if name in found and tuple(found[name].shape) != tuple(shape)
+    ]
+    return problems
+
+
+def refuse(path: str, what: str, problems: Sequence[str]) -> None:
+    """Raises InputError with all problems at once, if there are any."""
+    if problems:
+        raise InputError(
+            f"The parameters in {path} do not fit {what}; wrong are {', '.join(problems)}: "
+            "use the file the weights were published in, or the model they were trained with."
+        )
+
+
+def for_task(
+    weights: Weights,
+    task: str | None,
+    input_size: Sequence[int] | None,
+    head: Mapping[str, Any] | None = None,
+) -> Weights:
+    """The weights for a task and window size; pretraining's fill a head as far as they go.
+
+    The original's `finetune/main_worker.py` resizes the position tables from pretraining's grid. Computing
+    them for the new grid would give other numbers; the epigenome head computes its decoder's.
+
+    Raises:
+      InputError: a head on windows of another size, or nothing to fill a head without a transformer with.
+    """
+    old, size = weights.report, tuple(input_size or weights.report.input_size)
+    if old.source != "pretrain" or task in (None, "pretrain"):
+        if size != old.input_size:
+            raise InputError(
+                f"{old.path} holds {old.task} on windows of {' x '.join(map(str, old.input_size))} bins, not "
+                f"{' x '.join(map(str, size))}: only a head made of pretraining can have another size."
+            )
+        return weights
+    if old.task == task and old.input_size == size:
+        return weights
+    head = dict(head or {})
+    if not head.get("transformer", True):
+        raise InputError(
+            f"{old.path} is a pretrained transformer, and with model.transformer=False there is none "
+            "to start: leave init_from empty."
+        )
+    shapes = parameter_shapes(old.model, size, task, **head)
+    grid, new_grid = (tuple(side // PATCH for side in sides) for sides in (old.input_size, size))
+    computed = {"decoder/pos_embed"} if task == "epigenome" else set()
+    params, resized = {path: weights.params[path] for path in shapes if path in weights.params}, set()
+    for path in ("encoder/pos_embed", "decoder/pos_embed"):
+        width, class_token = shapes[path][-1], path.startswith("encoder")
+        if path in computed:
+            params[path] = sincos_2d(*new_grid, width)[None]
+            continue
+        params[path] = resize_table(sincos_2d(*grid, width, class_token)[None], grid, new_grid)
+        resized |= {path} if grid != new_grid else set()
+    names = {"pos_embed": "encoder/pos_embed", "decoder_pos_embed": "decoder/pos_embed"} | old.mapped
+    grids = f"{grid[0]} x {grid[1]} -> {new_grid[0]} x {new_grid[1]} patches"
+    unused = {path for path in names.values() if path not in shapes} | computed
+    report = dataclasses.replace(
+        old,
+        task=task,
+        fits=(task,),
+        input_size=size,
+        mapped={name: path for name, path in names.items() if path not in unused | resized},
+        resized={name: grids for name, path in names.items() if path in resized},
+        dropped={name: f"{task} has no use for it" for name, path in names.items() if path in unused},
+        new=[path for path in shapes if path not in params],
+        optimizer="left out: it belongs to pretraining",
+    )
+    return Weights(params, report, meta=weights.provenance, head=head)

@@ -1,0 +1,41 @@
+"""Runs a script in this process: starting Python and JAX anew takes seconds."""
+
+import contextlib
+import io
+import runpy
+import sys
+from typing import NamedTuple
+from unittest import mock
+
+from absl import app
+from absl.testing import flagsaver
+
+from tests.commands import ROOT
+
+app.define_help_flags()  # absl defines them once in a process; flagsaver would take them away again
+
+
+class Outcome(NamedTuple):
+    """Exit status and output of a script."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_script(name: str, *arguments: object) -> Outcome:
+    """Runs `scripts/NAME` with these flags from its first line to its exit status."""
+    words = [f"scripts/{name}", *map(str, arguments)]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        flagsaver.flagsaver(),
+        mock.patch.object(sys, "argv", words),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+    return Outcome(status, out.getvalue(), err.getvalue())

@@ -1,0 +1,110 @@
+"""Builds by worker processes and by Apache Beam: the same bytes as in one process."""
+
+import sys
+
+import pytest
+
+from hicfm_jax.contacts import write_contacts
+from hicfm_jax.errors import InputError
+from hicfm_jax.progress import NullProgress
+from hicfm_jax.tiles.build import builder, runners
+from hicfm_jax.tiles.build.map_file import MapFile
+from hicfm_jax.tiles.build.splits import HeldOut
+from tests.tiles import killing_file
+from tests.tiles.toy_maps import dense_to_map, random_matrix
+
+SETTINGS = dict(tile_size=32, stride=16, held_out=HeldOut(val_chromosomes=["B"]))
+
+
+class Recording(NullProgress):
+    """Keeps what it is shown."""
+
+    def __init__(self):
+        self.advances, self.lines = [], []
+
+    def advance(self, windows, where=""):
+        self.advances.append(windows)
+
+    def say(self, line):
+        self.lines.append(line)
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch):
+    """Two map files; pieces are small."""
+    monkeypatch.setattr(builder, "PIECE_WINDOWS", 8)
+    for name, seed in (("leaf", 0), ("root", 5)):
+        matrices = {"A": random_matrix(150, seed), "B": random_matrix(100, seed + 1)}
+        write_contacts(dense_to_map(matrices), tmp_path / f"{name}.cool")
+    return {name: str(tmp_path / f"{name}.cool") for name in ("leaf", "root")}
+
+
+@pytest.fixture
+def sources(paths):
+    return {name: MapFile(path, 1000) for name, path in paths.items()}
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def interrupted(job, pieces, progress):
+    runners.run_here(job, pieces[:2], progress)
+    raise KeyboardInterrupt
+
+
+# Imports Beam and starts its DirectRunner, or two processes that import TensorFlow.
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["processes", pytest.param("beam", marks=pytest.mark.needs("apache_beam"))])
+def test_every_runner_writes_the_same_bytes(kind, sources, tmp_path):
+    builder.build_tiles(sources, tmp_path / "here", **SETTINGS)
+    with pytest.raises(KeyboardInterrupt):
+        builder.build_tiles(sources, tmp_path / kind, **SETTINGS, runner=interrupted)
+    runner = runners.beam_runner() if kind == "beam" else runners.process_runner(2)
+    progress = Recording()
+    builder.build_tiles(sources, tmp_path / kind, **SETTINGS, runner=runner, progress=progress)
+    assert progress.advances[0] == 16  # the pieces of the interrupted build
+    expected = content(tmp_path / "here")
+    assert content(tmp_path / kind) == expected and len(expected) > 12
+    whole = Recording()
+    builder.build_tiles(sources, tmp_path / "again", **SETTINGS, progress=whole)
+    assert sum(progress.advances) == sum(whole.advances)
+
+
+@pytest.mark.slow  # starts two processes that import TensorFlow
+def test_a_killed_process_is_one_sentence_and_the_next_call_continues(paths, sources, tmp_path):
+    builder.build_tiles(sources, tmp_path / "here", **SETTINGS)
+    (tmp_path / "kill").touch()
+    killing = {
+        "leaf": killing_file.KillingFile(paths["leaf"], 1000),
+        "root": killing_file.KillingFile(paths["root"], 1000, kill=str(tmp_path / "kill")),
+    }
+    runner = runners.process_runner(1)
+    with pytest.raises(InputError, match="worker process was killed, .* with fewer --processes"):
+        builder.build_tiles(killing, tmp_path / "tiles", **SETTINGS, runner=runner)
+    assert not (tmp_path / "tiles").exists()
+    (tmp_path / "kill").unlink()
+    progress = Recording()
+    builder.build_tiles(killing, tmp_path / "tiles", **SETTINGS, runner=runner, progress=progress)
+    assert progress.lines[0].startswith("Continuing: ")
+    assert content(tmp_path / "tiles") == content(tmp_path / "here")
+
+
+@pytest.mark.slow  # imports Beam
+@pytest.mark.needs("apache_beam")
+def test_a_mistake_of_a_beam_worker_is_one_sentence(sources, tmp_path):
+    run = runners.beam_runner()
+
+    def lose_the_map(job, pieces, progress):
+        (tmp_path / "leaf.cool").unlink()
+        run(job, pieces, progress)
+
+    with pytest.raises(InputError, match="leaf.cool does not exist"):
+        builder.build_tiles(sources, tmp_path / "tiles", **SETTINGS, runner=lose_the_map)
+    assert not (tmp_path / "tiles").exists()
+
+
+def test_without_beam_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(InputError, match=r"apache_beam.*\.\[beam\]"):
+        runners.beam_runner()
