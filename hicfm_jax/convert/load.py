@@ -56,17 +56,17 @@ def load_original(
     """
     path, progress = os.fspath(path), progress or NullProgress()
     file = files.read(path)
-    kind = detect.recognize(file.tensors, path)
+    fits, holds = detect.recognize(file.tensors, path)
     stored_task = file.args.get("task")  # which only our own exports have
-    wanted = task or (stored_task if stored_task in kind.tasks else None)
-    own = weights.check_purpose(path, kind.tasks, kind.model, wanted, model)
+    own = task or (stored_task if stored_task in fits else None)
+    own = weights.check_purpose(path, fits, holds, own, model)
     size = detect.recognize_size(file.tensors, file.args, path, None if own == "pretrain" else input_size)
-    shapes = parameter_shapes(kind.model, size, own)
+    shapes = parameter_shapes(holds, size, own)
     named = {names.original_name(ours, own): ours for ours in shapes}
     named = dict(sorted(named.items(), key=lambda pair: names.original_order(pair[0])))
-    report = Report(path, own, kind.tasks, kind.model, size, source=own, mapped=named)
+    report = Report(path, own, fits, holds, size, source=own, mapped=named)
     report.dropped = {name: why for name in file.tensors if (why := names.dropped(name, own))}
-    what = f"{own} of {kind.model}"
+    what = f"{own} of {holds}"
     problems = weights.differences(
         {name: value for name, value in file.tensors.items() if name not in report.dropped},
         {name: names.original_shape(ours, shapes[ours]) for name, ours in named.items()},
