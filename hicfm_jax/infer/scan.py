@@ -128,7 +128,7 @@ def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: Null
     params = jax.device_put(network.params, everywhere)
     depth = {"total_count": np.float32(plan.total_count)}
     if plan.depth_ratio is not None:
-        depth["enlarge"] = np.float32(plan.depth_ratio)
+        depth["depth_ratio"] = np.float32(plan.depth_ratio)
     postprocess = plan.task.postprocess
     program = _program(network.model, network.scaling, postprocess, plan.cutoff, everywhere, divided)
 
