@@ -129,12 +129,10 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
 def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
     """Reads a checkpoint into host memory, whatever devices it was saved from.
 
-    Args:
-      path: see `step_folder`.
-      with_adam: read the optimizer's moments too, which are twice as large as the parameters.
+    The optimizer's moments, which are twice as large as the parameters, are read on request only.
 
     Raises:
-      InputError: there is none, or it cannot be read.
+      InputError: there is none (see `step_folder`), or it cannot be read.
     """
     folder = step_folder(path)
     moments = [name for name in ("adam", "training") if with_adam and (folder / name).is_dir()]
@@ -188,10 +186,9 @@ def write(
     """Makes a workdir with one checkpoint, whole or not at all.
 
     Args:
-      path: folder to make.
       step: optimizer steps that made the parameters.
       params: arrays by path.
-      adam: AdamW's moments, from which training continues.
+      adam: moments from which training continues.
       meta: see `Stored`.
 
     Raises:

@@ -22,17 +22,8 @@ def load_torch_checkpoint(
 ) -> tuple[dict[str, Any], Report]:
     """Parameters of a file of the original, for `create_model(report.model, report.input_size, task)`.
 
-    Args:
-      path: `.pth.tar` or `.safetensors`.
-      task: what for; None: what the file is. Parameters that the file lacks are drawn at random and
-        listed in `report.new`.
-      input_size: windows in bins (H, W); None: those of the file.
-
-    Returns:
-      Nested dict of float32 arrays, and the account of every name.
-
-    Raises:
-      InputError: see `load_original`.
+    Returns a nested dict of float32 arrays, and the account of every name. Parameters that the file lacks are
+    drawn at random and listed in `report.new`. Arguments and errors as of `load_original`.
     """
     found = load_original(path, task, input_size)
     return unflatten_dict(found.complete(), sep="/"), found.report
@@ -133,13 +124,8 @@ def convert_to_folder(
 ) -> Report:
     """Makes a workdir that training and inference take: parameters, moments of AdamW, step.
 
-    Args:
-      source: file of the original, or workdir or checkpoint of this project.
-      output: folder to make.
-      task, input_size, model, progress: see `load_original`.
-
-    Returns:
-      The account of every name.
+    The source is a file of the original, or a workdir or checkpoint; other arguments as of `load_original`.
+    Returns the account of every name.
 
     Raises:
       InputError: see `load_original`; the output exists already; the parameters serve several tasks and

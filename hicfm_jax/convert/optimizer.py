@@ -23,10 +23,9 @@ _GROUP = {
 
 
 def numbered(paths: Mapping[str, tuple[int, ...]]) -> list[list[str]]:
-    """Our paths in PyTorch's numbering: without weight decay first, each group in the original's order.
+    """Our paths, given with their shapes, in PyTorch's numbering: the group without weight decay first.
 
-    Args:
-      paths: shape of each pretraining parameter. Position tables have no number: they are fixed.
+    Each group is in the original's order. Position tables have no number: they are fixed.
     """
     ordered = sorted(paths, key=lambda path: names.original_order(names.original_name(path, "pretrain")))
     plain = [path for path in ordered if len(paths[path]) == 1]

@@ -54,9 +54,7 @@ def scan(
     """Applies a network to the chromosomes of a map, one after another.
 
     Args:
-      contact_map: raw counts.
-      network: to apply.
-      plan: from `scan_plan.make_plan`.
+      plan: from `scan_plan.make_plan` for this map of raw counts and this network.
       batch_size: windows at once, over all devices.
       progress: shows the windows done, and warnings.
 
