@@ -197,8 +197,8 @@ class MetricWriter(NullProgress):
         self._write("val", step, metrics)
         if not self.active:
             return
-        names = [name for name, metric in METRICS.items() if metric.shown and name in metrics]
-        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in names)
+        shown = [name for name, metric in METRICS.items() if metric.shown and name in metrics]
+        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in shown)
         self.say(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
         if len(panels):
             picture = panel_picture(np.asarray(panels), names)
