@@ -1,4 +1,4 @@
-"""Applies a trained network to a whole map. Task resolution makes a deep map of a shallow one:
+r"""Applies a trained network to a whole map. Task resolution makes a deep map of a shallow one:
 
     python scripts/infer.py --task=resolution --input=leaf.mcool --resolution=10000 \
         --checkpoint=runs/enhance --output=deep.mcool
