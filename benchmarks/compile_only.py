@@ -13,7 +13,7 @@ from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.loop import compile_train_step, state_shapes
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.types import Batch
 

@@ -65,9 +65,9 @@ def _compile() -> tuple[str, dict]:
 
 def _step() -> tuple[str, dict]:
     from benchmarks import step
-    from hicfm_jax.train import host_memory
+    from hicfm_jax.train.processes import keep_freed_memory
 
-    host_memory.keep_freed_memory()  # as scripts/train.py does
+    keep_freed_memory()  # as scripts/train.py does
     result = step.measure_step(_config(), _STEPS.value)
     return step.table(result), result
 

@@ -9,16 +9,18 @@ from absl import flags
 from hicfm_jax import cli
 from hicfm_jax.infer import infer_file
 from hicfm_jax.infer.stitching import MERGES
-from hicfm_jax.infer.tasks import TASKS
+from hicfm_jax.infer.tasks import INFERENCE_TASKS
 from hicfm_jax.progress import NullProgress, Progress
 from hicfm_jax.tiles.build.windows import parse_shape
 
 
 def _by_task(text: str) -> str:
-    return "; ".join(f"{name}: {text.format(task=task)}" for name, task in TASKS.items())
+    return "; ".join(f"{name}: {text.format(task=task)}" for name, task in INFERENCE_TASKS.items())
 
 
-_TASK = flags.DEFINE_enum("task", next(iter(TASKS)), list(TASKS), f"{_by_task('{task.text}')}.")
+_TASK = flags.DEFINE_enum(
+    "task", next(iter(INFERENCE_TASKS)), list(INFERENCE_TASKS), f"{_by_task('{task.text}')}."
+)
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
 _RESOLUTION = flags.DEFINE_integer(
     "resolution", None, "Bin width in bp; the file's only one if not given.", lower_bound=1
@@ -33,7 +35,8 @@ _CHECKPOINT = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "File to write. " + "; ".join(f"{name}: {', '.join(task.outputs)}" for name, task in TASKS.items()),
+    "File to write. "
+    + "; ".join(f"{name}: {', '.join(task.outputs)}" for name, task in INFERENCE_TASKS.items()),
     required=True,
 )
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "Chromosomes to scan; all if not given.")
@@ -52,7 +55,7 @@ _QUIET = flags.DEFINE_bool("quiet", False, "Show no progress.")
 _DEFINE = {bool: flags.DEFINE_bool, float: flags.DEFINE_float, int: flags.DEFINE_integer}
 _OPTIONS = [
     _DEFINE.get(option.kind, flags.DEFINE_string)(option.name, None, f"{option.text} Task {name}.")
-    for name, task in TASKS.items()
+    for name, task in INFERENCE_TASKS.items()
     for option in task.options
 ]
 

@@ -13,7 +13,7 @@ from hicfm_jax.evaluate.scores import CRITERIA, SCORES, scc, scored_pair, titles
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.scores.diagonals import Matrix, upper
 from hicfm_jax.evaluate.scores.scored_pair import PreparedMap, ScoredPair
-from hicfm_jax.evaluate.tuning import NAMES, RESCALED, Tuned, tune_baselines
+from hicfm_jax.evaluate.tuning import NAMES, RESCALED, tune_baselines
 
 NamedCounts = tuple[str, Matrix, dict[str, Any]]
 """A map's name, its counts on a chromosome, and what `Record` says of a baseline."""
@@ -65,14 +65,26 @@ def compare(
         raise InputError(" ".join(["The maps have no chromosome in common with contacts.", *notes[:1]]))
     warnings = []
     for name, each in opened.maps.items():
-        warnings += leakage_warnings(name, getattr(each, "metadata", None), evaluated)
-        notes += checkpoint_notes(name, getattr(each, "metadata", None))
+        warnings += leakage_warnings(name, each.metadata, evaluated)
+        notes += checkpoint_notes(name, each.metadata)
     baselines, ratio = [], 1.0
     if baselines_of is not None:
         ratio = reference.total_count / opened.maps[baselines_of].total_count
         tuned_on = _tuning_chromosomes(opened, evaluated, tune_chromosomes, baselines_of)
-        baselines, note = _tune(opened, tuned_on, baselines_of, ratio, max_diagonal, tune_by)
-        notes.append(note)
+        short = [name for name in tuned_on if reference.n_bins(name) <= scored_pair.WHOLE_BINS]
+        pairs = [
+            [PreparedMap(opened.counts(which, name), resolution) for which in (baselines_of, None)]
+            for name in short
+        ]
+        baselines = tune_baselines(pairs, ratio, max_diagonal, tune_by)
+        chosen = "; ".join(f"{each.name}: {each.settings}" for each in baselines)
+        notes.append(
+            f"Baselines are made from {baselines_of}, with the best {tune_by} on {', '.join(short)}: "
+            f"{chosen}."
+            if short
+            else f"Baselines other than the rescaled input are left out: {', '.join(tuned_on)} have more "
+            f"than {scored_pair.WHOLE_BINS} bins each; choose a coarser resolution."
+        )
 
     def maps_on(chrom: str, is_long: bool) -> Iterator[NamedCounts]:
         for name in opened.maps:
@@ -123,39 +135,13 @@ def _tuning_chromosomes(
     both = [name for name in names if name in evaluated]
     if chosen and both:
         raise InputError(
-            f"{', '.join(both)} would be both evaluated and used to tune the baselines: tune on other "
-            "chromosomes, as models train on others."
+            f"{', '.join(both)} would be both evaluated and used to tune the baselines: tune on others."
         )
-    names = [name for name in names if name not in evaluated]
-    if not names:
+    if len(names) == len(both):
         raise InputError(
             "No chromosome is left to tune the baselines on: evaluate fewer or give tune_chromosomes."
         )
-    return names
-
-
-def _tune(
-    opened: ComparedMaps, names: list[str], shallow: str, ratio: float, max_diagonal: int, tune_by: str
-) -> tuple[list[Tuned], str]:
-    """The baselines, and a note on them."""
-    short = [name for name in names if opened.reference.n_bins(name) <= scored_pair.WHOLE_BINS]
-    pairs = [
-        tuple(
-            PreparedMap(opened.counts(which, name), opened.reference.resolution) for which in (shallow, None)
-        )
-        for name in short
-    ]
-    tuned = tune_baselines(pairs, ratio, max_diagonal, tune_by)
-    if not short:
-        return tuned, (
-            f"Baselines other than the rescaled input are left out: {', '.join(names)} have more than "
-            f"{scored_pair.WHOLE_BINS} bins each; choose a coarser resolution."
-        )
-    chosen = "; ".join(f"{baseline.name}: {baseline.settings}" for baseline in tuned)
-    return (
-        tuned,
-        f"Baselines are made from {shallow}, with the best {tune_by} on {', '.join(short)}: {chosen}.",
-    )
+    return [name for name in names if name not in both]
 
 
 def _compare_chromosome(
@@ -174,27 +160,20 @@ def _compare_chromosome(
             scale = float(contacts / test.sum()) if test.nnz else 1.0
             thumbnails[name] = make_thumbnail(test, regions, resolution, pair.spearman[0], scale)
     thumbnails["reference"] = make_thumbnail(reference.counts, regions, resolution, np.empty(0), 1.0)
-    view = ChromosomeView(
-        name=chrom,
-        length=length,
-        whole_resolution=reference.whole.resolution,
-        data_range=reference.data_range,
-        foci=[
-            (int((row + 0.5) * bin_size), int((column + 0.5) * bin_size), float(enrichment))
-            for row, column, enrichment in zip(foci.rows, foci.columns, foci.enrichment, strict=True)
-        ],
-        regions=regions,
-        thumbnails=thumbnails,
-    )
-    return view, records
+    listed = [
+        (int((row + 0.5) * bin_size), int((column + 0.5) * bin_size), float(enrichment))
+        for row, column, enrichment in zip(foci.rows, foci.columns, foci.enrichment, strict=True)
+    ]
+    whole, data_range = reference.whole.resolution, reference.data_range
+    return ChromosomeView(chrom, length, whole, data_range, listed, regions, thumbnails), records
 
 
 def _settings(resolution: int, max_diagonal: int) -> dict[str, str]:
-    filter_bins = 2 * scc.half_width(resolution) + 1
+    width = 2 * scc.half_width(resolution) + 1
     bin_size = resolution * tracks.insulation_factor(resolution)
     diamond = bin_size * tracks.diamond_bins(bin_size)
     return {
         "diagonals": f"1 to {max_diagonal} bins ({max_diagonal * resolution / 1e6:g} Mb)",
-        "SCC": f"mean filter of {filter_bins} x {filter_bins} bins",
+        "SCC": f"mean filter of {width} x {width} bins",
         "insulation": f"diamond of {diamond / 1e3:g} kb in bins of {bin_size / 1e3:g} kb",
     }

@@ -27,7 +27,7 @@ class Record:
     Attributes:
       map: its name.
       chromosome: of the reference, or `POOLED`.
-      scores: name (see `scores.SCORES`) -> value and weight.
+      scores: by name, see `scores.SCORES`.
       baseline: whether it is a built-in baseline.
       settings: the widths of a baseline, else empty.
     """
@@ -130,7 +130,7 @@ class Comparison:
         raise KeyError((map, chromosome))
 
     def of(self, chromosome: str) -> list[Record]:
-        """The records of one chromosome, or of `POOLED`, in the order of the maps."""
+        """The records of one chromosome or of `POOLED`, in the order of the maps."""
         return [record for record in self.records if record.chromosome == chromosome]
 
 

@@ -5,19 +5,14 @@ is the reference's contacts per contact of the shallow map. It returns a map `[n
 depth. Widths are standard deviations in bins; `tuning.py` chooses them on other chromosomes.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.ndimage
 import scipy.sparse
 
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.evaluate.scores.diagonals import Matrix, dense, upper
+from hicfm_jax.evaluate.scores.diagonals import dense, upper
 
-Baseline = Callable[..., Matrix]
-
-HALFWAY = 30
-"""Distance in bins at which both widths of the blend have equal weight."""
+HALFWAY = 30  # bins; the distance at which both widths of the blend have equal weight
 
 
 def rescaled(counts: scipy.sparse.sparray, ratio: float) -> scipy.sparse.csr_array:

@@ -15,24 +15,6 @@ MapSource = ContactMap | str | os.PathLike
 FEWEST_BINS = 3
 
 
-def open_map(source: MapSource, resolution: int | None) -> ContactMap:
-    """A map at the resolution, in bp; None takes the file's only one.
-
-    Raises:
-      InputError: a file that cannot be read, or a map that is coarser than the resolution.
-    """
-    if not isinstance(source, ContactMap):
-        return open_contacts(source, resolution)
-    if resolution is None or source.resolution == resolution:
-        return source
-    if resolution % source.resolution:
-        raise InputError(
-            f"{source.name} has bins of {source.resolution} bp, expected {resolution} bp or a divisor of it: "
-            "give maps of one resolution."
-        )
-    return source.coarsen(resolution // source.resolution)
-
-
 class ComparedMaps:
     """A reference and the maps to compare with it.
 
@@ -46,7 +28,7 @@ class ComparedMaps:
       resolution: bp; None takes the reference's own.
 
     Raises:
-      InputError: no map, one named `reference`, or what `open_map` raises.
+      InputError: no map, one named `reference`, or one that cannot be read at the resolution.
     """
 
     def __init__(self, maps: Mapping[str, MapSource], reference: MapSource, resolution: int | None):
@@ -54,8 +36,8 @@ class ComparedMaps:
             raise InputError("There is no map to compare with the reference: give at least one.")
         if "reference" in maps:
             raise InputError("A map is called 'reference', which is the name of the reference: rename it.")
-        self.reference = open_map(reference, resolution)
-        self.maps = {name: open_map(source, self.reference.resolution) for name, source in maps.items()}
+        self.reference = _open(reference, resolution)
+        self.maps = {name: _open(source, self.reference.resolution) for name, source in maps.items()}
 
     def choose(
         self, chromosomes: Sequence[str] | None, maps: Iterable[str] | None = None
@@ -69,21 +51,18 @@ class ComparedMaps:
         Raises:
           InputError: an unknown or repeated chromosome, or one that `check` refuses.
         """
-        if chromosomes is not None:
-            names = [self.reference.find_chromosome(name) for name in chromosomes]
-            for name in names:
-                if names.count(name) > 1:
-                    raise InputError(f"Chromosome {name} is given twice: name each one once.")
-                self.check(name, maps)
-            return names, []
+        given = self.reference.chromsizes if chromosomes is None else chromosomes
         names, notes = [], []
-        for name in self.reference.chromsizes:
+        for name in map(self.reference.find_chromosome, given):
+            if name in names:
+                raise InputError(f"Chromosome {name} is given twice: name each one once.")
             try:
                 self.check(name, maps)
-            except InputError as error:
-                notes.append(f"{name} is left out. {error}")
-            else:
                 names.append(name)
+            except InputError as error:
+                if chromosomes is not None:
+                    raise
+                notes.append(f"{name} is left out. {error}")
         return names, notes
 
     def check(self, chrom: str, names: Iterable[str] | None = None) -> None:
@@ -114,17 +93,30 @@ class ComparedMaps:
         return upper(chosen.matrix(chosen.find_chromosome(chrom)))
 
 
-def checkpoint_notes(name: str, metadata: object) -> list[str]:
+def _open(source: MapSource, resolution: int | None) -> ContactMap:
+    if not isinstance(source, ContactMap):
+        return open_contacts(source, resolution)
+    if resolution is None or source.resolution == resolution:
+        return source
+    if resolution % source.resolution:
+        raise InputError(
+            f"{source.name} has bins of {source.resolution} bp, expected {resolution} bp or a divisor of it: "
+            "give maps of one resolution."
+        )
+    return source.coarsen(resolution // source.resolution)
+
+
+def checkpoint_notes(name: str, metadata: Mapping) -> list[str]:
     """A sentence on the checkpoint that enhanced the map `name`, if its metadata names the step."""
-    enhancement = _enhancement(metadata)
+    enhancement = metadata.get(ENHANCEMENT)
     step = enhancement.get("step") if isinstance(enhancement, Mapping) else None
     if not isinstance(step, int) or step <= 0:
         return []
     return [f"{name} was enhanced with the checkpoint of step {step} of {enhancement.get('checkpoint')}."]
 
 
-def leakage_warnings(name: str, metadata: object, chromosomes: Sequence[str]) -> list[str]:
-    """One sentence for each way in which a model was trained on an evaluated chromosome.
+def leakage_warnings(name: str, metadata: Mapping, chromosomes: Sequence[str]) -> list[str]:
+    """One sentence for each way in which the model behind a map was trained on an evaluated chromosome.
 
     Args:
       name: of the map.
@@ -132,34 +124,29 @@ def leakage_warnings(name: str, metadata: object, chromosomes: Sequence[str]) ->
         {…}, "unknown": [file, …]}}` if it was enhanced. `Chr1`, `chr1` and `1` are one chromosome.
       chromosomes: the evaluated ones.
     """
-    enhancement = _enhancement(metadata)
+    enhancement = metadata.get(ENHANCEMENT)
     if enhancement is None:
         return []
-    doubt = "its scores may be on training data."
+    model, doubt = f"{name} was enhanced by a model", "its scores may be on training data."
     if not isinstance(enhancement, Mapping) or not isinstance(enhancement.get("trained_on"), Mapping):
-        return [
-            f"{name} was enhanced by a model, but its file does not say on which data it was trained: {doubt}"
-        ]
-    evaluated = {bare_name(chrom): chrom for chrom in chromosomes}
+        return [f"{model}, but its file does not say on which data it was trained: {doubt}"]
     found = []
-    unknown = enhancement.get("unknown")
-    if isinstance(unknown, Sequence) and unknown:
-        files = ", ".join(map(str, unknown))
-        start = f"{name} was enhanced by a model that started from {files}"
-        found.append(f"{start}, whose training data is unknown: {doubt}")
+    if unknown := _listed(enhancement.get("unknown")):
+        files = ", ".join(unknown)
+        found.append(f"{model} that started from {files}, whose training data is unknown: {doubt}")
     for key, verb in {"trained_on": "trained", "validated_on": "validated"}.items():
         used = enhancement.get(key)
         for assay, names in used.items() if isinstance(used, Mapping) else ():
-            names = [names] if isinstance(names, str) else names
-            bare = {bare_name(str(chrom)) for chrom in names} if isinstance(names, Sequence) else set()
-            hit = [chrom for name_, chrom in evaluated.items() if name_ in bare]
+            bare = set(map(bare_name, _listed(names)))
+            hit = [chrom for chrom in chromosomes if bare_name(chrom) in bare]
             if hit:
                 found.append(
-                    f"{name} was enhanced by a model that was {verb} on {', '.join(hit)} (assay {assay}): "
-                    "its scores there do not hold for other chromosomes."
+                    f"{model} that was {verb} on {', '.join(hit)} (assay {assay}): its scores there do not "
+                    "hold for other chromosomes."
                 )
     return found
 
 
-def _enhancement(metadata: object) -> object:
-    return metadata.get(ENHANCEMENT) if isinstance(metadata, Mapping) else None
+def _listed(value: object) -> list[str]:
+    """What a file may have under a key of its metadata, as names."""
+    return [value] if isinstance(value, str) else [*map(str, value)] if isinstance(value, Sequence) else []

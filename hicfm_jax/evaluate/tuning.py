@@ -50,33 +50,33 @@ def tune_baselines(
     """
     score = SCORES[criterion]
 
-    def loss(baseline: filters.Baseline, **widths: float) -> float:
-        scores = []
+    def loss(make: Callable) -> float:
+        scored = []
         for shallow, reference in pairs:
-            made = PreparedMap(baseline(shallow.counts, ratio, **widths), reference.resolution)
-            scores.append(score.function(ScoredPair(made, reference, max_diagonal)))
-        pooled = weighted_mean(*(np.array(column) for column in zip(*scores, strict=True)))[0]
+            test = PreparedMap(make(shallow.counts, ratio), shallow.resolution)
+            scored.append(score.function(ScoredPair(test, reference, max_diagonal)))
+        pooled = weighted_mean(*np.array(scored).T)[0]
         return pooled if score.better == "lower" else -pooled
 
-    unchanged = Tuned(RESCALED, f"times {ratio:.4g}", filters.rescaled)
+    tuned = [Tuned(RESCALED, f"times {ratio:.4g}", filters.rescaled)]
     if not pairs:
-        return [unchanged]
-    sigma = _best(SIGMAS, lambda value: loss(filters.gaussian, sigma=value))
-    factor = _best(FACTORS, lambda value: loss(filters.bicubic, factor=value))
-    aware = _best(SIGMAS, lambda value: loss(filters.coverage_aware, sigma=value))
+        return tuned
+    partial = functools.partial
+    sigma = _best(SIGMAS, lambda value: loss(partial(filters.gaussian, sigma=value)))
+    factor = _best(FACTORS, lambda value: loss(partial(filters.bicubic, factor=value)))
+    aware = _best(SIGMAS, lambda value: loss(partial(filters.coverage_aware, sigma=value)))
     blend, index = filters.coverage_aware_blend, SIGMAS.index(aware)
-    far = _best(SIGMAS[index:], lambda value: loss(blend, near_sigma=aware, far_sigma=value))
-    near = _best(SIGMAS[index::-1], lambda value: loss(blend, near_sigma=value, far_sigma=far))
-    chosen = (
-        (f"sigma {sigma:g} bins", functools.partial(filters.gaussian, sigma=sigma)),
-        (f"blocks of {factor} bins", functools.partial(filters.bicubic, factor=factor)),
-        (f"sigma {aware:g} bins", functools.partial(filters.coverage_aware, sigma=aware)),
-        (
-            f"sigma {near:g} bins near, {far:g} bins far",
-            functools.partial(blend, near_sigma=near, far_sigma=far),
-        ),
+    far = _best(SIGMAS[index:], lambda value: loss(partial(blend, near_sigma=aware, far_sigma=value)))
+    near = _best(SIGMAS[index::-1], lambda value: loss(partial(blend, near_sigma=value, far_sigma=far)))
+    settings = (f"sigma {sigma:g} bins", f"blocks of {factor} bins", f"sigma {aware:g} bins")
+    settings = (*settings, f"sigma {near:g} bins near, {far:g} bins far")
+    makers = (
+        partial(filters.gaussian, sigma=sigma),
+        partial(filters.bicubic, factor=factor),
+        partial(filters.coverage_aware, sigma=aware),
+        partial(blend, near_sigma=near, far_sigma=far),
     )
-    return [unchanged, *(Tuned(name, *each) for name, each in zip(NAMES[1:], chosen, strict=True))]
+    return tuned + [Tuned(*each) for each in zip(NAMES[1:], settings, makers, strict=True)]
 
 
 def _best(values: Sequence[float], loss: Callable[[float], float]) -> float:

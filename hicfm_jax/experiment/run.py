@@ -13,7 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.experiment.stages import CHECKPOINTS, Setting, Stage, depth_name, report
+from hicfm_jax.evaluate.scores import SCORES
+from hicfm_jax.experiment.stages import CHECKPOINTS, Setting, Stage, depth_name
 from hicfm_jax.storage import write_atomically
 
 RECORD = "experiment.json"
@@ -37,7 +38,7 @@ def run_stages(
     new one begins. An output that is not recorded is never removed.
 
     Args:
-      stages: in order.
+      stages: in order; outputs and inputs are absolute or relative to `root`.
       root: folder of `scripts/`.
       workdir: folder of `RECORD`.
       about: facts that all stages in the workdir share, for JSON; None is not compared.
@@ -58,14 +59,17 @@ def run_stages(
         line, output = f"[{number}/{len(stages)}] {stage.title}", os.path.join(root, stage.output)
         there, recorded = os.path.exists(output), stage.output in commands
         found = {name: fingerprint(os.path.join(root, name)) for name in stage.inputs}
+        before = inputs.get(stage.output)
         if there and recorded:
-            reason = _outdated(stage, commands[stage.output], inputs.get(stage.output), found)
+            reason = _outdated(stage, commands[stage.output], before, found)
             if not reason and not stage.resumes:
                 print(f"{line}: {stage.output} is there.", flush=True)
                 continue
-            if reason:
-                line += f": {reason}; running again"
-                _make_room(stage, output, inputs.get(stage.output))
+            line += f": {reason}; running again" if reason else ""
+            if not stage.resumes:
+                (shutil.rmtree if os.path.isdir(output) else os.remove)(output)
+            elif reason and before is not None:
+                _set_aside(os.path.dirname(output))
         if recorded or stage.resumes or not there:
             commands[stage.output], inputs[stage.output] = None, found  # until the command succeeds
             _write(path, record)
@@ -118,16 +122,12 @@ def _outdated(
     return f"{', '.join(changed)} changed" if changed else ""
 
 
-def _make_room(stage: Stage, output: str, before: Mapping[str, str] | None) -> None:
-    """Removes an output; renames a training run, and leaves one of unknown inputs to resume."""
-    if not stage.resumes:
-        (shutil.rmtree if os.path.isdir(output) else os.remove)(output)
-    elif before is not None:
-        run, number = os.path.dirname(output), 1
-        while os.path.exists(old := f"{run}.old-{number}"):
-            number += 1
-        os.rename(run, old)
-        print(f"The run {run} is now {old}.", flush=True)
+def _set_aside(run: str) -> None:
+    number = 1
+    while os.path.exists(old := f"{run}.old-{number}"):
+        number += 1
+    os.rename(run, old)
+    print(f"The run {run} is now {old}.", flush=True)
 
 
 def _read(path: pathlib.Path) -> dict:
@@ -143,8 +143,8 @@ def _write(path: pathlib.Path, record: Mapping[str, object]) -> None:
     write_atomically(path, json.dumps(record, indent=1).encode())
 
 
-COLUMNS = {"r": "r", "log_r": "log r", "mse": "MSE", "insulation_r": "insulation", "focus_recovery": "foci"}
-"""Scores of `metrics.csv` that are shown, and their titles; `docs/reference/scores.md` defines them."""
+COLUMNS = ("r", "log_r", "mse", "insulation_r", "focus_recovery")
+"""Scores in the table of an experiment; `docs/reference/scores.md` defines them."""
 
 
 def table(setting: Setting) -> str:
@@ -152,8 +152,8 @@ def table(setting: Setting) -> str:
     lines = [f"On {', '.join(setting.chromosomes.test)}, not used for training or tuning:"]
     width = 26
     for fraction in setting.fractions:
-        folder = report(setting, fraction)
-        titles = "".join(f"{title:>11}" for title in COLUMNS.values())
+        folder = setting.report(fraction)
+        titles = "".join(f"{SCORES[name].title:>11}" for name in COLUMNS)
         lines += ["", f"{'1/' + depth_name(fraction):{width}}{titles}"]
         with open(os.path.join(folder, "metrics.csv"), newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):

@@ -17,8 +17,6 @@ SHORTEST = WINDOW + 1
 CHECKPOINTS = "checkpoints"
 """Folder of a training run that its results lie in."""
 
-_PRETRAINING = {"": "one_gpu", "demo": "demo"}
-
 
 class Chromosomes(NamedTuple):
     """Names by use. No chromosome has two uses."""
@@ -72,6 +70,24 @@ def choose_chromosomes(
     return Chromosomes(*(sorted(names, key=in_order.index) for names in (train, val, test)))
 
 
+def parse_fraction(text: str) -> float:
+    """1/16 for `16`; raises InputError for anything but a number above 1."""
+    try:
+        fold = float(text)
+    except ValueError:
+        fold = 0.0
+    if not 1 < fold < 1e6:
+        raise InputError(
+            f"fractions has {text!r}, expected how many times shallower: give 16 for a sixteenth."
+        )
+    return 1 / fold
+
+
+def depth_name(fraction: float) -> str:
+    """`16` for a sixteenth."""
+    return f"{1 / fraction:g}"
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """The choices of an experiment.
@@ -100,6 +116,14 @@ class Setting:
     weights: str = ""
     options: tuple[str, ...] = ()
 
+    def path(self, *names: str) -> str:
+        """Of a file or folder in the workdir."""
+        return os.path.join(self.workdir, *names)
+
+    def report(self, fraction: float) -> str:
+        """Folder of the report at one depth."""
+        return self.path(f"report_{depth_name(fraction)}")
+
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
@@ -120,163 +144,111 @@ class Stage:
     resumes: bool = False
 
 
-def parse_fraction(text: str) -> float:
-    """1/16 for `16`; raises InputError for anything but a number above 1."""
-    try:
-        fold = float(text)
-    except ValueError:
-        fold = 0.0
-    if not 1 < fold < 1e6:
-        raise InputError(
-            f"fractions has {text!r}, expected how many times shallower: give 16 for a sixteenth."
-        )
-    return 1 / fold
-
-
-def depth_name(fraction: float) -> str:
-    """`16` for a sixteenth."""
-    return f"{1 / fraction:g}"
-
-
 def simulation(workdir: str) -> tuple[Stage, str]:
     """The stage that simulates a deep map where none is given, and the path of the map."""
     path = os.path.join(workdir, "simulated.cool")
-    command = ("scripts/simulate_map.py", f"--output={path}", "--resolution=30000", "--contacts=104e6")
+    command = _command("simulate_map", output=path, resolution=30_000, contacts="104e6")
     return Stage("simulate a deep map (SIMULATED data, not an experiment)", command, path), path
 
 
 def stages(setting: Setting) -> list[Stage]:
     """All commands in order; later ones read the outputs of earlier ones."""
-    return [*_prepare(setting), *_train(setting), *_enhance(setting), *_evaluate(setting)]
+    deep, names = {"input": setting.deep, "resolution": setting.resolution}, setting.chromosomes
+    source, tiles = _file(setting.deep), setting.path("tiles")
+    cut = _command(
+        "make_tiles",
+        **deep | {"input": f"deep={setting.deep}"},
+        mode="diagonal",
+        # Twice a window's side: every offset up to a window's side is drawn.
+        tile_size=2 * WINDOW,
+        stride=48,
+        val_chromosomes=",".join(names.val),
+        test_chromosomes=",".join(names.test),
+        output=tiles,
+    )
+    found = [Stage("cut the deep map into tiles", cut, tiles, (source,))]
+    shallow = {each: setting.path(f"shallow_{depth_name(each)}.cool") for each in setting.fractions}
+    for fraction, path in shallow.items():
+        command = _command("thin_map", **deep, fraction=fraction, output=path)
+        found.append(Stage(f"downsample it to 1/{depth_name(fraction)}", command, path, (source,)))
+
+    found += _training(setting, tiles)
+    networks = {name: setting.path(name) for name, *_ in _runs(setting)}
+    if setting.weights:
+        networks["original"] = setting.weights
+    enhanced = {
+        (name, each): setting.path(f"{name}_{depth_name(each)}.mcool")
+        for name in networks
+        for each in shallow
+    }
+    for (name, fraction), path in enhanced.items():
+        command = _command(
+            "infer",
+            task="resolution",
+            **deep | {"input": shallow[fraction]},
+            checkpoint=networks[name],
+            output=path,
+            # Ours know it. The original's outputs have another depth, which would lower its scores.
+            target_contacts=f"{setting.contacts:.0f}",
+        )
+        title = f"enhance 1/{depth_name(fraction)} with {name}"
+        found.append(Stage(title, command, path, (shallow[fraction], networks[name])))
+
+    for fraction in setting.fractions:
+        maps = {name: enhanced[name, fraction] for name in networks}
+        uris = [f"{name}={path}::/resolutions/{setting.resolution}" for name, path in maps.items()]
+        command = _command(
+            "evaluate",
+            reference=setting.deep,
+            resolution=setting.resolution,
+            maps=",".join([f"input={shallow[fraction]}", *uris]),
+            chromosomes=",".join(names.test),
+            baselines_of="input",
+            tune_chromosomes=",".join(names.train),
+            output=setting.report(fraction),
+        )
+        last = os.path.join(setting.report(fraction), "report.png")  # the last of its files to be written
+        inputs = (source, shallow[fraction], *maps.values())
+        found.append(Stage(f"compare at 1/{depth_name(fraction)}", command, last, inputs))
+    return found
 
 
-def report(setting: Setting, fraction: float) -> str:
-    """Folder of the report at one depth."""
-    return _place(setting, f"report_{depth_name(fraction)}")
+def _runs(setting: Setting) -> list[tuple[str, str, int]]:
+    """Fine-tuning runs: name in the workdir, name of their start ("" for scratch), seed."""
+    found = []
+    for index in range(setting.seeds):
+        suffix, seed = f"_{index + 1}" if index else "", 888 + index
+        found += [(f"enhance{suffix}", "pretrain", seed), (f"scratch{suffix}", "", seed)]
+    return found
 
 
-def _place(setting: Setting, *parts: str) -> str:
-    return os.path.join(setting.workdir, *parts)
+def _training(setting: Setting, tiles: str) -> list[Stage]:
+    demo = setting.variant == "demo"
+
+    def run(title: str, config: str, name: str, *flags: str, start: str = "") -> Stage:
+        command = ("scripts/train.py", f"--config=configs/{config}", f"--config.data.tiles={tiles}", *flags)
+        inputs = (tiles,)
+        if start:
+            inputs += (setting.path(start),)
+            command += (f"--config.init_from={setting.path(start)}",)
+        command += (*setting.options, f"--workdir={setting.path(name)}")
+        return Stage(title, command, setting.path(name, CHECKPOINTS), inputs, resumes=True)
+
+    # The demo validates by epochs, which are short over the tiles of one map.
+    by_steps = ["--config.log.eval_every_steps=100"] if demo else []
+    found = [
+        run("pretrain", f"pretrain_arabidopsis.py:{'demo' if demo else 'one_gpu'}", "pretrain", *by_steps)
+    ]
+    config = "enhance_arabidopsis.py" + (f":{setting.variant}" if setting.variant else "")
+    for name, start, seed in _runs(setting):
+        title = f"fine-tune from {'our pretraining' if start else 'scratch'}, seed {seed}"
+        found.append(run(title, config, name, f"--config.train.seed={seed}", start=start))
+    return found
 
 
-def _shallow(setting: Setting, fraction: float) -> str:
-    return _place(setting, f"shallow_{depth_name(fraction)}.cool")
-
-
-def _enhanced(setting: Setting, name: str, fraction: float) -> str:
-    return _place(setting, f"{name}_{depth_name(fraction)}.mcool")
+def _command(script: str, **flags: object) -> tuple[str, ...]:
+    return (f"scripts/{script}.py", *(f"--{name}={value}" for name, value in flags.items()))
 
 
 def _file(uri: str) -> str:
     return uri.partition("::")[0]
-
-
-def _prepare(setting: Setting) -> list[Stage]:
-    tiles, names, deep = _place(setting, "tiles"), setting.chromosomes, (_file(setting.deep),)
-    cut = (
-        "scripts/make_tiles.py",
-        f"--input=deep={setting.deep}",
-        f"--resolution={setting.resolution}",
-        "--mode=diagonal",
-        # Twice a window's side: every offset up to a window's side is drawn.
-        f"--tile_size={2 * WINDOW}",
-        "--stride=48",
-        f"--val_chromosomes={','.join(names.val)}",
-        f"--test_chromosomes={','.join(names.test)}",
-        f"--output={tiles}",
-    )
-    found = [Stage("cut the deep map into tiles", cut, tiles, deep)]
-    for fraction in setting.fractions:
-        path = _shallow(setting, fraction)
-        command = (
-            "scripts/thin_map.py",
-            f"--input={setting.deep}",
-            f"--resolution={setting.resolution}",
-            f"--fraction={fraction!r}",
-            f"--output={path}",
-        )
-        found.append(Stage(f"downsample it to 1/{depth_name(fraction)}", command, path, deep))
-    return found
-
-
-def _networks(setting: Setting) -> dict[str, tuple[str, int]]:
-    """Workdir names of the fine-tuned networks -> name of their start ("" for scratch), seed."""
-    found = {}
-    for index in range(setting.seeds):
-        suffix = f"_{index + 1}" if index else ""
-        found[f"enhance{suffix}"] = ("pretrain", 888 + index)
-        found[f"scratch{suffix}"] = ("", 888 + index)
-    return found
-
-
-def _train(setting: Setting) -> list[Stage]:
-    tiles = _place(setting, "tiles")
-
-    def training(title, config, name, *more, start=""):
-        workdir = _place(setting, name)
-        command = ("scripts/train.py", f"--config={config}", f"--config.data.tiles={tiles}", *more)
-        command += (*setting.options, f"--workdir={workdir}")
-        inputs = (tiles, start) if start else (tiles,)
-        return Stage(title, command, os.path.join(workdir, CHECKPOINTS), inputs, resumes=True)
-
-    pretraining = f"configs/pretrain_arabidopsis.py:{_PRETRAINING[setting.variant]}"
-    # The demo validates by epochs, which are short over the tiles of one map.
-    by_steps = ("--config.log.eval_every_steps=100",) if setting.variant == "demo" else ()
-    found = [training("pretrain", pretraining, "pretrain", *by_steps)]
-    config = "configs/enhance_arabidopsis.py" + (f":{setting.variant}" if setting.variant else "")
-    for name, (start, seed) in _networks(setting).items():
-        flags = [f"--config.train.seed={seed}"]
-        if start:
-            start = _place(setting, start)
-            flags.append(f"--config.init_from={start}")
-        title = f"fine-tune from {'our pretraining' if start else 'scratch'}, seed {seed}"
-        found.append(training(title, config, name, *flags, start=start))
-    return found
-
-
-def _enhance(setting: Setting) -> list[Stage]:
-    checkpoints = {name: _place(setting, name) for name in _networks(setting)}
-    if setting.weights:
-        checkpoints["original"] = setting.weights
-    found = []
-    for name, checkpoint in checkpoints.items():
-        for fraction in setting.fractions:
-            shallow, output = _shallow(setting, fraction), _enhanced(setting, name, fraction)
-            command = (
-                "scripts/infer.py",
-                "--task=resolution",
-                f"--input={shallow}",
-                f"--resolution={setting.resolution}",
-                f"--checkpoint={checkpoint}",
-                f"--output={output}",
-                # Ours know it. The original's outputs have another depth, which would lower its scores.
-                f"--target_contacts={setting.contacts:.0f}",
-            )
-            title = f"enhance 1/{depth_name(fraction)} with {name}"
-            found.append(Stage(title, command, output, (shallow, checkpoint)))
-    return found
-
-
-def _evaluate(setting: Setting) -> list[Stage]:
-    names = [*_networks(setting), *(["original"] if setting.weights else [])]
-    found = []
-    for fraction in setting.fractions:
-        maps = {"input": _shallow(setting, fraction)}
-        maps |= {
-            name: f"{_enhanced(setting, name, fraction)}::/resolutions/{setting.resolution}" for name in names
-        }
-        output = report(setting, fraction)
-        command = (
-            "scripts/evaluate.py",
-            f"--reference={setting.deep}",
-            f"--resolution={setting.resolution}",
-            f"--maps={','.join(f'{name}={uri}' for name, uri in maps.items())}",
-            f"--chromosomes={','.join(setting.chromosomes.test)}",
-            "--baselines_of=input",
-            f"--tune_chromosomes={','.join(setting.chromosomes.train)}",
-            f"--output={output}",
-        )
-        inputs = tuple(map(_file, (setting.deep, *maps.values())))
-        last = os.path.join(output, "report.png")  # the last of its files to be written
-        found.append(Stage(f"compare at 1/{depth_name(fraction)}", command, last, inputs))
-    return found

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -19,71 +19,45 @@ STEP = 1 / 1024
 _AT_ONCE = 1 << 22  # pixels that are rounded at once
 
 
-class RowFile:
-    """Two temporary files with the pixels of a map's rows, `ROW_BYTES` each together.
+class PredictedRows:
+    """Pixels of merged rows in two temporary files, `ROW_BYTES` each together.
 
     The files have no names, so that nothing is left after a kill. All chromosomes share them, because an
     assembly may have more scaffolds than a process may open files.
 
-    Attributes:
-      pixels: appended so far.
-
     Args:
       folder: where the files are; None: where `tempfile` puts them (TMPDIR).
-    """
-
-    def __init__(self, folder: str | os.PathLike | None = None):
-        self.pixels = 0
-        self._folder = os.fspath(folder or tempfile.gettempdir())
-        self._files = {dtype: tempfile.TemporaryFile(dir=self._folder) for dtype in (np.int32, np.float32)}
-
-    def append(self, columns: np.ndarray, values: np.ndarray) -> None:
-        """Adds pixels, rows one after another; raises OSError, named by the folder, on a full disk."""
-        try:
-            for (dtype, file), part in zip(self._files.items(), (columns, values), strict=True):
-                file.write(part.astype(dtype).tobytes())
-                file.flush()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, self._folder) from error
-        self.pixels += len(columns)
-
-    def read(self, first: int, count: int) -> list[np.ndarray]:
-        """Columns, int32 `[count]`, and values, float32 `[count]`, from the pixel `first` on."""
-        found = []
-        for dtype, file in self._files.items():
-            file.seek(first * np.dtype(dtype).itemsize)
-            found.append(np.fromfile(file, dtype, count))
-            file.seek(0, os.SEEK_END)
-        return found
-
-
-class EnhancedChromosome:
-    """Predicted contacts of one chromosome, row after row.
-
-    Args:
-      size: bins.
-      file: where its rows go, in one piece.
       max_bins: pixels farther from the diagonal are left out; None: none are.
       least: predictions up to this are left out.
 
     Attributes:
       contacts: predicted so far, before any scaling.
-      shallow_contacts: of the input, in the same pixels.
-      input_contacts: of the input, in all pixels.
+      shallow_contacts: of the input in the same pixels, those up to `least` included.
+      input_contacts: of the input in all pixels of these chromosomes.
     """
 
-    def __init__(self, size: int, file: RowFile, max_bins: int | None = None, least: float = 0.0):
+    def __init__(
+        self, folder: str | os.PathLike | None = None, max_bins: int | None = None, least: float = 0.0
+    ):
         self.contacts = self.shallow_contacts = self.input_contacts = 0.0
-        self._size, self._file, self._max_bins, self._least = size, file, max_bins, least
-        self._start, self._lengths = 0, [np.zeros(1, np.int64)]
+        self._max_bins, self._least = max_bins, least
+        self._folder = os.fspath(folder or tempfile.gettempdir())
+        self._files = {dtype: tempfile.TemporaryFile(dir=self._folder) for dtype in (np.int32, np.float32)}
+        self._pixels = 0
+        self._chromosomes: dict[str, tuple[int, list[np.ndarray]]] = {}  # first pixel, pixels of each row
 
-    def append(self, rows: Rows, shallow: scipy.sparse.csr_array) -> None:
-        """Adds the next rows; `shallow` is the input's chromosome, upper triangle `[n, n]`."""
+    def append(self, chrom: str, rows: Rows, shallow: scipy.sparse.csr_array) -> None:
+        """Adds the next rows of a chromosome; `shallow` is the input's, upper triangle `[n, n]`.
+
+        Raises:
+          OSError: the disk is full; named by the folder.
+        """
         if not rows.first:
-            self._start, self.input_contacts = self._file.pixels, float(shallow.data.sum(dtype=np.float64))
+            self._chromosomes[chrom] = self._pixels, [np.zeros(1, np.int64)]
+            self.input_contacts += float(shallow.data.sum(dtype=np.float64))
         count, width = rows.mean.shape
         distance = np.arange(width) - np.arange(count)[:, None]
-        kept = rows.covered & (distance >= 0) & (np.arange(width) < self._size - rows.first)
+        kept = rows.covered & (distance >= 0) & (np.arange(width) < shallow.shape[0] - rows.first)
         if self._max_bins is not None:
             kept &= distance <= self._max_bins
         counts = shallow[rows.first : rows.first + count].tocoo()
@@ -91,24 +65,36 @@ class EnhancedChromosome:
         row, col = counts.row[near], counts.col[near] - rows.first
         self.shallow_contacts += float(counts.data[near][kept[row, col]].sum(dtype=np.float64))
         kept &= rows.mean > self._least
-        self._lengths.append(kept.sum(axis=1))
-        self._file.append(np.nonzero(kept)[1] + rows.first, rows.mean[kept])
         self.contacts += float(rows.mean[kept].sum())
+        self._chromosomes[chrom][1].append(kept.sum(axis=1))
+        self._pixels += int(kept.sum())
+        parts = np.nonzero(kept)[1] + rows.first, rows.mean[kept]
+        try:
+            for (dtype, file), part in zip(self._files.items(), parts, strict=True):
+                file.write(part.astype(dtype).tobytes())
+                file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._folder) from error
 
-    def read(self) -> scipy.sparse.csr_array:
-        """Predicted contacts, upper triangle `[n, n]` float32."""
-        ends = np.cumsum(np.concatenate(self._lengths), dtype=np.int64)
-        ends = np.append(ends, np.full(self._size + 1 - len(ends), ends[-1]))
-        columns, values = self._file.read(self._start, int(ends[-1]))
+    def read(self, chrom: str, size: int) -> scipy.sparse.csr_array:
+        """Predicted contacts, upper triangle `[size, size]` float32; none for a chromosome never added."""
+        start, lengths = self._chromosomes.get(chrom, (0, [np.zeros(size + 1, np.int64)]))
+        ends = np.cumsum(np.concatenate(lengths), dtype=np.int64)
+        parts = []
+        for dtype, file in self._files.items():
+            file.seek(start * np.dtype(dtype).itemsize)
+            parts.append(np.fromfile(file, dtype, int(ends[-1])))
+            file.seek(0, os.SEEK_END)
+        columns, values = parts
         if ends[-1] > np.iinfo(np.int32).max:  # scipy needs one dtype for both
             columns = columns.astype(np.int64)
-        shape = (self._size, self._size)
-        return scipy.sparse.csr_array((values, columns, ends.astype(columns.dtype)), shape=shape)
+        return scipy.sparse.csr_array((values, columns, ends.astype(columns.dtype)), shape=(size, size))
 
 
 def enhanced_map(
     shallow: ContactMap,
-    chromosomes: Mapping[str, EnhancedChromosome],
+    chromosomes: Sequence[str],
+    rows: PredictedRows,
     target_contacts: float | None = None,
     integer: bool = False,
     exact: bool = False,
@@ -118,21 +104,20 @@ def enhanced_map(
 
     Args:
       shallow: the input.
-      chromosomes: predictions, in the order of the input.
+      chromosomes: in the order of the input.
+      rows: the predictions.
       target_contacts: of the whole deep map, cis and trans. The predictions are scaled to the same fraction
         of them that these pixels have of the input's contacts; None: not scaled.
       integer: round to whole contacts, halves up.
       exact: keep real counts as predicted, not in multiples of `STEP`.
       metadata: of the map.
     """
-    predicted = sum(each.contacts for each in chromosomes.values())
     scale = 1.0
-    if target_contacts is not None and predicted:
-        fraction = sum(each.shallow_contacts for each in chromosomes.values()) / shallow.total_count
-        scale = target_contacts * fraction / predicted
+    if target_contacts is not None and rows.contacts:
+        scale = target_contacts * (rows.shallow_contacts / shallow.total_count) / rows.contacts
 
     def load(chrom: str, other: str) -> scipy.sparse.csr_array:
-        matrix = chromosomes[chrom].read()
+        matrix = rows.read(chrom, shallow.n_bins(chrom))
         values = np.empty(matrix.nnz, np.int64 if integer else np.float64)
         for first in range(0, matrix.nnz, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)

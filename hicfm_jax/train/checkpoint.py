@@ -1,10 +1,11 @@
-"""Checkpoints of a run: the last ones and the best, written while training goes on."""
+"""Checkpoints of a run: the newest and the best, written while training continues."""
 
 import contextlib
 import errno
 import json
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,21 +16,30 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from hicfm_jax.checkpoints.checksums import check_digest, sealed
-from hicfm_jax.checkpoints.folder import FOLDER, absolute, is_converted, read_meta
+from hicfm_jax.checkpoints.folder import BEST_METRIC, FOLDER, absolute, is_converted, read_meta
 from hicfm_jax.config import to_json
 from hicfm_jax.errors import InputError
-from hicfm_jax.train.distributed import any_process
-from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.processes import any_process
+from hicfm_jax.train.step import TrainState
 
 KEPT = 2  # newest checkpoints; two, so that a damaged one is not the only one
-BEST_METRIC = "loss"  # of the validation; lower is better
+
+# Errors of a missing file, which is damage, among those that the operating system reports.
+_MISSING = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+
+# How messages of JAX and TensorStore begin if memory, rights, a disk or a network failed. TensorStore
+# translates errno like absl: EMFILE to RESOURCE_EXHAUSTED, ESTALE to ABORTED, EIO to UNKNOWN.
+_PASSING = re.compile(
+    r"\b(ABORTED|CANCELLED|DEADLINE_EXCEEDED|PERMISSION_DENIED|RESOURCE_EXHAUSTED|UNAUTHENTICATED|UNAVAILABLE"
+    r"|UNKNOWN): "
+)
 
 
 class _NewestAndBest:
-    """Orbax's question which checkpoints are to stay.
+    """Orbax's rule which checkpoints to keep.
 
-    Orbax knows the metrics only of what was saved since it was opened, and would delete the best one of
-    before the last resume: the checkpoints say themselves.
+    Orbax knows only the metrics of checkpoints saved since it was opened, and would delete the best one from
+    before the last resume. Hence metrics are read from the checkpoints.
     """
 
     def __init__(self, folder: epath.Path):
@@ -44,7 +54,7 @@ class _NewestAndBest:
         return [i in stay for i in range(len(losses))]
 
     def _loss(self, checkpoint: Any) -> float | None:
-        """Of the validation at that step; infinite if there was none, None if it cannot be read now."""
+        """Loss of the validation at that step; infinite without one, None if it cannot be read now."""
         metrics = checkpoint.metrics
         if not metrics:
             meta = read_meta(self._folder / str(checkpoint.step))
@@ -70,7 +80,7 @@ def _training_part(state: TrainState) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _full_disk_named(folder: epath.Path) -> Iterator[None]:
-    """Turns what Orbax makes of a full disk, a full quota or a file size limit back into an OSError."""
+    """Turns Orbax's errors of a full disk, a full quota or a file size limit back into an OSError."""
     try:
         yield
     except Exception as error:
@@ -80,15 +90,18 @@ def _full_disk_named(folder: epath.Path) -> Iterator[None]:
         raise
 
 
-def _speaks_of_damage(error: Exception) -> bool:
-    """Whether an error in reading is about the checkpoint, and not about memory, rights or a network."""
-    signs = ("RESOURCE_EXHAUSTED", "PERMISSION_DENIED", "UNAUTHENTICATED", "UNAVAILABLE", "DEADLINE_EXCEEDED")
-    passing = (MemoryError, PermissionError, ConnectionError, TimeoutError)
-    return not isinstance(error, passing) and not any(sign in str(error) for sign in signs)
+def _is_damage(error: BaseException | None) -> bool:
+    """Whether an error in reading shows missing or changed content, and not a failing machine or network."""
+    while error is not None:
+        passing = isinstance(error, MemoryError) or _PASSING.search(str(error))
+        if passing or (isinstance(error, OSError) and not isinstance(error, _MISSING)):
+            return False
+        error = error.__cause__ or error.__context__
+    return True
 
 
 def has_checkpoints(workdir: str | os.PathLike) -> bool:
-    """Whether a run in this workdir has ever saved: what was converted and not trained since is none."""
+    """Whether a run in this workdir has ever saved; converted weights do not count."""
     folder = absolute(workdir) / FOLDER
     if not folder.is_dir() or is_converted(workdir):
         return False
@@ -97,7 +110,7 @@ def has_checkpoints(workdir: str | os.PathLike) -> bool:
 
 
 class Checkpoints:
-    """The folder `checkpoints/` of a workdir; one folder a step with `params`, `training`, `meta`."""
+    """The folder `checkpoints/` of a workdir; one folder per step with `params`, `training`, `meta`."""
 
     def __init__(
         self, workdir: str | os.PathLike, config: ConfigDict, provenance: Mapping[str, Any] | None = None
@@ -120,7 +133,7 @@ class Checkpoints:
 
         Args:
           state: what to save.
-          metrics: of the validation at this step, if there was one; decides which is the best.
+          metrics: of the validation at this step, if there was one; they decide which step is the best.
         """
         step = int(state.step)
         if step in self.manager.all_steps():
@@ -141,18 +154,19 @@ class Checkpoints:
             self.manager.save(step, args=items, metrics=dict(metrics) if metrics else None)
 
     def restore_latest(self, target: TrainState) -> TrainState:
-        """The newest state that can be read, placed like `target` (arrays or shapes with shardings).
+        """The newest state that is sound, placed like `target` (arrays or shapes with shardings).
 
-        If one cannot be read, the one before it is taken; once that has worked, the damaged one is
-        set aside as `damaged-STEP`.
+        A damaged checkpoint is passed over, and renamed to `damaged-STEP` once an older one was restored.
 
         Raises:
-          InputError: no checkpoint can be read.
+          InputError: all are damaged, or memory, rights, disk or network fail while one is read.
         """
         damaged: dict[int, ValueError] = {}
         for step in sorted(self.manager.all_steps(), reverse=True):
             try:
                 items = self._restore(step, target)
+            except InputError:
+                raise
             except ValueError as error:
                 damaged[step] = error
                 continue
@@ -174,7 +188,8 @@ class Checkpoints:
         """The items of a checkpoint.
 
         Raises:
-          ValueError: it is damaged; on all processes, though it were damaged in the part of one alone.
+          ValueError: it is damaged; on all processes, even if only the part of one is.
+          InputError: it cannot be read now.
         """
         reason, folder = "", self.folder / str(step)
         arrays = {"params": target.params, "training": _training_part(target)}
@@ -186,11 +201,14 @@ class Checkpoints:
                 name: handler.restore(folder / name, args=ocp.args.StandardRestore(shapes))
                 for name, shapes in arrays.items()
             }
-        except Exception as error:  # whatever a damaged file makes Orbax raise
-            if not _speaks_of_damage(error):
-                raise
-            reason = " ".join(str(error).split())[:200]
-        # Before the sums over bits, in which all take part.
+        except Exception as error:  # a damaged file makes Orbax raise errors of any kind
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            if not _is_damage(error):
+                raise InputError(
+                    f"{folder} cannot be read now, and nothing was changed ({reason}): look after the disk, "
+                    "network, memory or rights, then give the same command again."
+                ) from error
+        # Before the checksums, which all processes compute together.
         if any_process(bool(reason)):
             raise ValueError(reason or "in the part of another process")
         check_digest(meta, **items)
@@ -202,7 +220,7 @@ class Checkpoints:
             if aside.exists():
                 aside.rmtree()
             (self.folder / str(step)).rename(aside)
-        any_process(False).block_until_ready()  # all see it renamed
+        any_process(False).block_until_ready()  # until it is renamed for all
 
     def wait(self) -> None:
         """Returns when everything saved so far is on disk."""

@@ -1,4 +1,4 @@
-"""Where a run's parameters come from when they are not drawn."""
+"""First parameters of a run, where they are not drawn at random."""
 
 import os
 from typing import Any
@@ -14,17 +14,17 @@ from hicfm_jax.checkpoints.weights import Weights, load_weights
 from hicfm_jax.convert import is_original_file, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.presets import head_options
-from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import TASKS
 
 
 def source_of(workdir: str | os.PathLike, config: ConfigDict) -> tuple[str, bool]:
-    """Where a run's first parameters are ("" to draw them), and whether it goes on from the step there.
+    """Where a run's first parameters are ("" to draw them), and whether to continue from the step there.
 
-    A workdir that `convert_weights.py` made, and in which nothing was trained yet, is its own source.
+    A workdir made by `convert_weights.py`, in which nothing was trained yet, is its own source.
 
     Raises:
-      InputError: `config.init_from` names another one besides.
+      InputError: `config.init_from` names another source too.
     """
     if not is_converted(workdir):
         return config.init_from, False
@@ -36,21 +36,16 @@ def source_of(workdir: str | os.PathLike, config: ConfigDict) -> tuple[str, bool
     return os.fspath(workdir), True
 
 
-def start_from(
-    state: TrainState, source: str | os.PathLike, config: ConfigDict, *, go_on: bool
-) -> TrainState:
-    """Puts parameters of another model into a fresh state.
-
-    A pretraining checkpoint serves every task: what the head has besides stays as drawn.
+def read_source(source: str | os.PathLike, config: ConfigDict, *, go_on: bool) -> Weights:
+    """Parameters of another model for a run.
 
     Args:
-      state: fresh, on its devices.
       source: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow; `.pth.tar` or `.safetensors`.
-      config: of this run.
-      go_on: take AdamW's moments and the step along, if there are any, instead of starting both anew.
+      config: of the run.
+      go_on: also read AdamW's moments.
 
     Raises:
-      InputError: see `load_weights`; or a trained head whose maps stand for something else.
+      InputError: see `load_weights`; or a head that was trained for another scaling or of another kind.
     """
     pretrains = config.task == "pretrain"
     load = load_original if is_original_file(source) else load_weights
@@ -70,6 +65,17 @@ def start_from(
             f"The head in {source} was trained for maps scaled as {scaling!r}, but "
             f"config.targets.map_scaling is {config.targets.map_scaling!r}: set it to {scaling!r}."
         )
+    return weights
+
+
+def start_from(state: TrainState, weights: Weights, *, go_on: bool) -> TrainState:
+    """Puts parameters of another model into a fresh state; those that it lacks stay as drawn.
+
+    Args:
+      state: fresh, on its devices.
+      weights: from `read_source`.
+      go_on: take AdamW's moments and the step too, if there are any, instead of starting both at 0.
+    """
     state = state.replace(params=_placed(weights.params, state.params))
     if not (go_on and weights.adam):
         return state
@@ -79,12 +85,12 @@ def start_from(
 
 
 def _check_head(source: str | os.PathLike, weights: Weights, config: ConfigDict) -> None:
-    """Refuses a trained head of another kind than the config's; one made of pretraining is of its kind."""
+    """Refuses a trained head of another kind than the config's; a pretraining model takes the config's."""
     none = {"residual": "none"}
-    held, wanted = weights.head or none, head_options(config.model) or none
-    differing = [name for name in held if name in wanted and held[name] != wanted[name]]
+    stored, expected = weights.head or none, head_options(config.model) or none
+    differing = [name for name in stored if name in expected and stored[name] != expected[name]]
     if differing:
-        fields = ", ".join(f"config.model.{name}={held[name]}" for name in differing)
+        fields = ", ".join(f"config.model.{name}={stored[name]}" for name in differing)
         raise InputError(f"The head in {source} is of another kind: set {fields} to start from it.")
 
 
@@ -95,7 +101,7 @@ def _like(value: Any, leaf: jax.Array) -> jax.Array:
 
 
 def _placed(values: dict[str, np.ndarray], tree: Any) -> Any:
-    """The tree with new values where there are some."""
+    """The tree with values replaced by path."""
     leaves = flatten_dict(tree, sep="/")
     return unflatten_dict(
         {path: _like(values[path], leaf) if path in values else leaf for path, leaf in leaves.items()},

@@ -1,7 +1,9 @@
 """The training loop of every task."""
 
 import contextlib
+import math
 import os
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -11,24 +13,26 @@ from ml_collections import ConfigDict
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
-from hicfm_jax.train.initialize import source_of, start_from
+from hicfm_jax.train.initialize import read_source, source_of, start_from
 from hicfm_jax.train.inputs import Inputs
-from hicfm_jax.train.logging.metric_writer import Progress
-from hicfm_jax.train.optim import create_optimizer, create_schedule
+from hicfm_jax.train.logging.metric_writer import MetricWriter
+from hicfm_jax.train.optim import create_optimizer, create_schedule, create_select
+from hicfm_jax.train.processes import Stop
 from hicfm_jax.train.provenance import provenance, trained_before_on
-from hicfm_jax.train.state import TrainState
-from hicfm_jax.train.step import create_train_step
-from hicfm_jax.train.stopping import Divergence, Stop
+from hicfm_jax.train.step import TrainState, create_train_step
 from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.train.tasks.task import Task
-from hicfm_jax.train.trainable import create_select
 from hicfm_jax.train.validation import Validation
 from hicfm_jax.train.workdir import check_workdir, open_workdir
 from hicfm_jax.types import Batch
 
+PATIENCE = 200
+"""Steps without one finite micro-batch, after which a run ends. Parameters do not change meanwhile, only
+tiles and masks do: a problem of a few tiles is over long before."""
+
 
 class Result(NamedTuple):
-    """How a call of `train_and_evaluate` ended.
+    """Outcome of `train_and_evaluate`.
 
     Attributes:
       state: the last state.
@@ -44,20 +48,21 @@ class Result(NamedTuple):
 
 
 def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result:
-    """Trains, validates, saves; takes up where an earlier call in the same workdir stopped.
+    """Trains, validates and saves; resumes where an earlier call in the same workdir stopped.
 
     Order of a resume: (1) the config is compared with the stored one, (2) the newest sound
     checkpoint is restored, (3) `metrics.jsonl` is cut back to its step, (4) the stream starts at
     that step. A run that is made longer keeps its state but follows the schedule of the new length.
-    A workdir made by `convert_weights.py` is taken up at the step where PyTorch stopped.
-    SIGTERM saves and returns, after a validation that may be under way.
+    A workdir made by `convert_weights.py` continues from the step where PyTorch stopped.
+    SIGTERM saves and returns, after a validation that may be running.
 
     Args:
       config: from `configs/`, validated here.
       workdir: folder for `config.json`, `checkpoints/`, `metrics.jsonl`, `tensorboard/`, `images/`.
 
     Raises:
-      InputError: a config, workdir, tiles or parameters that do not fit; nothing is left behind.
+      InputError: an invalid config, or a workdir, tiles or parameters that do not fit it, before anything is
+        written; or no finite loss for `PATIENCE` steps.
     """
     check_config(config)
     check_workdir(workdir, config)
@@ -89,43 +94,64 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
         Checkpoints(folder, config, made_of) as checkpoints,
         contextlib.ExitStack() as at_the_end,
     ):
-        resumes = resumes or has_checkpoints(workdir)  # of a run that held the workdir until now
+        resumes = resumes or has_checkpoints(workdir)  # of a run that held the lock until now
         if resumes:
             state = checkpoints.restore_latest(state_shapes(config, task, optimizer, mesh))
-        start = int(state.step)
-        divergence = Divergence(start)
+        start = finite = int(state.step)
         batches = inputs.train(start)
         train_step = compile_train_step(config, task, optimizer, schedule, state, mesh)
         validation = Validation(config, task, inputs, mesh)
-        progress = Progress(folder, config, start, total_steps, inputs.steps_per_epoch, task.flops)
-        at_the_end.callback(progress.close)
+        writer = MetricWriter(folder, config, start, total_steps, inputs.steps_per_epoch, task.flops)
+        at_the_end.callback(writer.close)
         if resumes:
-            progress.say(f"Going on from step {start}.")
-        first = last = {} if resumes else validation.run(state, progress)
-        progress.restart_clock(start)
+            writer.say(f"Going on from step {start}.")
+        first = last = {} if resumes else validation.run(state, writer)
+        writer.restart_clock(start)
         evaluation = config.log.eval_every_steps or config.log.eval_every_epochs * inputs.steps_per_epoch
 
         for step in range(start + 1, total_steps + 1):
             state = train_step(state, sharding.to_devices(next(batches), mesh))
             if step == start + 1:
                 jax.block_until_ready(state)  # compiled: the speed of the next line is that of training
-                progress.restart_clock(step)
+                writer.restart_clock(step)
             end = step == total_steps
             if end or step % config.log.every_steps == 0:
                 state, means = state.read_window()
-                progress.train(
-                    step, {**means, "learning_rate": float(schedule(step - 1))}, int(state.skipped)
-                )
-                divergence.check(step, means)
+                writer.train(step, {**means, "learning_rate": float(schedule(step - 1))}, int(state.skipped))
+                finite = last_finite(finite, step, means)
             stopping = stop.agreed()  # once, so that a late signal cannot skip the save
             if end or _every(step, evaluation):
-                last = validation.run(state, progress)
+                last = validation.run(state, writer)
                 checkpoints.save(state, last)
             elif stopping or _every(step, config.log.checkpoint_every_steps):
+                writer.flush()
                 checkpoints.save(state)
             if stopping:
                 break
     return Result(state, first, last, finished=int(state.step) >= total_steps)
+
+
+def last_finite(before: int, step: int, means: Mapping[str, float]) -> int:
+    """The last logged step with a finite loss: this one, or the one `before`.
+
+    Args:
+      before: what this function returned for the last logged step.
+      step: this one.
+      means: of the metrics since then, NaN if every micro-batch was dropped.
+
+    Raises:
+      InputError: there was none for `PATIENCE` steps.
+    """
+    if math.isfinite(means["loss"]):
+        return step
+    if step - before >= PATIENCE:
+        raise InputError(
+            f"From step {before + 1} to {step} no micro-batch had a finite loss and gradient, so the "
+            "parameters no longer change: start anew in another --workdir with a lower "
+            "config.optim.learning_rate or config.optim.blr, with config.model.dtype=float32, or with "
+            "config.init_from=CHECKPOINT of an earlier step."
+        )
+    return before
 
 
 def create_state(
@@ -140,17 +166,18 @@ def create_state(
     """A fresh state on the mesh.
 
     With `model.center_count`, output biases start at the mean of the first batch's targets. Parameters
-    that `source` has come from there, with `go_on` its optimizer and step too.
+    are taken from `source` where it has them, with `go_on` its optimizer and step too.
     """
+    weights = read_source(source, config, go_on=go_on) if source else None
     center_on = inputs.first_batch() if config.model.center_count else None
     init, key = _initializer(config, task, optimizer, center_on), jax.random.key(config.train.seed)
     shapes = state_shapes(config, task, optimizer, mesh)
     state = jax.jit(init, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, shapes))(key)
-    return start_from(state, source, config, go_on=go_on) if source else state
+    return start_from(state, weights, go_on=go_on) if weights else state
 
 
 def state_shapes(config: ConfigDict, task: Task, optimizer, mesh) -> TrainState:
-    """Shapes, dtypes and shardings of the state, without making it."""
+    """Shapes, dtypes and shardings of the state, without allocating it."""
     shapes = jax.eval_shape(_initializer(config, task, optimizer), jax.random.key(0))
     shardings = sharding.state_shardings(shapes, mesh)
     return jax.tree.map(
@@ -171,8 +198,8 @@ def _initializer(config: ConfigDict, task: Task, optimizer, center_on: Batch | N
 
 
 def compile_train_step(config: ConfigDict, task: Task, optimizer, schedule, state: TrainState, mesh):
-    """The jitted `(state, batch) -> state`; the old state's memory is given to the new one."""
-    # A key of its own, so that masks are not made of the numbers that made the parameters.
+    """The jitted `(state, batch) -> state`; the old state's buffers are donated to the new one."""
+    # A key of its own: masks do not share random numbers with the initial parameters.
     key = jax.random.fold_in(jax.random.key(config.train.seed), 1)
     step = create_train_step(
         task.loss, optimizer, schedule, config.train.accum_steps, key, mesh, create_select(config)

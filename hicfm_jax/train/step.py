@@ -1,19 +1,70 @@
-"""One optimizer step: accumulation, the update, and what happens to numbers that are not finite."""
+"""Train state and one optimizer step: accumulation, update, values that are not finite."""
 
 from collections.abc import Callable
 from typing import Any
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hicfm_jax.train import sharding
-from hicfm_jax.train.state import TrainState
-from hicfm_jax.train.trainable import Select, merge
+from hicfm_jax.train.optim import Select, merge
 from hicfm_jax.types import Array, Batch
 
 LossFunction = Callable[[Any, Batch, Array], tuple[Array, dict[str, Array]]]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """State after `step` optimizer steps.
+
+    Attributes:
+      step: optimizer steps taken, int32.
+      params: parameters of the model, float32.
+      opt_state: of the optax transformation, for the parameters that are trained.
+      skipped: micro-batches dropped because their loss or gradient was not finite, int32.
+      window: sums of the metrics since they were last logged, and how many there are ("count").
+        They are part of the state so that a resumed run logs the same averages.
+    """
+
+    step: Array
+    params: Any
+    opt_state: optax.OptState
+    skipped: Array
+    window: dict[str, Array]
+
+    @classmethod
+    def create(
+        cls,
+        params: Any,
+        optimizer: optax.GradientTransformation,
+        metrics: list[str],
+        select: Select = lambda params: params,
+    ) -> "TrainState":
+        """A fresh state.
+
+        Args:
+          params: all parameters.
+          optimizer: of those that `select` picks.
+          metrics: names of what the loss function reports.
+          select: see `optim.create_select`; all parameters if not given.
+        """
+        return cls(
+            step=jnp.zeros((), jnp.int32),
+            params=params,
+            opt_state=optimizer.init(select(params)),
+            skipped=jnp.zeros((), jnp.int32),
+            window={name: jnp.zeros((), jnp.float32) for name in [*metrics, "count"]},
+        )
+
+    def read_window(self) -> tuple["TrainState", dict[str, float]]:
+        """Means of the metrics since the last call, and the state that starts a new window."""
+        sums = {name: float(value) for name, value in jax.device_get(self.window).items()}
+        count = sums.pop("count")
+        means = {name: value / count if count else float("nan") for name, value in sums.items()}
+        return self.replace(window=jax.tree.map(jnp.zeros_like, self.window)), means
 
 
 def _all_finite(loss: Array, gradients: Any) -> Array:
@@ -31,10 +82,10 @@ def accumulate(
       batch: the global batch; its first axis is cut into `accum_steps` consecutive parts.
       keys: a random key for each example `[B]`, cut like the batch.
       accum_steps: number of parts.
-      mesh: keeps every part spread over all devices.
+      mesh: if given, every part is spread over all its devices.
 
     Returns:
-      (gradients, metrics, number of micro-batches that counted). With none, gradients are 0.
+      (gradients, metrics, number of finite micro-batches). With none, gradients are 0.
     """
 
     def micro(part, part_keys):
@@ -73,15 +124,15 @@ def create_train_step(
     mesh=None,
     select: Select = lambda params: params,
 ) -> Callable[[TrainState, Batch], TrainState]:
-    """Returns `(state, batch) -> state`; masks depend on (seed, step) and the place in the batch alone.
+    """Returns `(state, batch) -> state`; masks depend only on (seed, step) and the place in the batch.
 
     Only the parameters that `select` picks have a gradient and change. A micro-batch whose loss or
-    gradient is not finite is dropped and counted; if all of a step are, parameters and optimizer
+    gradient is not finite is dropped and counted. If all of a step are, parameters and optimizer
     stay as they are and the step still counts.
     """
 
     def train_step(state: TrainState, batch: Batch) -> TrainState:
-        # The 0 has runs of one micro-batch hide what they hid when every micro-batch had a key of its own.
+        # The 0 keeps the masks of runs with one micro-batch from when every micro-batch had its own key.
         key = jax.random.fold_in(jax.random.fold_in(seed_key, state.step), 0)
         keys = jax.random.split(key, len(batch.counts))
         before = select(state.params)
@@ -99,7 +150,7 @@ def create_train_step(
         def leave(before, old):
             return before, old
 
-        # A choice of branches and not of numbers, for which XLA would keep a copy of the old moments.
+        # A branch and not `where`, for which XLA would keep a copy of the old moments.
         after, opt_state = jax.lax.cond(good > 0, update, leave, before, state.opt_state)
         window = {name: state.window[name] + value * (good > 0) for name, value in metrics.items()}
         return state.replace(

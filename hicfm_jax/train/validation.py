@@ -1,5 +1,6 @@
-"""Judging a state on held-out tiles."""
+"""Validation of a state on held-out tiles."""
 
+import collections
 import time
 
 import jax
@@ -10,13 +11,16 @@ from ml_collections import ConfigDict
 from hicfm_jax.config import micro_batch_size
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
-from hicfm_jax.train.logging.metric_writer import Progress
-from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.logging.metric_writer import MetricWriter
+from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks.task import Task
+
+IN_FLIGHT = 8
+"""Micro-batches given to the devices before the sums of the first are fetched: they hold memory."""
 
 
 class Validation:
-    """Judges a state on every held-out tile, at crops and masks that never change."""
+    """Metrics of a state over every held-out tile, at crops and masks that never change."""
 
     def __init__(self, config: ConfigDict, task: Task, inputs: Inputs, mesh: jax.sharding.Mesh):
         self.config, self.task, self.inputs, self.mesh = config, task, inputs, mesh
@@ -26,25 +30,29 @@ class Validation:
         self.evaluate = jax.jit(task.evaluate, out_shardings=replicated)
         self.panels = jax.jit(task.panels, out_shardings=replicated)
 
-    def run(self, state: TrainState, progress: Progress) -> dict[str, float]:
+    def run(self, state: TrainState, writer: MetricWriter) -> dict[str, float]:
         """Evaluates and logs; returns the metrics."""
-        jax.block_until_ready(state)  # steps still under way are training time
+        jax.block_until_ready(state)  # steps that are still running count as training time
         started = time.perf_counter()
+        # Summed on the host, in float64: sums over all tiles are large.
         totals: dict[str, float] = {}
+        running: collections.deque = collections.deque()
         pictures: list[jax.Array] = []
-        wanted = self._pictured()
+        pictured = self._pictured()
         for number, batch in enumerate(self.inputs.validation()):
             batch = sharding.to_devices(batch, self.mesh)
             keys = self._keys(number)
-            sums = jax.device_get(self.evaluate(state.params, batch, keys))
-            for name, value in sums.items():
-                totals[name] = totals.get(name, 0.0) + float(value)
-            if number in wanted:
-                pictures.append(self.panels(state.params, batch, keys)[: wanted[number]])
+            running.append(self.evaluate(state.params, batch, keys))
+            if number in pictured:
+                pictures.append(self.panels(state.params, batch, keys)[: pictured[number]])
+            if len(running) >= IN_FLIGHT:
+                _add(totals, running.popleft())
+        while running:
+            _add(totals, running.popleft())
         metrics = self.task.finish(totals)
         panels = jax.device_get(jnp.concatenate(pictures)) if pictures else []
-        progress.validation(int(state.step), metrics, panels, self.task.panel_names)
-        progress.pause(time.perf_counter() - started)
+        writer.validation(int(state.step), metrics, panels, self.task.panel_names)
+        writer.pause(time.perf_counter() - started)
         return metrics
 
     def _keys(self, number: int):
@@ -56,8 +64,9 @@ class Validation:
         """Windows to show of each batch: from all over the split, not from its first batch alone."""
         count = -(-self.inputs.num_validation // self.batch_size)
         pictures = min(self.config.log.image_count, self.inputs.num_validation)
-        wanted: dict[int, int] = {}
-        for i in range(pictures):
-            number = i * count // pictures
-            wanted[number] = wanted.get(number, 0) + 1
-        return wanted
+        return dict(collections.Counter(i * count // pictures for i in range(pictures)))
+
+
+def _add(totals: dict[str, float], sums: dict[str, jax.Array]) -> None:
+    for name, value in jax.device_get(sums).items():
+        totals[name] = totals.get(name, 0.0) + float(value)

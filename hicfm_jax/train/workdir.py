@@ -1,8 +1,9 @@
-"""A run's folder: one config, one process at a time."""
+"""Folder of a run: one config, one process at a time."""
 
 import contextlib
 import os
 import pathlib
+import shutil
 from collections.abc import Iterator
 
 import jax
@@ -13,6 +14,9 @@ from hicfm_jax.checkpoints.folder import absolute
 from hicfm_jax.config import check_resumable, to_json
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import in_bucket, locked, write_atomically
+
+# Folders that a process killed while it wrote a file leaves behind, see `storage.atomic_file`.
+_PARTIAL = (".config.json.*", ".metrics.jsonl.*", "images/.step_*")
 
 
 def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:
@@ -33,7 +37,7 @@ def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:
 
 @contextlib.contextmanager
 def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epath.Path]:
-    """Creates or takes up a workdir that `check_workdir` let pass, and holds it against a second run.
+    """Creates or reopens a workdir that passed `check_workdir`, and locks it against a second run.
 
     Raises:
       InputError: it is in use.
@@ -52,5 +56,9 @@ def _lock(folder: epath.Path) -> Iterator[None]:
         yield
         return
     in_use = f"{folder} is in use by another run: wait for it or use another --workdir."
-    with locked(pathlib.Path(folder) / ".lock", in_use):
+    local = pathlib.Path(folder)
+    with locked(local / ".lock", in_use):
+        for pattern in _PARTIAL:
+            for partial in local.glob(pattern):
+                shutil.rmtree(partial, ignore_errors=True)
         yield

@@ -18,7 +18,7 @@ def test_training_on_an_evaluated_chromosome_is_found_under_any_of_its_names():
 
 def test_no_warning_for_held_out_chromosomes():
     assert leakage_warnings("model", enhanced({"leaf": ["Chr1", "Chr14"]}), ["Chr4"]) == []
-    assert leakage_warnings("input", None, ["Chr4"]) == []
+    assert leakage_warnings("input", {}, ["Chr4"]) == []
     assert leakage_warnings("input", {"thinned": {"fraction": 0.1}}, ["Chr4"]) == []
 
 
@@ -28,6 +28,9 @@ def test_validation_and_missing_metadata_are_warned_of():
     for metadata in ({"enhancement": "yes"}, {"enhancement": {}}, {"enhancement": {"trained_on": ["Chr1"]}}):
         (warning,) = leakage_warnings("model", metadata, ["Chr4"])
         assert "does not say" in warning
+    damaged = enhanced({"leaf": 5, "root": None, "stem": "Chr4"})
+    damaged["enhancement"]["unknown"] = 3
+    assert "stem" in leakage_warnings("model", damaged, ["Chr4"])[0]
 
 
 def test_a_start_from_unknown_training_data_is_warned_of():
@@ -50,5 +53,5 @@ def test_a_comparison_warns(deep, shallow):
 
 def test_the_step_is_noted_where_the_file_has_it():
     """Files of the original and of earlier versions have none."""
-    for metadata in (None, {}, {"enhancement": "yes"}, enhanced({}), {"enhancement": {"step": 0}}):
+    for metadata in ({}, {"enhancement": "yes"}, enhanced({}), {"enhancement": {"step": 0}}):
         assert checkpoint_notes("model", metadata) == []

@@ -95,7 +95,7 @@ def test_a_report_that_fails_leaves_nothing(comparison, tmp_path, monkeypatch, u
     def fail(*_):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("hicfm_jax.evaluate.report.talk_picture.draw_for_talk", fail)
+    monkeypatch.setattr("hicfm_jax.evaluate.report.figures.draw_for_talk", fail)
     with pytest.raises(RuntimeError, match="no ink"):
         write_report(comparison, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -63,7 +63,7 @@ SUMS = InferenceTask(
 def run(monkeypatch, tmp_path):
     """Returns `run(task, output, *flags)` of the script, with a network that gives back its input."""
     for task in (COVERAGE, SUMS):
-        monkeypatch.setitem(tasks.TASKS, task.name, task)
+        monkeypatch.setitem(tasks.INFERENCE_TASKS, task.name, task)
     monkeypatch.setattr(tasks, "load_network", lambda *_: echo())
     write_contacts(toy_map(), tmp_path / "map.cool")
     flags = (f"--input={tmp_path / 'map.cool'}", "--checkpoint=toy")

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from ml_collections import ConfigDict
 from configs import pretrain_arabidopsis
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.source import MemoryTiles
-from hicfm_jax.train.logging.metric_writer import TIMING, Progress
+from hicfm_jax.train.logging.metric_writer import TIMING, MetricWriter
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 400
@@ -55,14 +56,14 @@ def save_tiles(folder: pathlib.Path) -> pathlib.Path:
 
 def crash_after(monkeypatch, crash_step: int) -> None:
     """Makes training end by an interrupt once this step is reported."""
-    report = Progress.train
+    report = MetricWriter.train
 
     def crash(self, step, *rest):
         report(self, step, *rest)
         if step == crash_step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Progress, "train", crash)
+    monkeypatch.setattr(MetricWriter, "train", crash)
 
 
 def flags(tiles: pathlib.Path, workdir: pathlib.Path, *more: str) -> list[str]:
@@ -143,3 +144,17 @@ def metrics(workdir: pathlib.Path) -> list[dict]:
     text = path.read_text()
     records = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
     return [{name: value for name, value in record.items() if name not in TIMING} for record in records]
+
+
+def board_events(folder: pathlib.Path) -> list:
+    """Events of TensorBoard's files, oldest file first, without TensorFlow."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found = []
+    for file in sorted(folder.iterdir()):
+        content = file.read_bytes()
+        while content:  # length, its checksum, the event, its checksum
+            (size,) = struct.unpack_from("Q", content)
+            found.append(Event.FromString(content[12 : 12 + size]))
+            content = content[16 + size :]
+    return found

@@ -1,6 +1,8 @@
 """What counts as damage, and which checkpoints stay."""
 
 import errno
+import os
+import resource
 import shutil
 
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from hicfm_jax.config import base_config
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.step import TrainState
 
 
 @pytest.fixture(scope="module")
@@ -49,18 +51,54 @@ def _empty_arrays(step):
         file.write_bytes(b"")
 
 
+def _system(number):
+    return OSError(number, os.strerror(number))
+
+
+# TensorStore puts the status before its message, and Orbax raises it as a ValueError.
 @pytest.mark.parametrize(
     "error",
-    [MemoryError("host"), PermissionError(13, "denied"), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")],
+    [
+        MemoryError("host"),
+        _system(errno.EACCES),
+        _system(errno.EIO),
+        _system(errno.ESTALE),
+        _system(errno.EMFILE),
+        _system(errno.ETIMEDOUT),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory"),
+        ValueError("UNKNOWN: Error reading local file: Input/output error [OS error 5: EIO]"),
+        ValueError("ABORTED: Error reading local file: Stale file handle [OS error 116: ESTALE]"),
+        ValueError("Could not read params: UNAVAILABLE: Connection reset by peer"),
+    ],
+    ids=lambda error: str(error)[:30],
 )
-def test_memory_and_rights_are_no_damage(state, workdir, monkeypatch, error):
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_error_of_the_machine_or_network_is_no_damage(state, workdir, monkeypatch, error, wrapped):
     def fail(*_, **__):
+        if wrapped:
+            raise ValueError("The checkpoint could not be read") from error
         raise error
 
     monkeypatch.setattr(ocp.StandardCheckpointHandler, "restore", fail)
-    with Checkpoints(workdir, base_config()) as checkpoints, pytest.raises(type(error)):
-        checkpoints.restore_latest(state)
+    with Checkpoints(workdir, base_config()) as checkpoints:
+        with pytest.raises(InputError, match="checkpoints/4 cannot be read now, and nothing was changed"):
+            checkpoints.restore_latest(state)
     assert _steps(workdir) == ["1", "3", "4"]
+
+
+def test_too_many_open_files_are_no_damage(state, workdir):
+    """The real error, not one that a test raises."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Checkpoints(workdir, base_config()) as checkpoints:
+        os.close(free := os.dup(0))  # the next number that a file would have
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            with pytest.raises(InputError, match="nothing was changed .*Too many open files"):
+                checkpoints.restore_latest(state)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert _steps(workdir) == ["1", "3", "4"]
+        assert int(checkpoints.restore_latest(state).step) == 4
 
 
 def test_a_checkpoint_that_cannot_be_read_is_passed_over(state, workdir):

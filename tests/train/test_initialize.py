@@ -13,10 +13,10 @@ from hicfm_jax.convert import convert_to_folder, export, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import create_model
 from hicfm_jax.train import loop, sharding
-from hicfm_jax.train.initialize import start_from
+from hicfm_jax.train.initialize import read_source, start_from
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import create_task
 from tests.convert import made_up
 from tests.train import small_run
@@ -109,7 +109,8 @@ def test_pretraining_fills_a_head_that_is_trained(source, place):
     shapes = jax.eval_shape(model.init, jax.random.key(1), jnp.zeros((1, 32, 48, 3)))["params"]
     drawn = jax.tree.map(lambda leaf: jnp.asarray(rng.random(leaf.shape, np.float32)), shapes)
     state = TrainState.create(drawn, create_optimizer(base_config()), ["loss"])
-    filled = flatten_dict(start_from(state, place, config, go_on=False).params, sep="/")
+    weights = read_source(place, config, go_on=False)
+    filled = flatten_dict(start_from(state, weights, go_on=False).params, sep="/")
     before = flatten_dict(state.params, sep="/")
     assert filled.keys() == before.keys()
     expected = load_original(source, "resolution", (32, 48)).params

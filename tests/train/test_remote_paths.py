@@ -1,12 +1,13 @@
-"""Tiles and workdirs may lie in a bucket: everything that this project opens itself goes through epath."""
+"""Tiles and workdirs in a bucket: everything that this project opens itself goes through epath."""
 
 import json
 import os
+import types
 
 import numpy as np
 import pytest
+from etils import epath
 from etils.epath import backend, gpath
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from hicfm_jax.checkpoints import folder as checkpoint_folder
 from hicfm_jax.config import base_config, to_json
@@ -19,7 +20,8 @@ from hicfm_jax.tiles.build.splits import HeldOut
 from hicfm_jax.tiles.stream import context
 from hicfm_jax.tiles.stream.source import DiskTiles, open_source
 from hicfm_jax.train.checkpoint import has_checkpoints
-from hicfm_jax.train.logging.metric_writer import Progress
+from hicfm_jax.train.logging import metric_writer
+from hicfm_jax.train.logging.metric_writer import MetricWriter
 from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.workdir import check_workdir, open_workdir
 from tests.train import small_run
@@ -49,22 +51,26 @@ def bucket(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_workdir(bucket):
+def test_a_workdir(bucket, monkeypatch):
+    monkeypatch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)
     config, workdir = base_config(), "gs://bucket/run"
     check_workdir(workdir, config)
     with open_workdir(workdir, config) as folder:
-        progress = Progress(folder, config, 0, total_steps=1, steps_per_epoch=1, flops=1)
+        writer = MetricWriter(folder, config, 0, total_steps=1, steps_per_epoch=1, flops=1)
         for step in (0, 1):
             losses = {"loss": 1.0 + step, "count_loss": 1.0 + step}
-            progress.validation(step, losses, np.zeros((1, 4, 3, 4)), ("a", "b", "c"))
-        progress.close()
+            writer.validation(step, losses, np.zeros((1, 4, 3, 4)), ("a", "b", "c"))
+        writer.close()
     assert (bucket / "run" / "images" / "step_00000001.png").stat().st_size
-    (events,) = (bucket / "run" / "tensorboard").iterdir()
-    reader = EventAccumulator(str(events.parent))
-    reader.Reload()
-    assert [event.value for event in reader.Scalars("val/count_loss")] == [1.0, 2.0]
+    values = [
+        value
+        for event in small_run.board_events(bucket / "run" / "tensorboard")
+        for value in event.summary.value
+    ]
+    assert [value.simple_value for value in values if value.tag == "val/count_loss"] == [1.0, 2.0]
+    assert [value.image.width > 0 for value in values if value.tag == "val/windows"] == [True, True]
     assert (bucket / "run" / "config.json").read_text() == to_json(config) + "\n"
-    assert [json.loads(line)["step"] for line in (bucket / "run" / "metrics.jsonl").open()] == [0, 1]
+    assert _steps(bucket) == [0, 1]
     check_workdir(workdir, config)
     step = bucket / "run" / "checkpoints" / "2"
     (step / "params").mkdir(parents=True)
@@ -72,6 +78,33 @@ def test_a_workdir(bucket):
     (step / "commit_success.txt").touch()
     assert has_checkpoints(workdir)
     assert "count_loss               1.000 ->    2.000" in summary(config, workdir, True, 1)
+
+
+def _steps(bucket):
+    return [json.loads(line)["step"] for line in (bucket / "run" / "metrics.jsonl").open()]
+
+
+def test_metrics_are_uploaded_in_parts(bucket, monkeypatch):
+    """A line costs no upload of all lines before it: 8 lines, uploads at most once a minute."""
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(metric_writer, "time", clock)
+    uploads = []
+    write = metric_writer.write_atomically
+    monkeypatch.setattr(
+        metric_writer, "write_atomically", lambda *file: uploads.append(clock.now) or write(*file)
+    )
+    (bucket / "run").mkdir()
+    file = metric_writer.MetricsFile(epath.Path("gs://bucket/run"), 0)
+    for step, clock.now in enumerate((1.0, 2.0, 59.0, 61.0, 62.0, 63.0)):
+        file.write({"step": step})
+    assert uploads == [0.0, 61.0] and _steps(bucket) == [0, 1, 2, 3]
+    file.flush()  # at validations, checkpoints and the end
+    file.flush()
+    assert uploads == [0.0, 61.0, 63.0] and _steps(bucket) == [0, 1, 2, 3, 4, 5]
+    resumed = metric_writer.MetricsFile(epath.Path("gs://bucket/run"), 3)
+    resumed.write({"step": 4})
+    resumed.flush()
+    assert _steps(bucket) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ FIGURES = (
 )
 
 
-# Compiles a step: 5 s.
+@pytest.mark.slow  # compiles a step
 def test_the_script_ends_in_one_json_object():
     done = run_script("benchmark.py", "--model=vit_test", "--input_size=32,48", "--batch=2", "--steps=2")
     assert done.returncode == 0, done.stderr

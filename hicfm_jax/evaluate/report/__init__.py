@@ -36,9 +36,8 @@ def write_report(comparison: Comparison, folder: str | os.PathLike) -> list[path
       OSError: the disk is full or not writable.
     """
     # Comparing works without matplotlib.
-    from hicfm_jax.evaluate.report.figures import png
+    from hicfm_jax.evaluate.report import figures
     from hicfm_jax.evaluate.report.html import render
-    from hicfm_jax.evaluate.report.talk_picture import draw_for_talk
 
     target = check_folder(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -46,5 +45,5 @@ def write_report(comparison: Comparison, folder: str | os.PathLike) -> list[path
         table, page, picture = (stack.enter_context(atomic_file(target / name)) for name in FILES)
         write_csv(comparison, table)
         page.write_text(render(comparison), encoding="utf-8")
-        picture.write_bytes(png(draw_for_talk(comparison)))
+        picture.write_bytes(figures.png(figures.draw_for_talk(comparison)))
     return [target / name for name in FILES]

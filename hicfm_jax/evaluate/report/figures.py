@@ -1,8 +1,9 @@
-"""Figures of maps side by side: chromosomes, ratios, zooms, curves."""
+"""Figures of a comparison: maps, ratios, zooms, curves, `report.png`."""
 
 import io
+import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 import PIL.Image
@@ -11,12 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
-from hicfm_jax.evaluate.comparison import ChromosomeView
+from hicfm_jax.evaluate.comparison import ChromosomeView, Comparison
+from hicfm_jax.evaluate.scores import CAPTIONS, SCORES
 from hicfm_jax.evaluate.scores.correlation import weighted_mean
+from hicfm_jax.evaluate.tuning import RESCALED
 
 COLUMNS = 4
+MOST_MAPS = 5  # of `report.png`, without the reference
 DPI = 110
 RATIO_LIMIT = 2.0  # log2
+PIXELS = "contacts per pixel"
 LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6d31", "#7f7f7f", "#984ea3")
 """Colors of the maps' curves: those of Okabe and Ito, which are safe for color blindness, and a few more."""
 
@@ -51,29 +56,22 @@ def log_ratio(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def draw_maps(view: ChromosomeView) -> Figure:
     """All maps of a chromosome on one logarithmic scale."""
-    names = list(view.thumbnails)
-    figure, axes = _grid(names)
     norm = count_scale(view)
-    for name, axis in zip(names, axes, strict=True):
-        shown = show_map(axis, view, name, norm)
-        axis.set_title(title(view, name), fontsize=11)
-    figure.colorbar(shown, ax=axes, shrink=0.6, pad=0.01, label="contacts per pixel")
-    return figure
+    return _panels(view, list(view.thumbnails), lambda axis, name: show_map(axis, view, name, norm), PIXELS)
 
 
 def draw_ratios(view: ChromosomeView) -> Figure:
     """log2 of every map over the reference."""
-    names = [name for name in view.thumbnails if name != "reference"]
-    figure, axes = _grid(names)
-    reference = view.thumbnails["reference"].image
-    scale = {"cmap": "RdBu_r", "vmin": -RATIO_LIMIT, "vmax": RATIO_LIMIT}
-    for name, axis in zip(names, axes, strict=True):
+    reference, limits = view.thumbnails["reference"].image, {"vmin": -RATIO_LIMIT, "vmax": RATIO_LIMIT}
+
+    def show(axis: Axes, name: str) -> object:
         ratio = log_ratio(view.thumbnails[name].image, reference)
-        shown = axis.imshow(ratio, extent=_extent(view), **scale, **_AVERAGED)
+        shown = axis.imshow(ratio, cmap="RdBu_r", extent=_extent(view), **limits, **_AVERAGED)
         _mb_ticks(axis)
-        axis.set_title(title(view, name), fontsize=11)
-    figure.colorbar(shown, ax=axes, shrink=0.6, pad=0.01, extend="both", label="log2(map / reference)")
-    return figure
+        return shown
+
+    names = [name for name in view.thumbnails if name != "reference"]
+    return _panels(view, names, show, "log2(map / reference)", extend="both")
 
 
 def draw_zooms(view: ChromosomeView) -> Figure:
@@ -119,10 +117,36 @@ def draw_curves(view: ChromosomeView, resolution: int) -> Figure:
     return figure
 
 
-def title(view: ChromosomeView, name: str) -> str:
-    """A map's name, and the factor of its counts if that is visible."""
-    scale = view.thumbnails[name].scale
-    return name if 0.9 < scale < 1.1 else f"{name} (shown × {scale:.3g})"
+def draw_for_talk(comparison: Comparison) -> Figure:
+    """`report.png`: maps, scores, and the strongest focus on the chromosome that has it.
+
+    From left to right: the shallow map, the best baseline, the other maps, the reference.
+    """
+    view = max(comparison.chromosomes, key=lambda each: each.foci[0][2] if each.foci else 0)
+    names = [*_for_talk(comparison, view), "reference"]
+    records = {record.map: record for record in comparison.of(view.name)}
+    figure = Figure(figsize=(3.4 * len(names) + 0.9, 7.6), dpi=200, layout="constrained")
+    axes = figure.subplots(2, len(names), squeeze=False, height_ratios=[1, 1])
+    norm, zoom_norm = count_scale(view), zoom_scale(view, 0)
+    for column, name in enumerate(names):
+        above, below = axes[:, column]
+        shown = show_map(above, view, name, norm)
+        above.set_title(textwrap.fill(_title(view, name), 24), fontsize=13)
+        text = f"{comparison.resolution / 1000:g} kb bins, Mb\n"
+        # A shallow map is drawn at the reference's depth, and so its scores are those at that depth.
+        record = records.get(RESCALED if name == comparison.shallow else name)
+        if record is not None:
+            scores = {SCORES[key].title: record.scores[key].value for key in CAPTIONS}
+            parts = [f"{label} {value:.3f}" for label, value in scores.items() if not math.isnan(value)]
+            text = "   ".join(parts[:2]) + "\n" + "   ".join(parts[2:])
+        above.set_xlabel(text, fontsize=11)
+        zoomed = show_zoom(below, view, name, 0, zoom_norm)
+        below.tick_params(labelsize=8)
+    axes[0, 0].set_ylabel(f"{view.name}, Mb", fontsize=11)
+    axes[1, 0].set_ylabel(view.regions[0].label.replace(", ", "\n"), fontsize=10)
+    for image, row in ((shown, axes[0]), (zoomed, axes[1])):
+        figure.colorbar(image, ax=list(row), shrink=0.8, pad=0.01, label=PIXELS)
+    return figure
 
 
 def show_map(axis: Axes, view: ChromosomeView, name: str, norm: object) -> object:
@@ -163,14 +187,38 @@ def _scale(values: np.ndarray, highest: float) -> LogNorm:
     return LogNorm(low, max(high, low * 1.01))
 
 
-def _grid(names: Sequence[str]) -> tuple[Figure, list[Axes]]:
+def _panels(
+    view: ChromosomeView, names: list[str], show: Callable[[Axes, str], object], label: str, **bar: str
+) -> Figure:
+    """One panel a map, in rows of nearly equal length, and one color bar."""
     rows = -(-len(names) // COLUMNS)
-    columns = -(-len(names) // rows)  # rows of nearly equal length
+    columns = -(-len(names) // rows)
     figure = Figure(figsize=(3.3 * columns + 0.8, 3.5 * rows), dpi=DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for name, axis in zip(names, axes, strict=False):
+        shown = show(axis, name)
+        axis.set_title(_title(view, name), fontsize=11)
     for axis in axes[len(names) :]:
         axis.set_axis_off()
-    return figure, axes[: len(names)]
+    figure.colorbar(shown, ax=axes[: len(names)], shrink=0.6, pad=0.01, label=label, **bar)
+    return figure
+
+
+def _title(view: ChromosomeView, name: str) -> str:
+    """A map's name, and the factor of its counts if that is visible."""
+    scale = view.thumbnails[name].scale
+    return name if 0.9 < scale < 1.1 else f"{name} (shown × {scale:.3g})"
+
+
+def _for_talk(comparison: Comparison, view: ChromosomeView) -> list[str]:
+    records = comparison.of(view.name)
+    names = [record.map for record in records if not record.baseline]
+    if comparison.shallow is not None:
+        others = [record for record in records if record.baseline and record.map != RESCALED]
+        best = max(others, key=lambda record: record.scores["r"].value, default=None)
+        names.remove(comparison.shallow)
+        names = [comparison.shallow, *([best.map] if best else []), *names]
+    return names[:MOST_MAPS]
 
 
 def _extent(view: ChromosomeView) -> list[float]:

@@ -2,7 +2,6 @@
 
 import base64
 import html
-from collections.abc import Iterable
 
 from matplotlib.figure import Figure
 
@@ -50,8 +49,11 @@ def render(comparison: Comparison) -> str:
     ]
     for view in comparison.chromosomes:
         parts += _chromosome(comparison, view)
-    parts += ["<h2>Definitions of the scores</h2>", "<dl>", *_definitions(), "</dl>"]
-    body = "\n".join(parts)
+    parts += ["<h2>Definitions of the scores</h2>", "<dl>"]
+    for score in SCORES.values():
+        text = f"{score.text}, {score.unit}" if score.unit else score.text
+        parts.append(f"<dt>{_text(score.title)}</dt><dd>{_text(text)}; pooled by {score.pooled_by}</dd>")
+    body = "\n".join([*parts, "</dl>"])
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<title>Contact maps: '
         f"{_text(names)}</title>\n<style>{_STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n"
@@ -112,12 +114,6 @@ def _table(records: list[Record]) -> str:
         f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
-
-
-def _definitions() -> Iterable[str]:
-    for score in SCORES.values():
-        unit = f", {score.unit}" if score.unit else ""
-        yield f"<dt>{_text(score.title)}</dt><dd>{_text(score.text + unit)}; pooled by {score.pooled_by}</dd>"
 
 
 def _picture(figure: Figure, text: str) -> str:

@@ -9,9 +9,6 @@ from collections.abc import Callable, Iterable
 from hicfm_jax.evaluate.scores import correlation, genome_disco, scc, tracks
 from hicfm_jax.evaluate.scores.scored_pair import ScoredPair
 
-Function = Callable[[ScoredPair], tuple[float, float]]
-"""Computes a score, NaN where it is undefined, and its weight in a mean over chromosomes."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Score:
@@ -21,8 +18,8 @@ class Score:
       name: column of `metrics.csv`.
       title: in tables.
       text: definition in one line, for readers of a report.
-      function: computes it.
-      pooled_by: unit of its weight: pixels, bins or foci.
+      function: the value, NaN where it is undefined, and its weight in a mean over chromosomes.
+      pooled_by: unit of that weight: pixels, bins or foci.
       unit: of the value, "" for a ratio.
       better: "higher" or "lower".
       digits: decimals in tables.
@@ -32,7 +29,7 @@ class Score:
     name: str
     title: str
     text: str
-    function: Function
+    function: Callable[[ScoredPair], tuple[float, float]]
     pooled_by: str = "pixels"
     unit: str = ""
     better: str = "higher"
@@ -40,70 +37,45 @@ class Score:
     whole: bool = False
 
 
-def _pearson(log: bool) -> Function:
-    return lambda pair: correlation.stratified_pearson(*pair.counts, pair.max_diagonal, log)
-
-
-def _spearman(first: int, last: int | None = None) -> Function:
-    """Mean over the diagonals from `first` to `last` inclusive."""
-    return lambda pair: correlation.weighted_mean(*(values[first - 1 : last] for values in pair.spearman))
-
-
-def _mse(pair: ScoredPair) -> tuple[float, int]:
-    return correlation.log_mse(*pair.counts)
-
-
-def _scc(pair: ScoredPair) -> tuple[float, int]:
-    return scc.scc(*pair.counts, pair.max_diagonal, scc.half_width(pair.reference.resolution))
-
-
-def _image(index: int) -> Function:
-    return lambda pair: (pair.image_scores[index], pair.whole[1].shape[0] ** 2)
-
-
-def _insulation(pair: ScoredPair) -> tuple[float, int]:
-    return tracks.track_correlation(pair.test.insulation, pair.reference.insulation)
-
-
-def _compartments(pair: ScoredPair) -> tuple[float, int]:
-    return tracks.compartment_correlation(pair.test.compartments, pair.reference.compartments)
-
-
-def _genome_disco(pair: ScoredPair) -> tuple[float, int]:
-    return genome_disco.genome_disco(*pair.whole)
-
-
-def _foci(name: str) -> Function:
-    return lambda pair: (getattr(pair.focus_recovery, name), len(pair.reference.foci))
-
-
 # fmt: off
 _TABLE = (
-    Score("r", "r", "Pearson correlation on each diagonal, averaged by their pixels", _pearson(log=False)),
-    Score("log_r", "log r", "the same of log10(1 + count)", _pearson(log=True)),
-    Score("mse", "MSE", "mean squared error of log10(1 + count) off the main diagonal", _mse,
-          better="lower", digits=4),
-    Score("scc", "SCC", "stratum-adjusted correlation coefficient of HiCRep", _scc),
+    Score("r", "r", "Pearson correlation on each diagonal, averaged by their pixels",
+          lambda pair: correlation.stratified_pearson(*pair.counts, pair.max_diagonal)),
+    Score("log_r", "log r", "the same of log10(1 + count)",
+          lambda pair: correlation.stratified_pearson(*pair.counts, pair.max_diagonal, log=True)),
+    Score("mse", "MSE", "mean squared error of log10(1 + count) off the main diagonal",
+          lambda pair: correlation.log_mse(*pair.counts), better="lower", digits=4),
+    Score("scc", "SCC", "stratum-adjusted correlation coefficient of HiCRep",
+          lambda pair: scc.scc(*pair.counts, pair.max_diagonal, scc.half_width(pair.reference.resolution))),
     Score("spearman", "Spearman", "Spearman correlation on each diagonal, averaged by their pixels",
-          _spearman(1)),
-    Score("spearman_near", "Spearman near", "the same on diagonals 1 to 9", _spearman(1, 9)),
-    Score("spearman_middle", "Spearman middle", "the same on diagonals 10 to 49", _spearman(10, 49)),
-    Score("spearman_far", "Spearman far", "the same from diagonal 50 on", _spearman(50)),
-    Score("ssim", "SSIM", "structural similarity of log10(1 + count)", _image(0), whole=True),
-    Score("psnr", "PSNR", "peak signal-to-noise ratio of log10(1 + count)", _image(1), unit="dB", digits=1,
-          whole=True),
-    Score("insulation_r", "insulation", "correlation of log2 insulation scores", _insulation, "bins"),
-    Score("compartment_r", "compartments", "|correlation| of first eigenvectors", _compartments, "bins",
-          whole=True),
-    Score("genome_disco", "GenomeDISCO", "concordance after a random walk of 3 steps", _genome_disco, "bins",
-          whole=True),
-    Score("focus_recovery", "foci", "strength times fraction of true calls", _foci("recovery"), "foci"),
-    Score("focus_strength", "focus strength", "fraction of the foci's log enrichment", _foci("strength"),
-          "foci"),
-    Score("focus_precision", "focus precision", "fraction of called foci that are real", _foci("precision"),
-          "foci"),
-    Score("focus_recall", "focus recall", "fraction of real foci that are called", _foci("recall"), "foci"),
-    Score("focus_f1", "focus F1", "harmonic mean of precision and recall", _foci("f1"), "foci"),
+          lambda pair: pair.spearman_over(1)),
+    Score("spearman_near", "Spearman near", "the same on diagonals 1 to 9",
+          lambda pair: pair.spearman_over(1, 9)),
+    Score("spearman_middle", "Spearman middle", "the same on diagonals 10 to 49",
+          lambda pair: pair.spearman_over(10, 49)),
+    Score("spearman_far", "Spearman far", "the same from diagonal 50 on",
+          lambda pair: pair.spearman_over(50)),
+    Score("ssim", "SSIM", "structural similarity of log10(1 + count)",
+          lambda pair: pair.image_score(0), whole=True),
+    Score("psnr", "PSNR", "peak signal-to-noise ratio of log10(1 + count)",
+          lambda pair: pair.image_score(1), unit="dB", digits=1, whole=True),
+    Score("insulation_r", "insulation", "correlation of log2 insulation scores",
+          lambda pair: tracks.track_correlation(pair.test.insulation, pair.reference.insulation), "bins"),
+    Score("compartment_r", "compartments", "|correlation| of first eigenvectors",
+          lambda pair: tracks.compartment_correlation(pair.test.compartments, pair.reference.compartments),
+          "bins", whole=True),
+    Score("genome_disco", "GenomeDISCO", "concordance after a random walk of 3 steps",
+          lambda pair: genome_disco.genome_disco(*pair.whole), "bins", whole=True),
+    Score("focus_recovery", "foci", "strength times fraction of true calls",
+          lambda pair: pair.focus_score("recovery"), "foci"),
+    Score("focus_strength", "focus strength", "fraction of the foci's log enrichment",
+          lambda pair: pair.focus_score("strength"), "foci"),
+    Score("focus_precision", "focus precision", "fraction of called foci that are real",
+          lambda pair: pair.focus_score("precision"), "foci"),
+    Score("focus_recall", "focus recall", "fraction of real foci that are called",
+          lambda pair: pair.focus_score("recall"), "foci"),
+    Score("focus_f1", "focus F1", "harmonic mean of precision and recall",
+          lambda pair: pair.focus_score("f1"), "foci"),
 )
 # fmt: on
 

@@ -53,8 +53,8 @@ def coarsen(matrix: scipy.sparse.sparray, factor: int) -> scipy.sparse.csr_array
         return scipy.sparse.csr_array(matrix)
     fine = matrix.tocoo()
     size = -(-matrix.shape[0] // factor)
-    where = fine.row // factor, fine.col // factor
-    return scipy.sparse.coo_array((fine.data.astype(np.float64), where), (size, size)).tocsr()
+    bins = fine.row // factor, fine.col // factor
+    return scipy.sparse.coo_array((fine.data.astype(np.float64), bins), (size, size)).tocsr()
 
 
 def mean_by_distance(matrix: scipy.sparse.sparray) -> np.ndarray:
@@ -65,8 +65,7 @@ def mean_by_distance(matrix: scipy.sparse.sparray) -> np.ndarray:
     return sums / (size - np.arange(size))
 
 
-LEAST_BIAS = 0.2
-"""Of the median. Bins below have too few mapped reads to be scored."""
+LEAST_BIAS = 0.2  # of the median; bins below have too few mapped reads to be scored
 
 
 def visible_bins(expected: Expected) -> np.ndarray:

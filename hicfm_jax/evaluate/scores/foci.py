@@ -1,7 +1,4 @@
-"""Foci: calls of small spots far from the diagonal, and their recovery.
-
-Two loci meet in a focus, as the KEE (IHI) loci of Arabidopsis do.
-"""
+"""Foci far from the diagonal, such as the KEE loci's, and their recovery."""
 
 import dataclasses
 
@@ -20,16 +17,11 @@ GAP = 2  # bins to each side that belong neither to the focus nor to its surroun
 RING = 5  # bins to each side: the surroundings are the 11 x 11 without the inner 5 x 5
 NEAREST = 10  # bins between the two loci, so that the ring stays off the diagonal
 APART = 3  # bins; of foci nearer than this the strongest counts
-REAL_FROM = 2.5
-"""Least enrichment of a focus of the reference."""
-CALLED_FROM = 2.0
-"""Least enrichment of a focus of another map. It is lower, so that a blurred focus is still called and noise
-counts as a false call."""
-UNDECIDED = 1.5
-"""Spots that the reference enriches from here to `REAL_FROM` are neither true nor false calls."""
+REAL_FROM = 2.5  # least enrichment of a focus of the reference
+CALLED_FROM = 2.0  # of another map: blurred foci are still called, and noise counts as a false call
+UNDECIDED = 1.5  # spots of the reference from here to REAL_FROM are neither true nor false calls
 LEAST_OVER_STRIPES = 1.3
-ADDED = 100.0
-"""Pseudocount, in contacts of the reference: chance easily multiplies a few contacts."""
+ADDED = 100.0  # pseudocount, in contacts of the reference: chance easily multiplies a few contacts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +47,8 @@ class Enrichment:
 
     Attributes:
       over_ring: over the square ring around them, `[n, n]`; 1 where bins have few contacts.
-      possible: `[n, n]` bool, upper triangle. True if the loci are far enough apart, the bins have contacts,
-        and the 3 x 3 bins are also enriched over their rows and columns, so that they are not a stripe.
+      possible: `[n, n]` bool, upper triangle. True if the loci are `NEAREST` bins apart, the bins have
+        contacts, and the 3 x 3 bins are not part of a stripe.
     """
 
     over_ring: np.ndarray
@@ -95,15 +87,13 @@ def focus_enrichment(matrix: scipy.sparse.sparray, expected: Expected) -> Enrich
     Enrichment is (observed + `ADDED`) / (those + `ADDED`). Bins with few contacts are left out of all sums.
 
     Args:
-      matrix: contacts of a chromosome, upper triangle `[n, n]`, of any scale.
-      expected: decay and biases of the reference, the same for all maps compared with it. The map is
-        scaled to it.
+      matrix: contacts of a chromosome, upper triangle `[n, n]`, of any scale; it is scaled to `expected`.
+      expected: decay and biases of the reference.
     """
     bins = np.arange(matrix.shape[0])
-    distance = bins - bins[:, None]
+    far = bins - bins[:, None] >= NEAREST
     visible = np.outer(*[visible_bins(expected)] * 2).astype(np.float64)
     observed, model = dense(matrix) * visible, expected.dense() * visible
-    far = distance >= NEAREST
     total = observed.sum(where=far)
     if total > 0:
         observed *= model.sum(where=far) / total
@@ -117,12 +107,9 @@ def focus_enrichment(matrix: scipy.sparse.sparray, expected: Expected) -> Enrich
         return (found + ADDED) / (np.maximum(ratio, 0) * inside + ADDED)
 
     complete = _box_sum(visible, CORE, CORE) > (2 * CORE + 1) ** 2 - 0.5
-    over_row = enrichment((CORE, RING), (CORE, GAP))
-    over_column = enrichment((RING, CORE), (GAP, CORE))
-    return Enrichment(
-        over_ring=np.where(complete, enrichment((RING, RING), (GAP, GAP)), 1),
-        possible=far & complete & (np.minimum(over_row, over_column) >= LEAST_OVER_STRIPES),
-    )
+    over_stripes = np.minimum(enrichment((CORE, RING), (CORE, GAP)), enrichment((RING, CORE), (GAP, CORE)))
+    over_ring = np.where(complete, enrichment((RING, RING), (GAP, GAP)), 1)
+    return Enrichment(over_ring, far & complete & (over_stripes >= LEAST_OVER_STRIPES))
 
 
 def call_foci(enrichment: Enrichment, least: float) -> Foci:
@@ -151,15 +138,10 @@ def focus_recovery(test: Enrichment, reference: Enrichment, foci: Foci) -> Focus
     true = near_real[calls.rows, calls.columns]
     precision = float(true.mean()) if true.size else float("nan")
     recall = float(_near(calls.rows, calls.columns, shape)[foci.rows, foci.columns].mean())
+    f1 = 2 * precision * recall / (precision + recall) if precision > 0 and recall else 0.0
     in_test = np.maximum(test.over_ring[foci.rows, foci.columns], 1)
     strength = float(np.minimum(np.log(in_test) / np.log(foci.enrichment), 1).mean())
-    return FocusRecovery(
-        recovery=strength * (precision if true.size else 1.0),
-        strength=strength,
-        precision=precision,
-        recall=recall,
-        f1=2 * precision * recall / (precision + recall) if precision > 0 and recall else 0.0,
-    )
+    return FocusRecovery(strength * (precision if true.size else 1.0), strength, precision, recall, f1)
 
 
 def _box_sum(values: np.ndarray, half_rows: int, half_columns: int) -> np.ndarray:
@@ -174,5 +156,4 @@ def _near(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.n
 
 
 def _widened(places: np.ndarray) -> np.ndarray:
-    """Also the places up to `APART` bins away."""
     return scipy.ndimage.maximum_filter(places, 2 * APART + 1)

@@ -7,8 +7,7 @@ import numpy as np
 
 from hicfm_jax.evaluate.scores.diagonals import Matrix, dense
 
-STEPS = 3
-"""Length of the walk. The authors found it best for most data."""
+STEPS = 3  # of the walk; the authors found it best for most data
 
 
 def genome_disco(test: Matrix, reference: Matrix, steps: int = STEPS) -> tuple[float, int]:

@@ -6,8 +6,7 @@ import numpy as np
 
 from hicfm_jax.evaluate.scores.diagonals import Matrix, dense
 
-SMALLEST = 11
-"""Bins of the Gaussian window of SSIM."""
+SMALLEST = 11  # bins; the Gaussian window of SSIM
 
 
 def data_range(reference: Matrix) -> float:

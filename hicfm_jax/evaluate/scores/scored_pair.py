@@ -109,13 +109,24 @@ class ScoredPair:
         """Spearman's correlation on each diagonal, see `spearman_by_distance`."""
         return correlation.spearman_by_distance(*self.counts, self.max_diagonal)
 
+    def spearman_over(self, first: int, last: int | None = None) -> tuple[float, int]:
+        """Mean of `spearman` over the diagonals from `first` to `last` inclusive, and their pixels."""
+        return correlation.weighted_mean(*(values[first - 1 : last] for values in self.spearman))
+
+    def image_score(self, index: int) -> tuple[float, int]:
+        """SSIM (0) or PSNR (1), and the pixels."""
+        return self._image_scores[index], self.reference.whole.counts.shape[0] ** 2
+
+    def focus_score(self, name: str) -> tuple[float, int]:
+        """A field of `FocusRecovery`, and the foci of the reference."""
+        return getattr(self._focus_recovery, name), len(self.reference.foci)
+
     @functools.cached_property
-    def image_scores(self) -> tuple[float, float]:
-        """SSIM and PSNR."""
+    def _image_scores(self) -> tuple[float, float]:
         return image_scores.image_scores(*self.whole, self.reference.data_range)
 
     @functools.cached_property
-    def focus_recovery(self) -> foci.FocusRecovery:
-        """Scores against the foci of the reference, over the reference's decay and biases."""
+    def _focus_recovery(self) -> foci.FocusRecovery:
+        # Decay and biases are the reference's for all maps.
         enrichment = foci.focus_enrichment(self.test.for_foci.counts, self.reference.for_foci.expected)
         return foci.focus_recovery(enrichment, self.reference.enrichment, self.reference.foci)

@@ -8,12 +8,9 @@ from hicfm_jax.contacts.expected import Expected
 from hicfm_jax.evaluate.scores.diagonals import dense, visible_bins
 
 INSULATION_WINDOW = 100_000  # bp, or five bins where that is more
-INSULATION_BIN = 10_000
-"""bp. Finer maps are coarsened to bins of about this width: cooltools' time grows with the window squared."""
+INSULATION_BIN = 10_000  # bp; finer maps are coarsened, as cooltools' time grows with the window squared
 IGNORED_DIAGONALS = 2  # as after balancing
-
-LARGEST_RATIO = 10.0
-"""Cap of observed / expected, so that single foci do not dominate the compartments."""
+LARGEST_RATIO = 10.0  # cap of observed / expected, so that single foci do not dominate the compartments
 
 
 def insulation_factor(resolution: int) -> int:
@@ -29,13 +26,12 @@ def diamond_bins(bin_size: int) -> int:
 def log_insulation(matrix: scipy.sparse.sparray, expected: Expected, window: int) -> np.ndarray:
     """log2 insulation scores of cooltools, `[n]`: the mean of a diamond over the chromosome's median.
 
+    NaN for bins with few contacts and where the diamond is empty.
+
     Args:
       matrix: counts of a chromosome, upper triangle `[n, n]`.
       expected: fitted to it. Counts are divided by its biases.
       window: side of the diamond, in bins.
-
-    Returns:
-      NaN for bins with few contacts and where the diamond is empty.
     """
     import pandas as pd
     from cooltools.api.insulation import insul_diamond
@@ -63,16 +59,10 @@ class _Pixels:
 
 
 def compartment_track(matrix: scipy.sparse.sparray, expected: Expected) -> np.ndarray:
-    """First eigenvector of the correlation matrix of observed / expected.
+    """First eigenvector of the correlation matrix of observed / expected, `[n]`; its sign is arbitrary.
 
-    Lieberman-Aiden et al. 2009, Science 326:289. Its sign is arbitrary.
-
-    Args:
-      matrix: counts of a chromosome, upper triangle `[n, n]`.
-      expected: fitted to it.
-
-    Returns:
-      `[n]`, NaN for bins with few contacts. All NaN with fewer than three other bins.
+    Lieberman-Aiden et al. 2009, Science 326:289. NaN for bins with few contacts; all NaN with fewer than
+    three other bins. Arguments as for `log_insulation`.
     """
     track = np.full(matrix.shape[0], np.nan)
     visible = visible_bins(expected)

@@ -14,7 +14,7 @@ from hicfm_jax.infer.tasks import resolution
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_new_file
 
-TASKS = {task.name: task for task in (resolution.TASK,)}
+INFERENCE_TASKS = {task.name: task for task in (resolution.TASK,)}
 """One entry per task. A new one is a file in this folder with a `TASK`, and its name here."""
 
 
@@ -33,7 +33,7 @@ def infer_file(
     """Applies a network to the map of a file and writes the result.
 
     Args:
-      task: a key of `TASKS`.
+      task: a key of `INFERENCE_TASKS`.
       uri, resolution: of the map, see `contacts.open_contacts`.
       checkpoint, input_size: see `load_network`.
       output: a file with one of the task's suffixes; it appears when it is complete.
@@ -48,9 +48,9 @@ def infer_file(
         choice that does not fit. Nothing is written.
       OSError: the disk is full or not writable.
     """
-    if task not in TASKS:
-        raise InputError(f"There is no task {task!r} of inference: take one of {', '.join(TASKS)}.")
-    chosen, path, progress = TASKS[task], pathlib.Path(output), progress or NullProgress()
+    if task not in INFERENCE_TASKS:
+        raise InputError(f"There is no task {task!r} of inference: take one of {', '.join(INFERENCE_TASKS)}.")
+    chosen, path, progress = INFERENCE_TASKS[task], pathlib.Path(output), progress or NullProgress()
     suffix = next((suffix for suffix in chosen.outputs if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         raise InputError(

@@ -13,9 +13,9 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.contacts.formats import SUFFIXES
+from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer.enhanced_map import ROW_BYTES, EnhancedChromosome, RowFile, enhanced_map
+from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map
 from hicfm_jax.infer.network import ENHANCING, Network, load_network
 from hicfm_jax.infer.scan import ScanWindow, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions
@@ -34,8 +34,6 @@ MUCH_MEMORY = 8e9
 """Bytes; where writing takes more, a message says how to take less."""
 
 _WRITING_BYTES = 23  # for each pixel of a chromosome, measured while 18 million were written
-_COOLERS = (".cool", ".mcool")
-_WHOLE_ONLY = (".pairs", ".pairs.gz")
 
 
 def enhance(
@@ -63,8 +61,7 @@ def enhance(
 
     Args:
       contact_map: raw counts.
-      params: a checkpoint (path), a network from `load_network`, or parameters that replace those of
-        `network`.
+      params: a checkpoint (path), a network of `load_network`, or parameters to replace those of `network`.
       network: the network that the parameters are for.
       chromosomes: to enhance; all if not given.
       target_contacts: of the whole deep map, cis and trans; those of the map that the checkpoint was
@@ -75,19 +72,18 @@ def enhance(
       bound: of merge original, how many bins a window's rows and columns may begin apart; 0 if not given,
         as published: windows on the diagonal only.
       max_distance: farthest pixel from the diagonal in bp; all if not given.
-      integer: round to whole contacts, halves up. Pixels below half a contact are then empty, so that a
-        sparse map loses contacts.
+      integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
       batch_size: windows at once, over all devices.
-      folder: where temporary files are, 8 bytes a pixel; None: where `tempfile` puts them (TMPDIR).
+      folder: of temporary files, 8 bytes a pixel; None: where `tempfile` puts them (TMPDIR).
       progress: shows the windows done, and warnings; None: warnings on stderr.
 
     Returns:
-      The deep map. Real counts are rounded to 1/1024 of a contact, and those below half of that are
-      left out. It reads its chromosomes from the temporary files, which are removed with it.
+      The deep map. Real counts are multiples of 1/1024 of a contact. It reads its chromosomes from the
+      temporary files, which are removed with it.
 
     Raises:
-      InputError: an empty map, an unknown chromosome, values out of range, a checkpoint that does not
-        fit, predictions that are not finite.
+      InputError: a map without contacts, an unknown chromosome, values out of range, a checkpoint that does
+        not fit, predictions that are not finite.
       OSError: the disk of the temporary files is full.
     """
     if isinstance(params, (str, os.PathLike)):
@@ -118,8 +114,10 @@ def enhance(
 
 
 def prepare(matrix: scipy.sparse.csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:
-    """Windows of a chromosome: with context for a network that takes the depth, and for published weights
-    without the main diagonal where they begin on it."""
+    """Windows of a chromosome, with context for a network that takes the depth.
+
+    For published weights, windows that begin on the main diagonal come without it, as in the original.
+    """
     expected = find_expected(matrix) if network.takes_depth else None
     for window in cut_windows(matrix, positions, network):
         if network.published and window.row == window.col:
@@ -145,21 +143,24 @@ def write(
     plan: ScanPlan,
     progress: NullProgress,
 ) -> str:
-    """Writes the deep map; options `integer` (None: where the format has only whole counts) and `balance`
-    (None: where the format stores weights).
+    """Writes the deep map.
+
+    Options: `integer` (default: where the format has only whole counts) and `balance` (default: where the
+    format stores weights).
 
     Raises:
       InputError: an option that the format does not have.
       OSError: the disk is full or not writable.
     """
     integer, balance = plan.options.get("integer"), plan.options.get("balance")
-    if suffix in _WHOLE_ONLY:
+    form = output_format(path)
+    if form.whole_counts_only:
         if integer is False:
             raise InputError(f"{path}: a {suffix} file has whole contacts only: leave integer out.")
         plan = dataclasses.replace(plan, options={**plan.options, "integer": True})
-    if balance and suffix not in _COOLERS:
+    if balance and not form.holds_weights:
         raise InputError(f"{path}: a {suffix} file stores no weights: leave balance out or write .mcool.")
-    balance = suffix in _COOLERS if balance is None else balance
+    balance = form.holds_weights if balance is None else balance
     pixels = _pixels(contact_map, plan)
     check_space(path, ROW_BYTES * sum(pixels))
     needed = _WRITING_BYTES * max(pixels)
@@ -206,12 +207,9 @@ def _collect(
     folder: str | os.PathLike | None,
 ) -> tuple[ContactMap, float]:
     """The deep map, its rows in temporary files, and the input's cis contacts of the same chromosomes."""
-    file, chromosomes = RowFile(folder), {}
-    for chrom in plan.chromosomes:
-        size = contact_map.n_bins(chrom)
-        chromosomes[chrom] = EnhancedChromosome(size, file, plan.max_bins, MERGES[plan.merge])
+    predicted = PredictedRows(folder, plan.max_bins, MERGES[plan.merge])
     for chrom, rows in found:
-        chromosomes[chrom].append(rows, contact_map.matrix(chrom))  # which the map still holds
+        predicted.append(chrom, rows, contact_map.matrix(chrom))  # which the map still holds
     seen = network.seen or {}
     about = {
         "checkpoint": network.checkpoint,
@@ -231,13 +229,14 @@ def _collect(
     }
     deep = enhanced_map(
         contact_map,
-        chromosomes,
+        plan.chromosomes,
+        predicted,
         target_contacts=None if network.takes_depth else plan.target_contacts,
         integer=bool(plan.options.get("integer")),
         exact=plan.merge == "original",
         metadata={**contact_map.metadata, ENHANCEMENT: about},
     )
-    return deep, sum(each.input_contacts for each in chromosomes.values())
+    return deep, predicted.input_contacts
 
 
 TASK = InferenceTask(
@@ -249,7 +248,7 @@ TASK = InferenceTask(
     prepare=prepare,
     postprocess=contacts,
     merge=merge_windows,
-    outputs=SUFFIXES,
+    outputs=tuple(suffixes(lambda form: form.write)),
     write=write,
     positions=map_positions,
     settle=settle_depth,

@@ -1,1 +1,1 @@
-"""What a run writes while it trains."""
+"""Files and screen lines that a training run writes."""

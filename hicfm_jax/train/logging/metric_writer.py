@@ -1,9 +1,12 @@
-"""What a run says while it goes on: metrics.jsonl, TensorBoard, pictures, a line on the screen."""
+"""Metrics of a run: metrics.jsonl, TensorBoard, pictures, a line on the screen."""
 
 import io
 import json
 import math
+import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,14 +14,17 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
+from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import in_bucket, write_atomically
-from hicfm_jax.train.logging.event_files import summary_folder
-from hicfm_jax.train.logging.matmul_rate import matmul_rate
+from hicfm_jax.train.logging.device_speed import matmul_rate, published_peak
 from hicfm_jax.train.logging.panels import panel_picture
 from hicfm_jax.train.metrics import METRICS
 
-TIMING = ("samples_per_second", "mfu")
+TIMING = ("samples_per_second", "matmul_fraction", "mfu")
 """Fields of metrics.jsonl that differ from run to run; everything else is reproducible."""
+
+UPLOAD_SECONDS = 60
+"""Least time between two uploads of metrics.jsonl to a bucket, which cannot append to an object."""
 
 
 def duration(seconds: float) -> str:
@@ -29,15 +35,14 @@ def duration(seconds: float) -> str:
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one line a logged step or validation, cut back on resume."""
+    """`metrics.jsonl`: one line per logged step or validation, cut back on resume."""
 
     def __init__(self, workdir: epath.Path, resumed_step: int):
-        """Drops lines after `resumed_step`: those steps will be taken, and logged, again."""
+        """Drops lines after `resumed_step`: those steps will be trained and logged again."""
         self.path = workdir / "metrics.jsonl"
-        kept = [line for line in self._lines() if json.loads(line)["step"] <= resumed_step]
-        if not resumed_step:
-            kept = []
-        write_atomically(self.path, "".join(line + "\n" for line in kept).encode())
+        kept = [line + "\n" for line in self._lines() if json.loads(line)["step"] <= resumed_step]
+        self._text, self._pending = "".join(kept) if resumed_step else "", True
+        self.flush()
 
     def _lines(self) -> list[str]:
         if not self.path.exists():
@@ -53,15 +58,86 @@ class MetricsFile:
             for name, value in record.items()
         }
         line = json.dumps(clean) + "\n"
-        if in_bucket(self.path):
-            write_atomically(self.path, (self.path.read_text() + line).encode())
+        if not in_bucket(self.path):
+            with self.path.open("a") as file:
+                file.write(line)
             return
-        with self.path.open("a") as file:
-            file.write(line)
+        self._text, self._pending = self._text + line, True
+        if time.monotonic() - self._stored_at >= UPLOAD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Stores the lines that a bucket does not have yet."""
+        if self._pending:
+            write_atomically(self.path, self._text.encode())
+            self._pending, self._stored_at = False, time.monotonic()
 
 
-class Progress:
-    """Writes what the loop measures; does nothing on hosts other than the first."""
+class _Board:
+    """TensorBoard's event file, without which training goes on: a first error warns, one in writing ends it.
+
+    Written without tensorboardX's `SummaryWriter`, whose thread dies of a full disk and blocks the program.
+    """
+
+    def __init__(self, folder: epath.Path, next_step: int):
+        """Opens a file in the folder; in a bucket, a local one that `flush(upload=True)` copies there."""
+        self._folder, self._local, self._writer, self._warned = folder, folder, None, False
+        if in_bucket(folder):
+            self._temporary = tempfile.TemporaryDirectory()
+            self._local = epath.Path(self._temporary.name)
+        self._attempt(lambda: self._open(next_step))
+
+    def _open(self, next_step: int) -> None:
+        # Imported here because it imports torch where that is installed.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto import event_pb2
+
+        self._event = event_pb2.Event
+        self._local.mkdir(parents=True, exist_ok=True)
+        self._writer = EventsWriter(str(self._local / "events"))
+        # TensorBoard drops what an earlier process logged from this step on.
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        self._writer.write_event(self._event(wall_time=time.time(), step=next_step, session_log=start))
+
+    def add(self, step: int, kind: str, name: str, value: Any, **options) -> None:
+        """Adds a "scalar" or an "image"; shown after `flush`."""
+
+        def write():
+            from tensorboardX import summary
+
+            made = getattr(summary, kind)(name, value, **options)
+            self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=made))
+
+        if self._writer:
+            self._attempt(write)
+
+    def flush(self, upload: bool = False) -> None:
+        if self._writer:
+            self._attempt(lambda: self._flush(upload))
+
+    def _flush(self, upload: bool) -> None:
+        self._writer.flush()
+        if upload and self._local != self._folder:
+            self._attempt(self._upload, ends=False)  # the next one has all of this one
+
+    def _upload(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for file in self._local.iterdir():
+            write_atomically(self._folder / file.name, file.read_bytes())
+
+    def _attempt(self, do: Callable[[], None], ends: bool = True) -> None:
+        try:
+            do()
+        except Exception as error:  # every kind of disk and bucket has its own
+            if ends:
+                self._writer = None
+            if not self._warned:
+                print(f"WARNING: {self._folder} lacks what metrics.jsonl has: {error}.", flush=True)
+            self._warned = True
+
+
+class MetricWriter(NullProgress):
+    """Writes what the loop measures; does nothing on processes other than the first."""
 
     def __init__(
         self,
@@ -77,14 +153,12 @@ class Progress:
         self.workdir, self.flops = workdir, flops
         self.batch_size = config.train.global_batch_size
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
-        self.full_speed = matmul_rate(config.model.dtype) * jax.device_count()
+        self.matmul_rate = matmul_rate(config.model.dtype) * jax.device_count()
+        self.peak = (published_peak(jax.devices()[0].device_kind) or math.nan) * jax.device_count()
         self.restart_clock(resumed_step)
         if self.active:
-            # Imported here because it imports torch where that is installed.
-            from tensorboardX import SummaryWriter
-
             self.file = MetricsFile(workdir, resumed_step)
-            self.board = SummaryWriter(summary_folder(workdir / "tensorboard"), purge_step=resumed_step + 1)
+            self.board = _Board(workdir / "tensorboard", resumed_step + 1)
 
     def restart_clock(self, step: int) -> None:
         """Leaves what came before (compilation) out of the next rate."""
@@ -101,17 +175,19 @@ class Progress:
         steps = step - self._marked_step
         self.restart_clock(step)
         rate = steps * self.batch_size / seconds if steps > 0 and seconds > 0 else math.nan
-        mfu = rate * self.flops / self.full_speed
-        record = {**metrics, "skipped_micro_batches": skipped, "samples_per_second": rate, "mfu": mfu}
-        self._write("train", step, record)
-        left = (self.total_steps - step) * self.batch_size / rate if rate > 0 else math.nan
-        eta = duration(left) if math.isfinite(left) else "?"
-        speed = f"{rate:.1f} samples/s  mfu {mfu:.0%}  eta {eta}" if math.isfinite(rate) else "compiled"
+        speed = {"samples_per_second": rate, "matmul_fraction": rate * self.flops / self.matmul_rate}
+        if math.isfinite(self.peak):
+            speed["mfu"] = rate * self.flops / self.peak
+        self._write("train", step, {**metrics, "skipped_micro_batches": skipped, **speed})
+        shown = "compiled"
+        if math.isfinite(rate):
+            eta = duration((self.total_steps - step) * self.batch_size / rate)
+            fractions = "  ".join(f"{name} {speed[name]:.0%}" for name in TIMING[1:] if name in speed)
+            shown = f"{rate:.1f} samples/s  {fractions}  eta {eta}"
         dropped = f"dropped {skipped}  " if skipped else ""
         self.say(
             f"step {step}/{self.total_steps}  epoch {step / self.steps_per_epoch:.2f}  "
-            f"{_terms(metrics)}  {dropped}lr {metrics['learning_rate']:.2e}  "
-            f"{speed}"
+            f"{_terms(metrics)}  {dropped}lr {metrics['learning_rate']:.2e}  {shown}"
         )
 
     def validation(
@@ -131,14 +207,15 @@ class Progress:
             image = io.BytesIO()
             Image.fromarray(picture).save(image, format="PNG")
             write_atomically(folder / f"step_{step:08d}.png", image.getvalue())
-            self.board.add_image("val/windows", picture, step, dataformats="HWC")
+            self.board.add(step, "image", "val/windows", picture, dataformats="HWC")
+        self.flush()
 
     def _write(self, split: str, step: int, metrics: dict[str, float]) -> None:
         if not self.active:
             return
         self.file.write({"step": step, "epoch": step / self.steps_per_epoch, "split": split, **metrics})
         for name, value in metrics.items():
-            self.board.add_scalar(f"{split}/{name}", value, step)
+            self.board.add(step, "scalar", f"{split}/{name}", value)
         self.board.flush()
 
     def say(self, line: str) -> None:
@@ -146,9 +223,13 @@ class Progress:
         if self.active:
             print(line, flush=True)
 
-    def close(self) -> None:
+    def flush(self) -> None:
+        """Stores everything written so far; needed only in buckets, at validations and checkpoints."""
         if self.active:
-            self.board.close()
+            self.file.flush()
+            self.board.flush(upload=True)
+
+    close = flush
 
 
 def _terms(metrics: dict[str, float]) -> str:
