@@ -106,7 +106,7 @@ def test_a_start_that_does_not_fit_is_refused_and_nothing_is_left(tiles, pretrai
 
 def test_tiles_without_the_context_of_their_chromosome_are_refused(tmp_path):
     config = enhancement(small_run.save_tiles(tmp_path))
-    with pytest.raises(InputError, match="tiles.npz has tiles that do not carry the context"):
+    with pytest.raises(InputError, match="tiles.npz has tiles without the context of their chromosome"):
         loop.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

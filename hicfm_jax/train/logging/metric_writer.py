@@ -16,7 +16,7 @@ from PIL import Image
 
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import in_bucket, write_atomically
-from hicfm_jax.train.logging.device_speed import matmul_rate, published_peak
+from hicfm_jax.train.logging.matmul_rate import matmul_rate, published_peak
 from hicfm_jax.train.logging.panels import panel_picture
 from hicfm_jax.train.metrics import METRICS
 
@@ -197,8 +197,8 @@ class MetricWriter(NullProgress):
         self._write("val", step, metrics)
         if not self.active:
             return
-        names = [name for name, metric in METRICS.items() if metric.shown and name in metrics]
-        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in names)
+        shown = [name for name, metric in METRICS.items() if metric.shown and name in metrics]
+        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in shown)
         self.say(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
         if len(panels):
             picture = panel_picture(np.asarray(panels), names)

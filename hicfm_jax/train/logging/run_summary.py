@@ -1,4 +1,4 @@
-"""The last lines of a run: where it is, what was learned, how to go on."""
+"""Last lines of a run: its files, first and last scores, next commands."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def _validations(workdir: str) -> list[dict]:
 
 
 def _number(value: float | None) -> str:
-    return "     nan" if value is None else f"{value:8.3f}"  # JSON has no nan; the file holds null
+    return "     nan" if value is None else f"{value:8.3f}"  # JSON has no NaN, the file has null
 
 
 def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
@@ -50,7 +50,7 @@ def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
                 numbers = f"{_number(first[name])} -> {_number(last[name])}"
                 lines.append(f"  {name:<21} {numbers}   {metric.meaning}")
     if not finished:
-        lines += ["", "The same command goes on from here."]
+        lines += ["", "The same command continues from here."]
     elif not config.data.tiles and config.task != "pretrain":
         lines += [
             "",

@@ -1,4 +1,4 @@
-"""Speed of a device: measured rate of matrix products, and published peak."""
+"""Speed of a device: measured matrix products and the published peak."""
 
 import math
 import re
