@@ -8,14 +8,13 @@ import numpy as np
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
-from hicfm_jax import config as config_lib
 from hicfm_jax.contacts.tair10 import CHROMSIZES
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.loop import compile_train_step, state_shapes
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.step import TrainState
-from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.types import Batch
 
 
@@ -70,7 +69,7 @@ def trace_step(config: ConfigDict) -> tuple[jax.stages.Traced, TrainState, Batch
     Raises:
       InputError: as `compile_step`.
     """
-    config_lib.validate(config)
+    check_config(config)
     mesh = sharding.create_mesh(config)
     inputs = few_inputs(config)
     task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)

@@ -11,12 +11,11 @@ from ml_collections import ConfigDict
 from benchmarks.compile_only import few_inputs, memory_of
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.flops import matmul_rate
 from hicfm_jax.train import sharding
-from hicfm_jax.train.logging.metric_writer import published_peak
+from hicfm_jax.train.logging.matmul_rate import matmul_rate, published_peak
 from hicfm_jax.train.loop import compile_train_step, create_state, state_shapes
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.types import Batch
 
 WARMUP = 2  # steps that are not counted
@@ -67,7 +66,7 @@ def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
     """
     if steps < 1:
         raise InputError(f"--steps={steps}: time at least one step.")
-    config_lib.validate(config)
+    check_config(config)
     mesh = sharding.create_mesh(config)
     inputs = few_inputs(config)
     task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)

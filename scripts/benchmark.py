@@ -21,9 +21,7 @@ from hicfm_jax.tiles.build.windows import parse_shape
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # benchmarks/ is not installed
 
 _INPUT = flags.DEFINE_string("input", None, "Folder of tiles, or synthetic:DENSITY for random ones.")
-_BATCH = flags.DEFINE_integer(
-    "batch", None, "Samples in a batch; 32 of tiles, 1 in training.", lower_bound=1
-)
+_BATCH = flags.DEFINE_integer("batch", None, "Samples in a batch; 32 of tiles, 1 in training.", lower_bound=1)
 _MODEL = flags.DEFINE_string("model", None, "Preset of a network whose training step is timed.")
 _TASK = flags.DEFINE_string("task", "pretrain", "With --model: pretrain, resolution, loop, ...")
 _SIZE = flags.DEFINE_string("input_size", "448,448", "With --model: bins of a window, HEIGHT,WIDTH.")

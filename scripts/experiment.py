@@ -39,8 +39,9 @@ def main() -> None:
     workdir, deep = os.path.abspath(_WORKDIR.value), os.path.abspath(_MAP.value)
     os.makedirs(workdir, exist_ok=True)
     if not _MAP.value:
-        simulate, deep = stages.simulation(workdir)
-        run_stages([simulate], root, workdir)
+        simulation = stages.simulation(workdir)
+        run_stages([simulation], root, workdir)
+        deep = simulation.output
     variant = "demo" if _VARIANT.value == "demo" else ""
     contact_map = open_contacts(deep, _RESOLUTION.value)
     setting = stages.Setting(

@@ -1,23 +1,20 @@
-"""Commands of the documentation and of tests: found, checked, and run in this process."""
+"""Commands of the documentation: extracted, and checked in this process."""
 
-import contextlib
 import functools
-import io
 import json
 import pathlib
 import re
 import runpy
 import shlex
 import sys
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
-from absl import app, flags, logging
+from absl import flags
 from absl.testing import flagsaver
 
-from hicfm_jax import cli
-from hicfm_jax.config import base_config, micro_batch_size, validate
+from hicfm_jax.config import base_config, micro_batch_size
+from hicfm_jax.train.tasks import check_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
@@ -29,11 +26,11 @@ PLACEHOLDER = re.compile(r"\[[A-Z]+\]")  # [OPTIONS] stands for flags that the p
 
 
 def commands_of(name: str) -> list[list[str]]:
-    """The shell lines of a file, split into words: continuation lines joined, comments dropped.
+    """Shell lines of a file, split into words, without comments; continuation lines are joined.
 
     Args:
-      name: from the root. Of a page the code blocks marked bash or sh count, of a notebook the lines that
-        begin with `!`, of anything else all lines.
+      name: path from the root. Commands are the code blocks of a page marked bash or sh, the lines of a
+        notebook that begin with `!`, or all lines of any other file.
     """
     text = (ROOT / name).read_text()
     if name.endswith(".md"):
@@ -47,7 +44,7 @@ def commands_of(name: str) -> list[list[str]]:
 
 
 def values_of(words: list[str]) -> dict[str, str]:
-    """What a command gives to its flags, by their names; of a flag given again the last."""
+    """Values of a command's flags by name; the last of a repeated flag."""
     return dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
 
 
@@ -70,13 +67,13 @@ def check_command(words: list[str], extras: set[str]) -> None:
 
 
 def check_extras(text: str, extras: set[str]) -> None:
-    """Fails if `.[NAME,...]` in the text names what is no extra."""
+    """Fails if `.[NAME,...]` in the text names an unknown extra."""
     for named in re.findall(r"\.\[([\w,]+)\]", text):
-        assert set(named.split(",")) <= extras, f"no extra of setup.py: .[{named}]"
+        assert set(named.split(",")) <= extras, f"not an extra of setup.py: .[{named}]"
 
 
 def check_config_fields(name: str) -> None:
-    """Fails if a file names a field that no config has, anywhere in its text; FIELD stands for any."""
+    """Fails if the text of a file names a config field that does not exist; FIELD stands for any."""
     for path in re.findall(r"--config\.([a-z][\w.]+\w)", (ROOT / name).read_text()):
         field = base_config()
         for part in path.split("."):
@@ -84,69 +81,30 @@ def check_config_fields(name: str) -> None:
             field = field[part]
 
 
-class Finished(NamedTuple):
-    """What a script left: exit status and output, as of `subprocess.run`."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run_script(name: str, *words: object) -> Finished:
-    """Runs `scripts/NAME` in this process, which has imported what it needs already.
-
-    Args:
-      name: `evaluate.py`.
-      words: its flags.
-
-    Raises:
-      Exception: a defect, which the script would show as a traceback.
-    """
-    argv = [f"scripts/{name}", *map(str, words)]
-    shown, said = io.StringIO(), io.StringIO()
-    with _flags_of(argv) as script, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
-        status, verbosity = 0, logging.get_verbosity()
-        # Without the rest of app.run: its log handlers and its exit are the process's.
-        with mock.patch.object(app, "run", lambda main, flags_parser: main(flags_parser(argv))):
-            try:
-                cli.run(script["main"])
-            except SystemExit as stop:
-                status = int(stop.code or 0)
-            finally:
-                logging.set_verbosity(verbosity)
-    return Finished(status, shown.getvalue(), said.getvalue())
-
-
 def _parse(words: list[str]) -> None:
-    """Has the script's own flags read the words, and its config validated, without running it."""
-    with _flags_of(words):
-        rest = flags.FLAGS(words)
-        assert rest == words[:1], f"{rest} are no flags"
-        if "config" in flags.FLAGS and flags.FLAGS.config:
-            validate(flags.FLAGS.config)
-            processes = int(values_of(words).get("processes", 1))
-            assert micro_batch_size(flags.FLAGS.config) % processes == 0, "a batch that cannot be split"
-
-
-@contextlib.contextmanager
-def _flags_of(words: list[str]) -> Iterator[dict[str, Any]]:
-    """The globals of the script that `words` begins with, whose flags are defined meanwhile and unset."""
-    script, defined = _load(words[0])
+    """Parses the words with the script's own flags and validates its config, without running it."""
     with flagsaver.flagsaver(), mock.patch.object(sys, "argv", words):
-        for name, (flag, state) in defined.items():
-            flag.__dict__.update(state)
+        for name, (flag, unparsed) in _flags_of(words[0]).items():
+            flag.__dict__.update(unparsed)
             flags.FLAGS[name] = flag
-        yield script
+        rest = flags.FLAGS(words)
+        assert rest == words[:1], f"{rest} are not flags"
+        if "config" in flags.FLAGS and flags.FLAGS.config:
+            check_config(flags.FLAGS.config)
+            processes = int(values_of(words).get("processes", 1))
+            assert micro_batch_size(flags.FLAGS.config) % processes == 0, (
+                "the batch cannot be divided by the processes"
+            )
 
 
 @functools.cache
-def _load(path: str) -> tuple[dict[str, Any], dict[str, tuple[flags.Flag, dict[str, Any]]]]:
-    """A script's globals, and its flags as they are before any is parsed; they are defined no longer."""
+def _flags_of(path: str) -> dict[str, tuple[flags.Flag, dict[str, Any]]]:
+    """A script's flags and their attributes before parsing, which are removed from `FLAGS`."""
     with mock.patch.object(sys, "argv", [path]):
-        script = runpy.run_path(str(ROOT / path))
+        runpy.run_path(str(ROOT / path))
     # Not the flags of libraries that it was the first to import.
     own = [name for name in flags.FLAGS if flags.FLAGS.find_module_defining_flag(name) == "<run_path>"]
     defined = {name: (flags.FLAGS[name], dict(vars(flags.FLAGS[name]))) for name in own}
     for name in own:
         delattr(flags.FLAGS, name)
-    return script, defined
+    return defined

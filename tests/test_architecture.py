@@ -1,6 +1,7 @@
-"""The floors of the house: who may import whom, and where each heavy library lives."""
+"""Structure of the package: floors, heavy libraries, sizes of folders, unique names."""
 
 import ast
+import collections
 import graphlib
 import pathlib
 import re
@@ -183,6 +184,11 @@ def test_every_folder_is_a_package_with_its_tests():
     tested = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
     assert {folder.name for folder in folders} <= tested
     assert tested <= set(FLOORS) | {"scripts", "configs"}
+
+
+def test_no_file_name_occurs_twice():
+    names = collections.Counter(path.name for path in MODULES.values() if path.name != "__init__.py")
+    assert not [name for name, number in names.items() if number > 1]
 
 
 def test_names_say_what_is_inside():

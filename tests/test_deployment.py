@@ -1,4 +1,4 @@
-"""What docs/ hands out to run elsewhere: the notebook, the batch script, the Dockerfiles."""
+"""Files of docs/ to run elsewhere: the notebook, the batch script, the Dockerfiles."""
 
 import ast
 import json
@@ -37,7 +37,7 @@ def _instructions(name: str) -> list[tuple[str, str]]:
 
 
 def _copied(name: str) -> set[str]:
-    """What a Dockerfile puts into the image, by its path in the checkout."""
+    """Files that a Dockerfile copies into the image, by their paths in the checkout."""
     return {source for word, rest in _instructions(name) if word == "COPY" for source in rest.split()[:-1]}
 
 
@@ -51,14 +51,14 @@ def test_commands_exist(name, extras):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_tiles_that_a_page_trains_on_hold_something_out(page):
+def test_tiles_that_a_page_trains_on_have_a_validation_split(page):
     held_out = {}
     for words in commands_of(page):
         values = values_of(words)
         if "scripts/make_tiles.py" in words:
             held_out[values.get("output")] = bool({"val_chromosomes", "val_assays"} & values.keys())
         for tiles in values.get("config.data.tiles", "").split(","):
-            assert held_out.get(tiles, True), f"{page}: training would find nothing in {tiles} to validate on"
+            assert held_out.get(tiles, True), f"{page}: {tiles} has no validation split"
 
 
 def test_notebook_is_a_notebook():
@@ -90,7 +90,7 @@ def test_notebook_reads_only_what_its_cells_wrote():
             values = values_of(words)
             read = [values[flag] for flag in ("input", "checkpoint", "reference") if flag in values]
             read += [entry.split("=")[1] for entry in values.get("maps", "").split(",") if entry]
-            assert set(read) <= made, f"{line} reads what no cell before wrote"
+            assert set(read) <= made, f"{line} reads a file that no earlier cell wrote"
             made |= {values[flag] for flag in ("output", "workdir") if flag in values}
         # Magics are IPython's own; the rest has to be Python.
         python = "\n".join(line for line in code.splitlines() if not line.startswith(("!", "%")))
@@ -99,20 +99,20 @@ def test_notebook_reads_only_what_its_cells_wrote():
             assert any(path.startswith(f"{folder}/") for folder in made), f"nothing writes {path}"
 
 
-def test_batch_script_is_bash_and_asks_for_a_gpu_a_process():
+def test_batch_script_is_bash_and_requests_a_gpu_a_process():
     subprocess.run(["bash", "-n", str(ROOT / BATCH_SCRIPT)], check=True)
     text = (ROOT / BATCH_SCRIPT).read_text()
-    asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", text, flags=re.MULTILINE))
-    assert text.count("#SBATCH") == len(asked)
+    requested = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", text, flags=re.MULTILINE))
+    assert text.count("#SBATCH") == len(requested)
     # SLURM stops reading its lines at the first command.
     assert text.rindex("#SBATCH") < text.index("\nset ")
-    assert asked["ntasks-per-node"] == asked["gpus-per-node"]
-    assert asked["mem"] == "0", "a cluster's default of memory is too little for a job of eight GPUs"
-    assert asked["signal"].startswith("TERM@"), "what saves a run before its time is up"
+    assert requested["ntasks-per-node"] == requested["gpus-per-node"]
+    assert requested["mem"] == "0", "a cluster's default of memory is too little for a job of eight GPUs"
+    assert requested["signal"].startswith("TERM@"), "the signal saves the run before its time limit"
     (command,) = [words for words in commands_of(BATCH_SCRIPT) if words[0] == "srun"]
     values = values_of(command)
     micro_batch = int(values["config.train.global_batch_size"]) // int(values["config.train.accum_steps"])
-    assert micro_batch % (int(asked["nodes"]) * int(asked["gpus-per-node"])) == 0
+    assert micro_batch % (int(requested["nodes"]) * int(requested["gpus-per-node"])) == 0
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
@@ -137,8 +137,8 @@ def test_dockerfile_holds_together(name, extras):
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_dockerfile_keeps_the_rules_of_a_linter(name):
-    """Those of hadolint that bear on these files."""
+def test_dockerfile_follows_the_rules_of_a_linter(name):
+    """The rules of hadolint that apply to these files."""
     instructions = _instructions(name)
     for word, rest in instructions:
         if word == "FROM":
@@ -161,7 +161,7 @@ def test_dockerfile_keeps_the_rules_of_a_linter(name):
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
-def test_images_hold_the_files_of_the_commands_on_their_page(name):
+def test_images_have_the_files_of_the_commands_on_their_page(name):
     words = [word.partition("=")[2] or word for words in commands_of(CONTAINERS) for word in words]
     named = {word.split("/")[0] for word in words if word.startswith(("scripts/", "configs/"))}
     assert named == {"scripts", "configs"}

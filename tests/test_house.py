@@ -1,4 +1,4 @@
-"""What the papers promise is there: commands of the README, extras of BUILD.md, declared dependencies."""
+"""The documentation is true: commands, config fields, extras, dependencies, links."""
 
 import ast
 import re
@@ -46,7 +46,7 @@ def test_build_page_explains_every_extra(setup_arguments):
     assert explained == set(setup_arguments["extras_require"])
 
 
-def test_all_asks_for_neither_compiler_nor_accelerator(setup_arguments):
+def test_all_needs_neither_compiler_nor_accelerator(setup_arguments):
     extras = setup_arguments["extras_require"]
     everything = {
         name for extra in set(extras) - {"all", "straw", "cuda", "tpu"} for name in _names(extras[extra])
@@ -68,7 +68,7 @@ def test_commands_on_the_pages_exist(page, setup_arguments):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_no_command_stands_outside_the_blocks_that_are_checked(page):
+def test_no_command_is_outside_the_checked_blocks(page):
     text = re.sub(r"(?<!`)`[^`]+`(?!`)", "", BLOCK.sub("", (ROOT / page).read_text()))
     assert re.findall(r"^.*python3? .*scripts/.*$|^\s+scripts/.*$", text, flags=re.MULTILINE) == []
 

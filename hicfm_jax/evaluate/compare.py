@@ -1,22 +1,19 @@
 """Compares maps with a deeper one, chromosome by chromosome."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.baselines import NAMES, RESCALED, tune_baselines
 from hicfm_jax.evaluate.comparison import ChromosomeView, Comparison, Record, ScoredValue, pool
 from hicfm_jax.evaluate.opening import ComparedMaps, MapSource, checkpoint_notes, leakage_warnings
 from hicfm_jax.evaluate.report.thumbnails import choose_regions, make_thumbnail
 from hicfm_jax.evaluate.scores import CRITERIA, SCORES, scc, scored_pair, titles, tracks
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.scores.diagonals import Matrix, upper
+from hicfm_jax.evaluate.scores.image_scores import data_range
 from hicfm_jax.evaluate.scores.scored_pair import PreparedMap, ScoredPair
-from hicfm_jax.evaluate.tuning import NAMES, RESCALED, tune_baselines
-
-NamedCounts = tuple[str, Matrix, dict[str, Any]]
-"""A map's name, its counts on a chromosome, and what `Record` says of a baseline."""
 
 
 def compare(
@@ -62,7 +59,7 @@ def compare(
     reference, resolution = opened.reference, opened.reference.resolution
     evaluated, notes = opened.choose(chromosomes)
     if not evaluated:
-        raise InputError(" ".join(["The maps have no chromosome in common with contacts.", *notes[:1]]))
+        raise InputError(" ".join(["No chromosome to evaluate has contacts in all maps.", *notes[:1]]))
     warnings = []
     for name, each in opened.maps.items():
         warnings += leakage_warnings(name, each.metadata, evaluated)
@@ -86,13 +83,13 @@ def compare(
             f"than {scored_pair.WHOLE_BINS} bins each; choose a coarser resolution."
         )
 
-    def maps_on(chrom: str, is_long: bool) -> Iterator[NamedCounts]:
+    def maps_on(chrom: str, is_long: bool) -> Iterator[tuple[Matrix, str, bool, str]]:
         for name in opened.maps:
-            yield name, opened.counts(name, chrom), {}
+            yield opened.counts(name, chrom), name, False, ""
         for each in baselines:
             if each.name == RESCALED or not is_long:
                 made = each.make(opened.counts(baselines_of, chrom), ratio)
-                yield each.name, made, {"baseline": True, "settings": each.settings}
+                yield made, each.name, True, each.settings
 
     views: list[ChromosomeView] = []
     by_map: dict[str, list[Record]] = {}
@@ -145,17 +142,17 @@ def _tuning_chromosomes(
 
 
 def _compare_chromosome(
-    chrom: str, length: int, reference: PreparedMap, maps: Iterable[NamedCounts], max_diagonal: int
+    chrom: str, length: int, reference: PreparedMap, maps: Iterable[tuple], max_diagonal: int
 ) -> tuple[ChromosomeView, list[Record]]:
     foci, resolution, bin_size = reference.foci, reference.resolution, reference.for_foci.resolution
     regions = choose_regions(foci, reference.for_foci.counts.shape[0], bin_size)
     contacts = reference.counts.sum()
     thumbnails, records = {}, []
-    for name, counts, baseline in maps:
+    for counts, name, *baseline in maps:
         test = upper(counts)
         pair = ScoredPair(PreparedMap(test, resolution), reference, max_diagonal)
         scores = {score.name: ScoredValue(*score.function(pair)) for score in SCORES.values()}
-        records.append(Record(name, chrom, scores, **baseline))
+        records.append(Record(name, chrom, scores, *baseline))
         if name != RESCALED:  # it looks like its input, which is drawn at the reference's depth
             scale = float(contacts / test.sum()) if test.nnz else 1.0
             thumbnails[name] = make_thumbnail(test, regions, resolution, pair.spearman[0], scale)
@@ -164,8 +161,9 @@ def _compare_chromosome(
         (int((row + 0.5) * bin_size), int((column + 0.5) * bin_size), float(enrichment))
         for row, column, enrichment in zip(foci.rows, foci.columns, foci.enrichment, strict=True)
     ]
-    whole, data_range = reference.whole.resolution, reference.data_range
-    return ChromosomeView(chrom, length, whole, data_range, listed, regions, thumbnails), records
+    whole = reference.whole
+    span = data_range(whole.counts)
+    return ChromosomeView(chrom, length, whole.resolution, span, listed, regions, thumbnails), records
 
 
 def _settings(resolution: int, max_diagonal: int) -> dict[str, str]:

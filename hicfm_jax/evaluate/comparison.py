@@ -9,8 +9,7 @@ import numpy as np
 
 from hicfm_jax.evaluate.scores import SCORES
 
-POOLED = "pooled"
-"""In place of a chromosome: all evaluated ones together."""
+POOLED = "pooled"  # in place of a chromosome: all evaluated ones together
 
 
 class ScoredValue(NamedTuple):
@@ -41,7 +40,7 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class ZoomRegion:
-    """A square of a chromosome to zoom in on: its first bins and its side, in bins of `bin_size` bp."""
+    """A square of a chromosome to zoom in on: first bins and side, in bins of `bin_size` bp."""
 
     row: int
     column: int

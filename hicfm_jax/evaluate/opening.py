@@ -16,16 +16,7 @@ FEWEST_BINS = 3
 
 
 class ComparedMaps:
-    """A reference and the maps to compare with it.
-
-    Attributes:
-      reference: the reference.
-      maps: name -> map, at the reference's resolution.
-
-    Args:
-      maps: name -> map or URI.
-      reference: map or URI.
-      resolution: bp; None takes the reference's own.
+    """A reference and named maps to compare with it, at one resolution in bp (None: the reference's own).
 
     Raises:
       InputError: no map, one named `reference`, or one that cannot be read at the resolution.
@@ -44,12 +35,8 @@ class ComparedMaps:
     ) -> tuple[list[str], list[str]]:
         """The reference's names of the chromosomes to compare maps on, and notes on those left out.
 
-        Args:
-          chromosomes: the user's choice. None takes all that pass `check`.
-          maps: names; None means all.
-
-        Raises:
-          InputError: an unknown or repeated chromosome, or one that `check` refuses.
+        None takes all chromosomes that pass `check`. Of a user's choice one that is unknown, repeated or
+        refused raises InputError.
         """
         given = self.reference.chromsizes if chromosomes is None else chromosomes
         names, notes = [], []

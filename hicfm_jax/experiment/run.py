@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.comparison import POOLED
 from hicfm_jax.evaluate.scores import SCORES
 from hicfm_jax.experiment.stages import CHECKPOINTS, Setting, Stage, depth_name
 from hicfm_jax.storage import write_atomically
@@ -20,8 +21,8 @@ from hicfm_jax.storage import write_atomically
 RECORD = "experiment.json"
 """In the workdir: the maps of the experiment, and the command and inputs of each output."""
 
-SMALL_BYTES = 1_000_000
-"""Files up to this size are compared by content."""
+SMALL_BYTES = 1_000_000  # files up to this size are compared by content
+COLUMNS = ("r", "log_r", "mse", "insulation_r", "focus_recovery")  # in the table
 
 
 def run_stages(
@@ -143,10 +144,6 @@ def _write(path: pathlib.Path, record: Mapping[str, object]) -> None:
     write_atomically(path, json.dumps(record, indent=1).encode())
 
 
-COLUMNS = ("r", "log_r", "mse", "insulation_r", "focus_recovery")
-"""Scores in the table of an experiment; `docs/reference/scores.md` defines them."""
-
-
 def table(setting: Setting) -> str:
     """Pooled scores of every map on the test chromosomes at each depth, and the paths of the reports."""
     lines = [f"On {', '.join(setting.chromosomes.test)}, not used for training or tuning:"]
@@ -157,12 +154,8 @@ def table(setting: Setting) -> str:
         lines += ["", f"{'1/' + depth_name(fraction):{width}}{titles}"]
         with open(os.path.join(folder, "metrics.csv"), newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                if row["chromosome"] == "pooled":
-                    scores = "".join(f"{_number(row[name]):>11}" for name in COLUMNS)
-                    lines.append(f"{row['map']:{width}}{scores}")
+                if row["chromosome"] == POOLED:
+                    texts = [f"{float(row[name]):.4f}" if row[name] else "-" for name in COLUMNS]
+                    lines.append(f"{row['map']:{width}}" + "".join(f"{text:>11}" for text in texts))
         lines.append(f"{'':{width}}{os.path.join(folder, 'report.html')}")
     return "\n".join(lines)
-
-
-def _number(text: str) -> str:
-    return f"{float(text):.4f}" if text else "-"

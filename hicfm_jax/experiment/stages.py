@@ -8,14 +8,9 @@ from typing import NamedTuple
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 
-WINDOW = 224
-"""Side of the enhancing networks' windows, in bins."""
-
-SHORTEST = WINDOW + 1
-"""Bins that a chromosome needs: a tile overhangs its end by half its side at most."""
-
-CHECKPOINTS = "checkpoints"
-"""Folder of a training run that its results lie in."""
+WINDOW = 224  # side of the enhancing networks' windows, in bins
+SHORTEST = WINDOW + 1  # bins that a chromosome needs: a tile overhangs its end by half its side at most
+CHECKPOINTS = "checkpoints"  # folder of a training run
 
 
 class Chromosomes(NamedTuple):
@@ -29,19 +24,11 @@ class Chromosomes(NamedTuple):
 def choose_chromosomes(
     contact_map: ContactMap, bins: int, val: Sequence[str] = (), test: Sequence[str] = ()
 ) -> Chromosomes:
-    """Splits a genome for an experiment.
+    """Splits a genome for an experiment on chromosomes of at least `bins` bins.
 
-    By default the two shortest chromosomes are for testing (one of three or four) and the second longest is
-    for validation, so that most of the genome is for training. For *Arabidopsis thaliana* these are Chr2
-    and Chr4, and Chr5.
-
-    Args:
-      contact_map: the deep map.
-      bins: shortest usable length.
-      val, test: the user's choice.
-
-    Raises:
-      InputError: too few chromosomes of that length, an unknown one, or one with two uses.
+    By default the two shortest are for testing (one of three or four) and the second longest is for
+    validation, so that most of the genome is for training: for *Arabidopsis thaliana* Chr2 and Chr4, and
+    Chr5. Too few chromosomes of that length, an unknown one, or one with two uses raise InputError.
     """
     val, test = ([contact_map.find_chromosome(name) for name in names] for names in (val, test))
     for name in val + test:
@@ -77,9 +64,7 @@ def parse_fraction(text: str) -> float:
     except ValueError:
         fold = 0.0
     if not 1 < fold < 1e6:
-        raise InputError(
-            f"fractions has {text!r}, expected how many times shallower: give 16 for a sixteenth."
-        )
+        raise InputError(f"fractions has {text!r}, expected a factor above 1: give 16 for a sixteenth.")
     return 1 / fold
 
 
@@ -94,9 +79,7 @@ class Setting:
 
     Attributes:
       workdir: folder of all results.
-      deep: URI of the deep map.
-      resolution: bp.
-      contacts: of the deep map.
+      deep, resolution, contacts: URI, bin width in bp and total of the deep map.
       chromosomes: for training, validation and testing.
       fractions: of the contacts that the shallow maps keep.
       variant: of the configs: "demo" for two CPU cores, "" for ViT-L on a GPU.
@@ -144,11 +127,11 @@ class Stage:
     resumes: bool = False
 
 
-def simulation(workdir: str) -> tuple[Stage, str]:
-    """The stage that simulates a deep map where none is given, and the path of the map."""
+def simulation(workdir: str) -> Stage:
+    """The stage that simulates a deep map where none is given."""
     path = os.path.join(workdir, "simulated.cool")
     command = _command("simulate_map", output=path, resolution=30_000, contacts="104e6")
-    return Stage("simulate a deep map (SIMULATED data, not an experiment)", command, path), path
+    return Stage("simulate a deep map (SIMULATED data, not an experiment)", command, path)
 
 
 def stages(setting: Setting) -> list[Stage]:

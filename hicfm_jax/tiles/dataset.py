@@ -89,6 +89,11 @@ def features(
     return tfds.features.FeaturesDict(fields)
 
 
+def damaged(what: object, why: object) -> InputError:
+    """The error for a part of a dataset that cannot be used."""
+    return InputError(f"{what} is damaged ({why}): remove the dataset and make it again.")
+
+
 def read_manifest(path: str | os.PathLike) -> dict:
     """The manifest of a tile dataset; raises InputError for anything else."""
     path = epath.Path(path)
@@ -103,9 +108,7 @@ def read_manifest(path: str | os.PathLike) -> dict:
             f"{path} has no {MANIFEST}, so it is not a finished dataset of tiles: {make}."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path / MANIFEST} is damaged ({error!r}): remove the folder and {make}."
-        ) from error
+        raise damaged(path / MANIFEST, repr(error)) from error
     if found != FORMAT_VERSION:
         raise InputError(
             f"{path} has tiles of format version {found}, but this program reads {FORMAT_VERSION}: "
@@ -113,10 +116,7 @@ def read_manifest(path: str | os.PathLike) -> dict:
         )
     for name, is_valid in _FIELDS.items():
         if not is_valid(manifest.get(name)):
-            raise InputError(
-                f"{path / MANIFEST} is damaged, its {name} is {str(manifest.get(name))[:60]!r}: "
-                f"remove the folder and {make}."
-            )
+            raise damaged(path / MANIFEST, f"its {name} is {str(manifest.get(name))[:60]!r}")
     return manifest
 
 
@@ -194,18 +194,15 @@ class RecordFiles:
         records = [b""] * len(indices)
         for file, requested in places.items():
             orders, positions = zip(*requested, strict=True)
-            for order, record in zip(orders, self._read_file(file, positions), strict=True):
+            for order, record in zip(orders, self._read_file(file, list(positions)), strict=True):
                 records[order] = record
         return records
 
-    def _read_file(self, file: int, positions: Sequence[int]) -> list[bytes]:
+    def _read_file(self, file: int, positions: list[int]) -> list[bytes]:
         try:
-            return self._reader(file).read(list(positions))
+            return self._reader(file).read(positions)
         except (RuntimeError, ValueError, IndexError) as error:
-            raise InputError(
-                f"{self._paths[file]} is damaged or incomplete ({error}): make the tiles again "
-                "with scripts/make_tiles.py."
-            ) from error
+            raise damaged(self._paths[file], error) from error
 
     def _reader(self, file: int):
         from array_record.python import array_record_module

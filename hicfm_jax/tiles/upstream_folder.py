@@ -225,9 +225,7 @@ def _stored_tiles(folder: str | os.PathLike, split: str) -> Iterator[dict]:
             names = [name.decode() for name in tile["chromosomes"]]
             yield tile | {"assay": tile["assay"].decode(), "chromosomes": names}
     except (RuntimeError, ValueError, KeyError, IndexError) as error:
-        raise InputError(
-            f"{folder} is damaged ({error}): make the tiles again with scripts/make_tiles.py."
-        ) from error
+        raise dataset.damaged(folder, error) from error
 
 
 def _free(output: str | os.PathLike) -> pathlib.Path:

@@ -9,7 +9,7 @@ from hicfm_jax.checkpoints import folder
 from hicfm_jax.config import base_config
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.checkpoint import Checkpoints
-from hicfm_jax.train.state import TrainState
+from hicfm_jax.train.step import TrainState
 
 
 def _write(workdir, losses):

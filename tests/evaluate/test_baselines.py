@@ -1,14 +1,14 @@
-"""Baselines: what each keeps, which is better, and that they reach the numbers measured for them."""
+"""Baselines: symmetry, depth, ranking, and the scores measured for them."""
 
 import numpy as np
 import pytest
 
 from hicfm_jax.contacts import open_contacts, thin
-from hicfm_jax.evaluate import filters
+from hicfm_jax.evaluate import baselines
+from hicfm_jax.evaluate.baselines import NAMES, SIGMAS, tune_baselines
 from hicfm_jax.evaluate.scores.correlation import log_mse, stratified_pearson
 from hicfm_jax.evaluate.scores.diagonals import dense, upper
 from hicfm_jax.evaluate.scores.scored_pair import PreparedMap
-from hicfm_jax.evaluate.tuning import NAMES, SIGMAS, tune_baselines
 
 
 def scores(test, reference):
@@ -29,11 +29,11 @@ def test_all_are_symmetric_and_keep_depth(shallow):
     counts = upper(shallow.matrix("Chr4"))
     total = dense(counts).sum() * 16
     for make in (
-        filters.rescaled(counts, 16),
-        filters.gaussian(counts, 16, 1),
-        filters.bicubic(counts, 16, 3),
-        filters.coverage_aware(counts, 16, 2),
-        filters.coverage_aware_blend(counts, 16, 1, 3),
+        baselines.rescaled(counts, 16),
+        baselines.gaussian(counts, 16, 1),
+        baselines.bicubic(counts, 16, 3),
+        baselines.coverage_aware(counts, 16, 2),
+        baselines.coverage_aware_blend(counts, 16, 1, 3),
     ):
         made = dense(make)
         np.testing.assert_allclose(dense(upper(make)), made)
@@ -42,24 +42,24 @@ def test_all_are_symmetric_and_keep_depth(shallow):
 
 
 def test_bicubic_is_exact_where_nothing_is_lost(shallow):
-    """One bin a block changes nothing; a constant stays one; a slope stays one away from the border."""
+    """Blocks of one bin change nothing; constants, and slopes away from the border, are unchanged."""
     counts = upper(shallow.matrix("Chr4"))
-    np.testing.assert_allclose(filters.bicubic(counts, 1, 1), dense(counts), atol=1e-9)
-    np.testing.assert_allclose(filters.bicubic(upper(np.full((20, 20), 3.0)), 2, 3), 6)
+    np.testing.assert_allclose(baselines.bicubic(counts, 1, 1), dense(counts), atol=1e-9)
+    np.testing.assert_allclose(baselines.bicubic(upper(np.full((20, 20), 3.0)), 2, 3), 6)
     bins = np.arange(24.0)
     slope = bins[:, None] + bins
-    found = filters.bicubic(upper(slope), 1, 4)
+    found = baselines.bicubic(upper(slope), 1, 4)
     np.testing.assert_allclose(found[8:16, 8:16], slope[8:16, 8:16], atol=1e-9)
 
 
-def test_coverage_aware_smoothing_keeps_what_distance_and_visibility_explain():
-    """A map that is nothing but decay and biases comes back as it was, however wide the filter."""
+def test_coverage_aware_smoothing_preserves_decay_and_biases():
+    """A map of decay and biases alone is hardly changed by a wide filter."""
     rng = np.random.default_rng(0)
     bins = np.arange(80)
     bias = rng.uniform(0.5, 2, 80)
     counts = 1000 / (np.abs(bins[:, None] - bins) + 1.0) ** 0.8 * np.outer(bias, bias)
-    kept = filters.coverage_aware(upper(counts), 1, 4)
-    blurred = filters.gaussian(upper(counts), 1, 4)
+    kept = baselines.coverage_aware(upper(counts), 1, 4)
+    blurred = baselines.gaussian(upper(counts), 1, 4)
     off = np.triu_indices(80, 1)
     assert (
         np.abs(np.log(kept / counts)[off]).mean() < 0.05 < 0.3 < np.abs(np.log(blurred / counts)[off]).mean()
@@ -67,7 +67,7 @@ def test_coverage_aware_smoothing_keeps_what_distance_and_visibility_explain():
 
 
 def test_each_idea_helps(deep, shallow):
-    """Smoothing beats the input, knowing coverage beats smoothing, two widths are no worse than one."""
+    """Smoothing beats the input, coverage-aware smoothing beats plain, two widths are no worse than one."""
     pairs = [(prepared(shallow), prepared(deep))]
     tuned = {each.name: each for each in tune_baselines(pairs, 16, 199)}
     assert tuple(tuned) == NAMES
@@ -79,7 +79,7 @@ def test_each_idea_helps(deep, shallow):
     assert r["coverage-aware Gaussian"][2] < r["Gaussian"][2] < r[NAMES[0]][2]
 
 
-def test_fewer_contacts_ask_for_wider_filters(deep):
+def test_fewer_contacts_need_wider_filters(deep):
     widths = []
     for fraction in (1 / 4, 1 / 64):
         pairs = [(prepared(thin(deep, fraction, 0)), prepared(deep))]
@@ -116,7 +116,7 @@ def test_numbers_measured_on_arabidopsis(data_dir, fraction):
     for number, chrom in enumerate(("Chr4", "Chr2")):
         counts, reference = upper(shallow.matrix(chrom)), upper(deep.matrix(chrom))
         for name, rows in MEASURED[fraction].items():
-            make = getattr(filters, name)
+            make = getattr(baselines, name)
             made = [
                 make(counts, 1 / fraction, *width)
                 for width in ([(value,) for value in widths[name]] if name in widths else [()])

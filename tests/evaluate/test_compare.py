@@ -1,4 +1,4 @@
-"""Comparisons as a whole: perfect maps are perfect, pooling weighs, and unfit input is refused."""
+"""Comparisons as a whole: perfect scores, pooling, choice of chromosomes, invalid input."""
 
 import math
 
@@ -19,7 +19,7 @@ def test_the_reference_itself_scores_perfectly(comparison):
         assert comparison.score("same", name) == pytest.approx(best, abs=1e-6), name
 
 
-def test_a_scaled_map_keeps_all_scores_that_are_relative(comparison):
+def test_scores_of_shape_do_not_depend_on_depth(comparison):
     absolute = {"mse", "psnr", "ssim", "log_r"}
     for name in set(SCORES) - absolute:
         assert comparison.score("scaled", name) == pytest.approx(1, abs=1e-6), name
@@ -53,7 +53,7 @@ def test_records_are_complete(comparison):
     assert view.thumbnails["input"].scale == pytest.approx(16, rel=0.05)
 
 
-def test_pooling_weighs_and_leaves_out_what_is_not_known():
+def test_pooling_weighs_and_leaves_out_nan():
     def record(chrom, r, pixels):
         scores = {name: ScoredValue(math.nan, 0) for name in SCORES} | {"r": ScoredValue(r, pixels)}
         return Record("map", chrom, scores)
@@ -63,7 +63,7 @@ def test_pooling_weighs_and_leaves_out_what_is_not_known():
     assert pooled.chromosome == POOLED and math.isnan(pooled.scores["mse"].value)
 
 
-def test_chromosomes_are_chosen_by_what_all_maps_hold(deep):
+def test_chromosomes_with_contacts_in_all_maps_are_evaluated(deep):
     half = ContactMap(deep.chromsizes, deep.resolution, {("Chr4", "Chr4"): deep.matrix("Chr4")}, "half")
     found = compare({"half": half}, deep)
     assert [view.name for view in found.chromosomes] == ["Chr4"]
@@ -72,15 +72,15 @@ def test_chromosomes_are_chosen_by_what_all_maps_hold(deep):
         compare({"half": half}, deep, ["Chr3"])
 
 
-def test_maps_come_to_one_resolution(deep):
+def test_maps_are_coarsened_to_one_resolution(deep):
     coarse = deep.coarsen(2)
     assert compare({"fine": deep}, coarse, ["Chr4"]).score("fine", "r") == pytest.approx(1)
     with pytest.raises(InputError, match="120000 bp, expected 60000 bp"):
         compare({"coarse": coarse}, deep, ["Chr4"])
 
 
-def test_long_chromosomes_get_what_can_be_had(deep, shallow, monkeypatch):
-    """Scores by distance stay; those of whole maps are of wider bins; smoothed baselines are left out."""
+def test_long_chromosomes_have_scores_in_wider_bins(deep, shallow, monkeypatch):
+    """Scores by distance are unchanged; those of whole maps use wider bins; filters are left out."""
     whole = compare({"input": shallow}, deep, ["Chr4"])
     monkeypatch.setattr(scored_pair, "WHOLE_BINS", 150)
     found = compare({"input": shallow}, deep, ["Chr4"], baselines_of="input")
@@ -92,8 +92,8 @@ def test_long_chromosomes_get_what_can_be_had(deep, shallow, monkeypatch):
     assert any("180000 bp" in note for note in found.notes)
 
 
-def test_means_over_different_chromosomes_do_not_stand_side_by_side(monkeypatch):
-    """Smoothed baselines lack long chromosomes: they have scores on the others, but no pooled ones."""
+def test_means_over_fewer_chromosomes_are_not_shown(monkeypatch):
+    """Filters are left out on long chromosomes: they have scores on the others, but no pooled ones."""
     deep = simulate(contacts=8e6, resolution=120_000, seed=1, chromosomes=["Chr2", "Chr3", "Chr4"])
     monkeypatch.setattr(scored_pair, "WHOLE_BINS", deep.n_bins("Chr3") - 1)
     maps = {"input": thin(deep, 1 / 16, seed=0)}
@@ -103,8 +103,8 @@ def test_means_over_different_chromosomes_do_not_stand_side_by_side(monkeypatch)
     assert any("not pooled" in note for note in found.notes)
 
 
-def test_tuning_asks_nothing_of_maps_that_are_only_judged(deep, shallow):
-    """An enhanced map may hold the judging chromosome alone."""
+def test_only_the_shallow_map_needs_the_tuning_chromosomes(deep, shallow):
+    """An enhanced map may have contacts on the evaluated chromosome alone."""
     deep, shallow = deep.coarsen(2), shallow.coarsen(2)
     one = shallow.matrix("Chr4")
     model = ContactMap({"Chr4": deep.chromsizes["Chr4"]}, deep.resolution, {("Chr4", "Chr4"): one})
@@ -127,7 +127,7 @@ def test_tiny_and_odd_maps_do_not_crash():
             assert len(compare(maps, other)) == 2
 
 
-def test_unfit_arguments_are_refused(deep, shallow):
+def test_invalid_arguments_are_refused(deep, shallow):
     maps = {"input": shallow}
     other = simulate(contacts=1e5, resolution=60_000, chromosomes=["Chr1"])
     for sentence, arguments in {
@@ -135,7 +135,7 @@ def test_unfit_arguments_are_refused(deep, shallow):
         "is called 'reference'": ({"reference": shallow}, deep),
         "no chromosome 'Chr9'": (maps, deep, ["Chr9"]),
         "twice": (maps, deep, ["Chr4", "4"]),
-        "no chromosome in common": ({"other": other}, deep),
+        "No chromosome to evaluate": ({"other": other}, deep),
     }.items():
         with pytest.raises(InputError, match=sentence):
             compare(*arguments)

@@ -1,4 +1,4 @@
-"""Foci: planted ones are found where they are, stripes and noise are not taken for them."""
+"""Foci: planted ones are called, stripes and noise are not."""
 
 import dataclasses
 
@@ -40,7 +40,7 @@ def test_a_planted_focus_is_found_with_its_strength(background):
     matrix = drawn(with_focus(with_focus(background, 30, 80, 8), 50, 100, 4))
     _, foci, _ = found(matrix)
     assert list(zip(foci.rows, foci.columns, strict=True)) == [(30, 80), (50, 100)]
-    # In so small a map a focus also adds to the visibility of its bins; without that it is as planted.
+    # In so small a map a focus also adds to the biases of its bins; without that it is as planted.
     strength = focus_enrichment(matrix, find_expected(drawn(background))).over_ring
     expected = [(8 * 3000 + ADDED) / (3000 + ADDED), (4 * 3000 + ADDED) / (3000 + ADDED)]
     assert [strength[30, 80], strength[50, 100]] == pytest.approx(expected, rel=0.05)
@@ -54,7 +54,7 @@ def test_neither_noise_nor_a_stripe_nor_the_diagonal_is_a_focus(background):
         assert len(found(drawn(matrix))[1]) == 0
 
 
-def test_recovery_tells_lost_from_made_up_foci(background):
+def test_recovery_separates_lost_from_false_foci(background):
     deep = with_focus(with_focus(background, 30, 80, 8), 20, 100, 8)
     reference, foci, expected = found(drawn(deep))
 
@@ -90,7 +90,7 @@ def test_no_foci_in_the_reference_no_score(background):
 
 
 def test_the_known_loci_of_arabidopsis(data_dir):
-    """All pairs of KEE loci within a chromosome are found, before anything else."""
+    """All pairs of KEE loci within a chromosome are called, before any other focus."""
     deep = open_contacts(data_dir / "arabidopsis_col0_30kb.cool")
     for chrom, pairs in {"Chr3": 6, "Chr4": 1, "Chr5": 1}.items():
         loci = [(start - 60e3, end + 60e3) for name, start, end in tair10.KEE if name == chrom]

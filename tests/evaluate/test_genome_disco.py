@@ -1,4 +1,4 @@
-"""GenomeDISCO on networks small enough to walk by hand."""
+"""GenomeDISCO on networks small enough to compute by hand."""
 
 import math
 
@@ -26,15 +26,15 @@ def test_networks_without_a_common_edge_have_nothing_in_common():
 def test_a_walk_of_one_step_by_hand():
     """0-1 and 0-2 with weights 1 and 3: from 0 to 1 with 1/4 after division by the roots of coverage.
 
-    Coverages 4, 1, 3: the edges become 1/sqrt(4) and 3/sqrt(12); from 0 the shares are 0.366 and 0.634.
+    Coverages 4, 1, 3: the edges become 1/sqrt(4) and 3/sqrt(12); from 0 to them with 0.366 and 0.634.
     Without the second edge all goes to 1, and bin 2 has no contacts: (2 x 0.634 + 0 + 1) / 2.5 nodes.
     """
     one, two = network(3, (0, 1, 1), (0, 2, 3)), network(3, (0, 1, 1))
-    share = (3 / math.sqrt(12)) / (1 / 2 + 3 / math.sqrt(12))
-    assert genome_disco(one, two, steps=1)[0] == pytest.approx(1 - (2 * share + 1) / 2.5)
+    right = (3 / math.sqrt(12)) / (1 / 2 + 3 / math.sqrt(12))
+    assert genome_disco(one, two, steps=1)[0] == pytest.approx(1 - (2 * right + 1) / 2.5)
 
 
-def test_it_ignores_depth_and_the_diagonal_and_sees_noise(deep, shallow):
+def test_noise_lowers_it_and_depth_and_diagonal_do_not_change_it(deep, shallow):
     reference, test = upper(deep.matrix("Chr4")), upper(shallow.matrix("Chr4"))
     score = genome_disco(test, reference)[0]
     changed = (test * 16).tolil()

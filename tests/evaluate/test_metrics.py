@@ -1,4 +1,4 @@
-"""Correlation by distance and error of logarithms: by hand, by scipy, and for dense and sparse maps alike."""
+"""Correlation by distance and error of logarithms, by hand, by scipy, dense and sparse."""
 
 import math
 
@@ -43,7 +43,7 @@ def test_the_definition_written_out(maps):
         assert ranks[distance - 1] == pytest.approx(r, abs=1e-12)
 
 
-def test_sparse_and_dense_maps_score_alike(maps):
+def test_sparse_and_dense_maps_have_equal_scores(maps):
     sparse = [upper(matrix) for matrix in maps]
     for one in (sparse[0], maps[0]):
         for two in (sparse[1], maps[1]):
@@ -52,7 +52,7 @@ def test_sparse_and_dense_maps_score_alike(maps):
 
 
 def test_a_diagonal_that_does_not_vary():
-    """In the reference it tells nothing; in the test map only, something was not found."""
+    """In the reference it is left out; in the test map alone it counts with r = 0."""
     reference = np.zeros((4, 4))
     reference[0, 1], reference[1, 2], reference[2, 3] = 1, 2, 3  # 3 pixels that vary
     reference[0, 2] = reference[1, 3] = 7  # 2 that do not

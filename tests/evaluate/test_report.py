@@ -1,4 +1,4 @@
-"""The files of a report: complete, self-contained, and none where writing fails."""
+"""Files of a report: complete, self-contained, and absent if writing fails."""
 
 import csv
 import dataclasses
@@ -41,7 +41,7 @@ def test_warnings_come_first_on_the_page(comparison, undrawn):
     assert page.index("Too good &amp; wrong.") < page.index("<table>")
 
 
-def test_the_table_holds_every_score_of_every_map(comparison, tmp_path):
+def test_the_table_has_every_score_of_every_map(comparison, tmp_path):
     tables.write_csv(comparison, tmp_path / "metrics.csv")
     rows = list(csv.DictReader(io.StringIO((tmp_path / "metrics.csv").read_text())))
     assert [(row["map"], row["chromosome"]) for row in rows] == [
@@ -64,7 +64,7 @@ def test_the_best_value_of_a_column():
     assert best == {"r": 0.912, "mse": 0.01}
 
 
-def test_pictures_keep_counts_and_mark_what_is_missing(deep):
+def test_thumbnails_preserve_counts_and_empty_pixels_are_white(deep):
     matrix = deep.matrix("Chr4")
     thumbnail = make_thumbnail(matrix, [], 60_000, np.empty(0), 2.0)
     np.testing.assert_allclose(np.triu(thumbnail.image), 2 * matrix.toarray(), rtol=1e-6)
@@ -74,12 +74,12 @@ def test_pictures_keep_counts_and_mark_what_is_missing(deep):
 def test_curves_start_at_the_first_diagonal_and_end_at_the_last_one(comparison):
     view = comparison.chromosomes[0]
     decay, spearman = figures.draw_curves(view, comparison.resolution).axes
-    line = {held.get_label(): held for held in decay.get_lines()}["reference"]
+    line = {each.get_label(): each for each in decay.get_lines()}["reference"]
     expected = view.thumbnails["reference"].decay
     assert line.get_xdata()[0] == comparison.resolution
     assert line.get_ydata()[0] == pytest.approx(expected[1])
     # A map against itself agrees at every distance.
-    line = {held.get_label(): held for held in spearman.get_lines()}["same"]
+    line = {each.get_label(): each for each in spearman.get_lines()}["same"]
     np.testing.assert_allclose(line.get_ydata(), 1)
     assert line.get_xdata()[-1] > 0.9 * 199 * comparison.resolution
 

@@ -1,4 +1,4 @@
-"""HiCRep's score: smoothing and weights written out, and what it must not depend on."""
+"""HiCRep's score: smoothing and weights by hand, and its invariances."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def symmetric(rng, size, mean):
     return matrix + np.triu(matrix, 1).T
 
 
-def test_smoothing_is_a_mean_over_the_square_cut_off_at_the_border():
+def test_smoothing_is_a_mean_over_the_square_truncated_at_the_border():
     matrix = symmetric(np.random.default_rng(0), 15, 4)
     for half in (0, 1, 3):
         found = smooth_band(upper(matrix), 9, half)
@@ -37,10 +37,12 @@ def test_two_strata_by_hand():
     assert scc(test, reference, 3, 0)[0] == pytest.approx((weights @ [1, -1]) / weights.sum())
 
 
-def test_a_map_that_is_flat_where_the_reference_is_not_correlates_there_with_nothing():
+def test_a_stratum_that_is_constant_in_the_test_map_alone_counts_as_zero():
     reference, test = np.ones((6, 6)), np.ones((6, 6))
     reference[[0, 1, 2], [1, 2, 3]] = test[[0, 1, 2], [1, 2, 3]] = [2, 3, 5]  # r = 1
-    assert scc(test, reference, 2, 0)[0] == pytest.approx(1)  # both are flat at distance 2: nothing to tell
+    assert scc(test, reference, 2, 0)[0] == pytest.approx(
+        1
+    )  # both are constant at distance 2, which is left out
     reference[0, 2] = 7
     weights = np.array([5 + 1, 4 + 1]) / 12
     assert scc(test, reference, 2, 0)[0] == pytest.approx(weights @ [1, 0] / weights.sum())

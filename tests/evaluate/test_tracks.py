@@ -1,4 +1,4 @@
-"""Insulation and compartments: planted domains and compartments come out, and comparisons ignore signs."""
+"""Insulation and compartments: planted domains and compartments are found, whatever their sign."""
 
 import math
 
@@ -31,11 +31,11 @@ def test_insulation_dips_at_the_border_of_two_domains():
 
 
 def test_insulation_is_that_of_balanced_maps():
-    """Visibility changes the counts of a bin threefold, and the insulation hardly."""
+    """Biases change the counts of a bin threefold, and the insulation hardly."""
     domains = np.where((BINS[:, None] < 40) == (BINS < 40), 4, 1)
     bias = np.exp(0.5 * np.random.default_rng(0).standard_normal(SIZE))
-    plain, seen = upper(DECAY * domains), upper(DECAY * domains * np.outer(bias, bias))
-    one, two = (log_insulation(counts, find_expected(counts), 5) for counts in (plain, seen))
+    plain, biased = upper(DECAY * domains), upper(DECAY * domains * np.outer(bias, bias))
+    one, two = (log_insulation(counts, find_expected(counts), 5) for counts in (plain, biased))
     assert track_correlation(two, one)[0] > 0.95
 
 
@@ -57,7 +57,7 @@ def test_bins_without_contacts_are_left_out():
         assert np.isnan(track[20:25]).all()
 
 
-def test_tracks_that_tell_nothing():
+def test_constant_and_short_tracks():
     known = np.array([1.0, 2, 4, np.nan])
     assert math.isnan(track_correlation(known, np.ones(4))[0])
     assert track_correlation(np.ones(4), known) == (0, 3)

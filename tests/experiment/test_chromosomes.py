@@ -1,4 +1,4 @@
-"""Which chromosomes train, validate and judge: none has two uses."""
+"""Choice of chromosomes for training, validation and testing: each has one use."""
 
 import pytest
 import scipy.sparse
@@ -16,7 +16,7 @@ def a_map(chromsizes, resolution=30_000):
     return ContactMap(chromsizes, resolution, load)
 
 
-def test_arabidopsis_is_judged_on_chromosomes_2_and_4():
+def test_arabidopsis_is_tested_on_chromosomes_2_and_4():
     chosen = choose_chromosomes(a_map(CHROMSIZES), 224)
     assert chosen == (["Chr1", "Chr3"], ["Chr5"], ["Chr2", "Chr4"])
 
@@ -29,7 +29,7 @@ def test_every_chromosome_that_is_long_enough_has_one_use(count):
     assert all(chosen)
 
 
-def test_the_users_choice_is_kept_however_it_is_spelled():
+def test_the_users_choice_is_respected_however_it_is_spelled():
     chosen = choose_chromosomes(a_map(CHROMSIZES), 224, val=["1"], test=["chr3"])
     assert chosen == (["Chr2", "Chr4", "Chr5"], ["Chr1"], ["Chr3"])
     assert choose_chromosomes(a_map(CHROMSIZES), 224, test=["Chr5"]).val != ["Chr5"]
@@ -45,6 +45,6 @@ def test_the_users_choice_is_kept_however_it_is_spelled():
         ({"chr1": 30_000_000, "chr2": 20_000_000, "chr3": 90_000}, {}, "has 2 chromosomes of 224 bins"),
     ],
 )
-def test_what_cannot_be_is_said(sizes, choice, words):
+def test_an_impossible_choice_is_refused(sizes, choice, words):
     with pytest.raises(InputError, match=words):
         choose_chromosomes(a_map(sizes), 224, **choice)

@@ -1,4 +1,4 @@
-"""Running stages: what is done is skipped, and what changed is made again with all that depends on it."""
+"""Running stages: finished ones are skipped, and changed inputs run all that depends on them again."""
 
 import dataclasses
 import json
@@ -10,7 +10,7 @@ import pytest
 from hicfm_jax.errors import InputError
 from hicfm_jax.experiment.run import RECORD, SMALL_BYTES, fingerprint, run_stages
 from hicfm_jax.experiment.stages import Stage
-from tests.commands import run_script
+from tests.run_script import run_script
 from tests.train import small_run
 
 
@@ -20,7 +20,7 @@ def a_stage(tmp_path, name, code, resumes=False):
     return Stage(name, (str(path),), str(tmp_path / name), resumes=resumes)
 
 
-def test_what_is_done_is_left_and_what_resumes_is_asked(tmp_path, capfd):
+def test_finished_stages_are_skipped_and_training_always_starts(tmp_path, capfd):
     make = (
         "import pathlib, sys\n"
         "path = pathlib.Path(sys.argv[0])\n"
@@ -77,9 +77,9 @@ def _ran(tmp_path, chain):
     return (tmp_path / "log").read_text().split()
 
 
-def test_longer_training_is_followed_by_what_was_made_of_it(chain, tmp_path, capfd):
+def test_longer_training_runs_the_stages_that_depend_on_it_again(chain, tmp_path, capfd):
     assert _ran(tmp_path, chain) == ["cut", "train", "enhance", "compare"]
-    assert _ran(tmp_path, chain) == ["train"]  # which knows itself that it is finished
+    assert _ran(tmp_path, chain) == ["train"]  # which checks itself whether it is finished
     (tmp_path / "network" / "checkpoints" / "1").write_text("longer")
     capfd.readouterr()
     assert _ran(tmp_path, chain) == ["train", "enhance", "compare"]
@@ -89,7 +89,7 @@ def test_longer_training_is_followed_by_what_was_made_of_it(chain, tmp_path, cap
     assert _ran(tmp_path, chain) == ["train"]
 
 
-def test_a_network_is_trained_anew_on_changed_tiles_and_the_old_one_stays(chain, tmp_path):
+def test_changed_tiles_start_a_new_training_run_beside_the_old_one(chain, tmp_path):
     _ran(tmp_path, chain)
     (tmp_path / "deep").write_text("deeper")
     assert _ran(tmp_path, chain) == ["cut", "train", "enhance", "compare"]
@@ -98,18 +98,18 @@ def test_a_network_is_trained_anew_on_changed_tiles_and_the_old_one_stays(chain,
 
 
 def test_a_record_without_inputs_runs_the_stages_again(chain, tmp_path, capfd):
-    """One of an older version says nothing of what a stage read."""
+    """A record of an older version has no fingerprints."""
     _ran(tmp_path, chain)
     record = json.loads((tmp_path / RECORD).read_text())
     (tmp_path / RECORD).write_text(json.dumps({"commands": record["commands"]}))
     capfd.readouterr()
     assert _ran(tmp_path, chain) == ["cut", "train", "enhance", "compare"]
     assert capfd.readouterr().out.count("an older version did not record its inputs") == 4
-    assert not (tmp_path / "network.old-1").exists()  # it may well be of these tiles
+    assert not (tmp_path / "network.old-1").exists()  # it may be of these tiles
     assert _ran(tmp_path, chain) == ["train"]
 
 
-def test_what_the_experiment_did_not_make_is_not_replaced(chain, tmp_path):
+def test_a_file_of_the_user_is_not_replaced(chain, tmp_path):
     (tmp_path / "enhanced.map").write_text("mine")
     with pytest.raises(InputError, match="Stage 3, enhance, ended with status 1"):
         _ran(tmp_path, chain)
@@ -122,8 +122,8 @@ def test_a_stage_that_fails_ends_the_experiment(tmp_path):
         run_stages(chain, tmp_path, tmp_path)
 
 
-def test_what_another_command_made_is_made_again_until_it_succeeds(tmp_path):
-    """New maps to compare, or a comparison that was cut short after it had made its folder."""
+def test_a_changed_command_runs_until_it_succeeds(tmp_path):
+    """New maps to compare, or a comparison that was interrupted after it had made its folder."""
     code = (
         "import pathlib, sys\n"
         "path = pathlib.Path(sys.argv[0])\n"

@@ -34,18 +34,18 @@ def test_every_stage_reads_what_was_written_before(options):
         written |= {stage.output, stage.output.removesuffix("/checkpoints")}
 
 
-def test_judging_chromosomes_are_neither_trained_nor_tuned_on():
+def test_test_chromosomes_are_not_used_for_training_or_tuning():
     found = all_stages()
     cut = next(stage for stage in found if "make_tiles" in stage.command[0])
     assert flag(cut, "test_chromosomes") == "Chr2,Chr4" and flag(cut, "val_chromosomes") == "Chr5"
-    judges = [stage for stage in found if "evaluate" in stage.command[0]]
-    assert len(judges) == 3
-    for stage in judges:
+    evaluations = [stage for stage in found if "evaluate" in stage.command[0]]
+    assert len(evaluations) == 3
+    for stage in evaluations:
         assert flag(stage, "chromosomes") == "Chr2,Chr4"
         assert flag(stage, "tune_chromosomes") == "Chr1,Chr3"
 
 
-def test_from_scratch_differs_from_pretrained_in_the_start_alone():
+def test_training_from_scratch_differs_in_the_start_alone():
     training = [stage for stage in all_stages(seeds=3) if "enhance_arabidopsis" in " ".join(stage.command)]
     assert len(training) == 6
     for pretrained, scratch in zip(training[::2], training[1::2], strict=True):
@@ -59,7 +59,7 @@ def test_published_weights_are_a_row_of_their_own():
     found = all_stages(weights="original.pth.tar")
     assert [flag(stage, "checkpoint") for stage in found].count("original.pth.tar") == 3
     assert "original=" in flag(found[-1], "maps")
-    # Whose depth is a human one: at that of the reference its errors are comparable.
+    # Its depth is that of a human map; at the reference's its errors are comparable.
     assert {flag(stage, "target_contacts") for stage in found if "infer" in stage.command[0]} == {"104000000"}
 
 

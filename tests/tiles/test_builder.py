@@ -1,3 +1,5 @@
+"""Building datasets: contents, bytes, splits, interruptions, damaged files."""
+
 import errno
 import filecmp
 import itertools
@@ -493,7 +495,7 @@ def test_a_damaged_manifest_is_refused(copy, content):
 def test_a_manifest_with_a_wrong_field_is_refused(copy, name, value):
     manifest = json.loads((copy / dataset.MANIFEST).read_text())
     (copy / dataset.MANIFEST).write_text(json.dumps(manifest | {name: value}))
-    with pytest.raises(InputError, match=f"manifest.json is damaged, its {name} is"):
+    with pytest.raises(InputError, match=f"manifest.json is damaged .its {name} is"):
         open_source(copy)
 
 

@@ -1,4 +1,4 @@
-"""What the whole chromosome says about a window: cut, turned, stored and thinned with it."""
+"""Covariates of windows: cut, flipped, stored and downsampled with them."""
 
 import itertools
 import json
@@ -92,13 +92,13 @@ def test_tiles_made_before_there_was_a_context_still_open(toy_maps, toy_dataset,
     old = tmp_path / "old"
     shutil.copytree(toy_dataset[0], old)
     (old / context.FILE).unlink()
-    with pytest.raises(InputError, match="context.npz.*make the tiles again"):
+    with pytest.raises(InputError, match="context.npz.*make it again"):
         next(open_source(old).train_stream("train", batch_size=2, window=WINDOW, seed=0))
     manifest = json.loads((old / "manifest.json").read_text())
     del manifest["context"]
     (old / "manifest.json").write_text(json.dumps(manifest))
     assert next(open_source(old).train_stream("train", batch_size=2, window=WINDOW, seed=0)).context == {}
-    # "Make the tiles again" has to mean something: the same command does not find them made already.
+    # "Make it again" has to work: the same command does not find them made already.
     with pytest.raises(InputError, match="earlier version.* remove it"):
         builder.build_tiles(toy_maps, old, **SETTINGS)
 

@@ -3,7 +3,6 @@
 import io
 import math
 import textwrap
-from collections.abc import Callable
 
 import numpy as np
 import PIL.Image
@@ -11,11 +10,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
+from hicfm_jax.evaluate.baselines import RESCALED
 from hicfm_jax.evaluate.comparison import ChromosomeView, Comparison
 from hicfm_jax.evaluate.scores import CAPTIONS, SCORES
 from hicfm_jax.evaluate.scores.correlation import weighted_mean
-from hicfm_jax.evaluate.tuning import RESCALED
 
 COLUMNS = 4
 MOST_MAPS = 5  # of `report.png`, without the reference
@@ -25,9 +25,6 @@ PIXELS = "contacts per pixel"
 LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c6d31", "#7f7f7f", "#984ea3")
 """Colors of the maps' curves: those of Okabe and Ito, which are safe for color blindness, and a few more."""
 
-_AVERAGED = {"interpolation": "antialiased", "interpolation_stage": "data"}
-"""Averages bins where a picture has fewer dots than the map has bins, so that thin stripes stay."""
-
 
 def fall() -> Colormap:
     """The `fall` color map of cooltools: ColorBrewer's YlOrRd between white and black; zeros are white."""
@@ -36,15 +33,16 @@ def fall() -> Colormap:
     return colors.with_extremes(bad="white", under="white")
 
 
-def count_scale(view: ChromosomeView) -> LogNorm:
-    """Logarithmic color scale of all maps of a chromosome, from the reference's counts."""
-    image = view.thumbnails["reference"].image
-    return _scale(image[np.triu_indices_from(image, 1)], 99.5)
-
-
-def zoom_scale(view: ChromosomeView, number: int) -> LogNorm:
-    """Logarithmic color scale of all maps in one of the chromosome's regions."""
-    return _scale(view.thumbnails["reference"].zooms[number].ravel(), 99.9)
+def count_scale(view: ChromosomeView, zoom: int | None = None) -> LogNorm:
+    """Logarithmic color scale of all maps of a chromosome or a zoom, from the reference's counts."""
+    reference = view.thumbnails["reference"]
+    upper = reference.image[np.triu_indices_from(reference.image, 1)]
+    values, highest = (upper, 99.5) if zoom is None else (reference.zooms[zoom], 99.9)
+    values = values[values > 0]
+    if not values.size:
+        return LogNorm(0.1, 1)
+    low, high = np.percentile(values, [2, highest])
+    return LogNorm(low, max(high, low * 1.01))
 
 
 def log_ratio(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -56,22 +54,18 @@ def log_ratio(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 def draw_maps(view: ChromosomeView) -> Figure:
     """All maps of a chromosome on one logarithmic scale."""
-    norm = count_scale(view)
-    return _panels(view, list(view.thumbnails), lambda axis, name: show_map(axis, view, name, norm), PIXELS)
+    style = {"cmap": fall(), "norm": count_scale(view)}
+    images = {name: thumbnail.image for name, thumbnail in view.thumbnails.items()}
+    return _panels(view, images, style, {"label": PIXELS})
 
 
 def draw_ratios(view: ChromosomeView) -> Figure:
     """log2 of every map over the reference."""
-    reference, limits = view.thumbnails["reference"].image, {"vmin": -RATIO_LIMIT, "vmax": RATIO_LIMIT}
-
-    def show(axis: Axes, name: str) -> object:
-        ratio = log_ratio(view.thumbnails[name].image, reference)
-        shown = axis.imshow(ratio, cmap="RdBu_r", extent=_extent(view), **limits, **_AVERAGED)
-        _mb_ticks(axis)
-        return shown
-
-    names = [name for name in view.thumbnails if name != "reference"]
-    return _panels(view, names, show, "log2(map / reference)", extend="both")
+    style = {"cmap": "RdBu_r", "vmin": -RATIO_LIMIT, "vmax": RATIO_LIMIT}
+    images = {name: thumbnail.image for name, thumbnail in view.thumbnails.items()}
+    reference = images.pop("reference")
+    ratios = {name: log_ratio(image, reference) for name, image in images.items()}
+    return _panels(view, ratios, style, {"label": "log2(map / reference)", "extend": "both"})
 
 
 def draw_zooms(view: ChromosomeView) -> Figure:
@@ -81,9 +75,9 @@ def draw_zooms(view: ChromosomeView) -> Figure:
     figure = Figure(figsize=(1.9 * columns + 0.6, 2.1 * rows + 0.5), dpi=DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for row, region in enumerate(view.regions):
-        norm = zoom_scale(view, row)
+        norm = count_scale(view, row)
         for column, name in enumerate(names):
-            shown = show_zoom(axes[row, column], view, name, row, norm)
+            shown = _show_zoom(axes[row, column], view, name, row, norm)
             if row == 0:
                 axes[row, column].set_title(textwrap.fill(name, 16), fontsize=10)
         axes[row, 0].set_ylabel(region.label.replace(", ", "\n"), fontsize=8)
@@ -127,10 +121,10 @@ def draw_for_talk(comparison: Comparison) -> Figure:
     records = {record.map: record for record in comparison.of(view.name)}
     figure = Figure(figsize=(3.4 * len(names) + 0.9, 7.6), dpi=200, layout="constrained")
     axes = figure.subplots(2, len(names), squeeze=False, height_ratios=[1, 1])
-    norm, zoom_norm = count_scale(view), zoom_scale(view, 0)
+    style, zoom_norm = {"cmap": fall(), "norm": count_scale(view)}, count_scale(view, 0)
     for column, name in enumerate(names):
         above, below = axes[:, column]
-        shown = show_map(above, view, name, norm)
+        shown = _show_map(above, view, view.thumbnails[name].image, style)
         above.set_title(textwrap.fill(_title(view, name), 24), fontsize=13)
         text = f"{comparison.resolution / 1000:g} kb bins, Mb\n"
         # A shallow map is drawn at the reference's depth, and so its scores are those at that depth.
@@ -140,32 +134,13 @@ def draw_for_talk(comparison: Comparison) -> Figure:
             parts = [f"{label} {value:.3f}" for label, value in scores.items() if not math.isnan(value)]
             text = "   ".join(parts[:2]) + "\n" + "   ".join(parts[2:])
         above.set_xlabel(text, fontsize=11)
-        zoomed = show_zoom(below, view, name, 0, zoom_norm)
+        zoomed = _show_zoom(below, view, name, 0, zoom_norm)
         below.tick_params(labelsize=8)
     axes[0, 0].set_ylabel(f"{view.name}, Mb", fontsize=11)
     axes[1, 0].set_ylabel(view.regions[0].label.replace(", ", "\n"), fontsize=10)
     for image, row in ((shown, axes[0]), (zoomed, axes[1])):
         figure.colorbar(image, ax=list(row), shrink=0.8, pad=0.01, label=PIXELS)
     return figure
-
-
-def show_map(axis: Axes, view: ChromosomeView, name: str, norm: object) -> object:
-    """Draws one whole map; returns the image for a color bar."""
-    image = view.thumbnails[name].image
-    shown = axis.imshow(image, cmap=fall(), norm=norm, extent=_extent(view), **_AVERAGED)
-    _mb_ticks(axis)
-    return shown
-
-
-def show_zoom(axis: Axes, view: ChromosomeView, name: str, number: int, norm: object) -> object:
-    """Draws one map in one of the chromosome's regions; returns the image for a color bar."""
-    region, zoom = view.regions[number], view.thumbnails[name].zooms[number]
-    edges = (region.column, region.column + region.side, region.row + region.side, region.row)
-    extent = [edge * (region.bin_size / 1e6) for edge in edges]
-    shown = axis.imshow(zoom, cmap=fall(), norm=norm, extent=extent, interpolation="none")
-    axis.tick_params(labelsize=7, length=2)
-    axis.locator_params(nbins=3)
-    return shown
 
 
 def png(figure: Figure) -> bytes:
@@ -179,28 +154,39 @@ def png(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def _scale(values: np.ndarray, highest: float) -> LogNorm:
-    values = values[values > 0]
-    if not values.size:
-        return LogNorm(0.1, 1)
-    low, high = np.percentile(values, [2, highest])
-    return LogNorm(low, max(high, low * 1.01))
+def _show_map(axis: Axes, view: ChromosomeView, image: np.ndarray, style: dict) -> AxesImage:
+    """Draws a whole chromosome; bins are averaged, so that thin stripes stay in a small picture."""
+    end = view.length / 1e6
+    averaged = {"interpolation": "antialiased", "interpolation_stage": "data"}
+    shown = axis.imshow(image, extent=[0, end, end, 0], **style, **averaged)
+    axis.tick_params(labelsize=8, length=2)
+    axis.locator_params(nbins=5)
+    axis.set_xlabel("Mb", fontsize=8, labelpad=1)
+    return shown
 
 
-def _panels(
-    view: ChromosomeView, names: list[str], show: Callable[[Axes, str], object], label: str, **bar: str
-) -> Figure:
+def _show_zoom(axis: Axes, view: ChromosomeView, name: str, number: int, norm: LogNorm) -> AxesImage:
+    region, zoom = view.regions[number], view.thumbnails[name].zooms[number]
+    edges = (region.column, region.column + region.side, region.row + region.side, region.row)
+    extent = [edge * (region.bin_size / 1e6) for edge in edges]
+    shown = axis.imshow(zoom, cmap=fall(), norm=norm, extent=extent, interpolation="none")
+    axis.tick_params(labelsize=7, length=2)
+    axis.locator_params(nbins=3)
+    return shown
+
+
+def _panels(view: ChromosomeView, images: dict[str, np.ndarray], style: dict, bar: dict) -> Figure:
     """One panel a map, in rows of nearly equal length, and one color bar."""
-    rows = -(-len(names) // COLUMNS)
-    columns = -(-len(names) // rows)
+    rows = -(-len(images) // COLUMNS)
+    columns = -(-len(images) // rows)
     figure = Figure(figsize=(3.3 * columns + 0.8, 3.5 * rows), dpi=DPI, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for name, axis in zip(names, axes, strict=False):
-        shown = show(axis, name)
+    for axis, (name, image) in zip(axes, images.items(), strict=False):
+        shown = _show_map(axis, view, image, style)
         axis.set_title(_title(view, name), fontsize=11)
-    for axis in axes[len(names) :]:
+    for axis in axes[len(images) :]:
         axis.set_axis_off()
-    figure.colorbar(shown, ax=axes[: len(names)], shrink=0.6, pad=0.01, label=label, **bar)
+    figure.colorbar(shown, ax=axes[: len(images)], shrink=0.6, pad=0.01, **bar)
     return figure
 
 
@@ -219,16 +205,6 @@ def _for_talk(comparison: Comparison, view: ChromosomeView) -> list[str]:
         names.remove(comparison.shallow)
         names = [comparison.shallow, *([best.map] if best else []), *names]
     return names[:MOST_MAPS]
-
-
-def _extent(view: ChromosomeView) -> list[float]:
-    return [0, view.length / 1e6, view.length / 1e6, 0]
-
-
-def _mb_ticks(axis: Axes) -> None:
-    axis.tick_params(labelsize=8, length=2)
-    axis.locator_params(nbins=5)
-    axis.set_xlabel("Mb", fontsize=8, labelpad=1)
 
 
 def _log_binned(values: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray]:

@@ -61,20 +61,16 @@ def render(comparison: Comparison) -> str:
 
 
 def _chromosome(comparison: Comparison, view: ChromosomeView) -> list[str]:
-    count, whole = len(view.foci), ""
-    if view.whole_resolution != comparison.resolution:
-        coarse = titles(score for score in SCORES.values() if score.whole)
-        whole = f" {coarse} are at {view.whole_resolution / 1000:g} kb."
     name = _text(view.name)
     return [
         f"<h2>{name}</h2>",
         _table(comparison.of(view.name)),
-        f"<p>SSIM and PSNR are of log10(1 + count), with a data range of {view.data_range:.2f}.{whole}</p>",
+        f"<p>SSIM and PSNR are of log10(1 + count), with a data range of {view.data_range:.2f}.</p>",
         "<h3>Maps</h3>",
         _picture(figures.draw_maps(view), f"Maps of {name}"),
         "<h3>Ratio to the reference</h3>",
         _picture(figures.draw_ratios(view), f"Ratios of maps of {name}"),
-        "<h3>" + ("Strongest foci" if count else "Zoom") + "</h3>",
+        "<h3>" + ("Strongest foci" if view.foci else "Zoom") + "</h3>",
         f"<p>{_foci(view)}</p>",
         _picture(figures.draw_zooms(view), f"Foci of {name}"),
         "<h3>Distance</h3>",

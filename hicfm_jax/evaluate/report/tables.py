@@ -48,14 +48,12 @@ def summary(comparison: Comparison) -> str:
     rows = [["", *(SCORES[name].title for name in SUMMARY)]]
     for record in comparison.of(POOLED):
         rows.append([record.map, *(shown(record.scores[name].value, name) or "-" for name in SUMMARY)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(
-            text.ljust(width) if column == 0 else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
+    lines = []
+    for name, *texts in rows:
+        cells = [text.rjust(width) for text, width in zip(texts, widths, strict=True)]
+        lines.append("  ".join([name.ljust(first), *cells]))
+    return "\n".join(lines)
 
 
 def _exact(value: float) -> str:

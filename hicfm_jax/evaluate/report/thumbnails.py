@@ -15,10 +15,7 @@ AROUND = 20  # bins to each side of a focus
 def choose_regions(foci: Foci, bins: int, bin_size: int) -> list[ZoomRegion]:
     """Squares around the strongest foci, or one at the middle of the diagonal without foci.
 
-    Args:
-      foci: of the reference.
-      bins: of the chromosome, at the width that foci are called at.
-      bin_size: that width, bp.
+    `bins` are those of the chromosome in which foci are called, `bin_size` bp each.
     """
     side = min(2 * AROUND + 1, bins)
     if not len(foci):

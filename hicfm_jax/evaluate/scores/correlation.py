@@ -15,16 +15,13 @@ def stratified_pearson(
 ) -> tuple[float, int]:
     """Distance-stratified Pearson correlation: r on each diagonal, averaged by the number of its pixels.
 
-    A diagonal on which the reference is constant is left out. One on which only the test map is constant
-    counts with r = 0.
+    Returns the correlation and the number of pixels. A diagonal on which the reference is constant is left
+    out; NaN if all are. One on which only the test map is constant counts with r = 0.
 
     Args:
       test, reference: maps `[n, n]` of counts, of any scale each.
       max_diagonal: diagonals 1 to this one are used; bins.
       log: correlate log10(1 + count) instead of the counts.
-
-    Returns:
-      The correlation, NaN where every diagonal of the reference is constant, and the number of pixels.
     """
     bands = [band(matrix, max_diagonal)[1:] for matrix in (test, reference)]
     if log:

@@ -26,12 +26,7 @@ ADDED = 100.0  # pseudocount, in contacts of the reference: chance easily multip
 
 @dataclasses.dataclass(frozen=True)
 class Foci:
-    """The foci of a map.
-
-    Attributes:
-      rows, columns: their central bins, `[k]`, row < column, strongest first.
-      enrichment: over their surroundings, `[k]`.
-    """
+    """Foci of a map, strongest first: central bins (row < column) and enrichment, `[k]` each."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -123,12 +118,7 @@ def call_foci(enrichment: Enrichment, least: float) -> Foci:
 
 
 def focus_recovery(test: Enrichment, reference: Enrichment, foci: Foci) -> FocusRecovery:
-    """Scores the enrichment of a map; a call may be up to `APART` bins from a focus.
-
-    Args:
-      test, reference: `focus_enrichment` of both.
-      foci: `call_foci` of the reference, from `REAL_FROM` on.
-    """
+    """Scores the enrichment of a map against the foci of the reference, up to `APART` bins from a call."""
     if not len(foci):
         return FocusRecovery(*[float("nan")] * 5)
     shape = test.over_ring.shape

@@ -13,16 +13,10 @@ STEPS = 3  # of the walk; the authors found it best for most data
 def genome_disco(test: Matrix, reference: Matrix, steps: int = STEPS) -> tuple[float, int]:
     """Concordance of two maps: 1 minus the difference of their random walks per bin with contacts.
 
-    Contacts of a bin with itself are left out. Each map is divided by the square roots of its coverages,
-    and each row by its sum. Maps are not downsampled to equal depth, because they need not be counts.
-
-    Args:
-      test, reference: maps `[n, n]` of any scale each.
-      steps: t of the walk.
-
-    Returns:
-      The concordance, from -1 (nothing in common) to 1 (equal), NaN without contacts; and the mean number
-      of bins with contacts.
+    It goes from -1 (nothing in common) to 1 (equal); NaN without contacts. Also the mean number of bins with
+    contacts. Contacts of a bin with itself are left out. Each map is divided by the square roots of its
+    coverages, and each row by its sum. Maps `[n, n]` of any scale are not downsampled to equal depth, because
+    they need not be counts.
     """
     walks, visited = [], []
     for matrix in (test, reference):

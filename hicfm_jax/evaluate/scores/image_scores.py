@@ -14,25 +14,20 @@ def data_range(reference: Matrix) -> float:
     return float(_image(reference).max(initial=0))
 
 
-def image_scores(test: Matrix, reference: Matrix, span: float) -> tuple[float, float]:
-    """SSIM and PSNR of the whole map as an image of log10(1 + count).
+def image_scores(test: Matrix, reference: Matrix) -> tuple[float, float]:
+    """SSIM, and PSNR in dB, of whole maps `[n, n]` of the same depth as images of log10(1 + count).
 
     The main diagonal is set to 0 in both. SSIM (Wang et al. 2004) is scikit-image's with a Gaussian window
-    of 1.5 bins. PSNR is 10 log10(span^2 / mean squared error) over all pixels.
-
-    Args:
-      test, reference: maps `[n, n]` of counts at the same depth.
-      span: the data range, see `data_range`.
-
-    Returns:
-      (SSIM, PSNR in dB). SSIM is NaN for maps of fewer bins than its window. PSNR is infinite for equal
-      maps. Both are NaN where `span` is 0.
+    of 1.5 bins; NaN for maps of fewer bins than the window. PSNR is 10 log10(span^2 / mean squared error)
+    over all pixels with the `data_range` as span; infinite for equal maps. Both are NaN for an empty
+    reference.
     """
     from skimage.metrics import structural_similarity
 
+    images = [_image(matrix) for matrix in (test, reference)]
+    span = float(images[1].max(initial=0))
     if span <= 0:
         return float("nan"), float("nan")
-    images = [_image(matrix) for matrix in (test, reference)]
     error = float(((images[0] - images[1]) ** 2).mean())
     psnr = 10 * math.log10(span**2 / error) if error else math.inf
     if len(images[0]) < SMALLEST:

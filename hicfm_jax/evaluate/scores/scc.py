@@ -24,15 +24,12 @@ def scc(test: Matrix, reference: Matrix, max_diagonal: int, half_width: int) -> 
     pixels that are 0 in both are left out. The Pearson correlation of the others has the weight
     N * sqrt(var(rank_test / N) * var(rank_reference / N)). As in the published programs ties are broken,
     so that the variance is (1 + 1 / N) / 12. Diagonals on which the reference is constant are left out;
-    where only the test map is constant, the correlation is 0, as in hicrep.py.
+    where only the test map is constant, the correlation is 0, as in hicrep.py. NaN if all are left out.
 
     Args:
       test, reference: maps `[n, n]` of any scale each.
       max_diagonal: diagonals 1 to this one are used; bins.
       half_width: of the filter, in bins; 0 does not smooth.
-
-    Returns:
-      SCC from -1 to 1, NaN where no diagonal can be correlated, and the number of pixels.
     """
     size = reference.shape[0]
     one, two = (smooth_band(matrix, max_diagonal, half_width) for matrix in (test, reference))

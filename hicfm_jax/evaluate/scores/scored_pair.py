@@ -16,36 +16,31 @@ WHOLE_BINS = 3200
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class PreparedMap:
-    """One chromosome of a map. Everything derived from it is computed once, at first use.
+    """One chromosome of a map, with bins of `resolution` bp. What is derived from it is computed once.
 
-    Attributes:
-      counts: `[n, n]`, upper triangle. A dense map supports only scores of `ScoredPair.counts`.
-      resolution: bin width in bp.
+    `counts` is an upper triangle `[n, n]`; dense ones support only scores of `ScoredPair.counts`.
     """
 
     counts: Matrix
     resolution: int
-    _coarse: dict[int, "PreparedMap"] = dataclasses.field(default_factory=dict)
 
     def coarsened(self, factor: int) -> "PreparedMap":
         """The map in bins `factor` times as wide."""
         if factor == 1:
             return self
-        if factor not in self._coarse:
-            self._coarse[factor] = PreparedMap(coarsen(self.counts, factor), self.resolution * factor)
-        return self._coarse[factor]
+        return PreparedMap(coarsen(self.counts, factor), self.resolution * factor)
 
     @functools.cached_property
     def expected(self) -> Expected:
         """Decay and biases of the map."""
         return find_expected(self.counts)
 
-    @property
+    @functools.cached_property
     def whole(self) -> "PreparedMap":
         """The map in at most `WHOLE_BINS` bins."""
         return self.coarsened(-(-self.counts.shape[0] // WHOLE_BINS))
 
-    @property
+    @functools.cached_property
     def for_foci(self) -> "PreparedMap":
         """The map in the bins in which foci are called."""
         return self.coarsened(max(foci.bin_factor(self.resolution), self.whole.resolution // self.resolution))
@@ -62,11 +57,6 @@ class PreparedMap:
         return tracks.compartment_track(self.whole.counts, self.whole.expected)
 
     @functools.cached_property
-    def data_range(self) -> float:
-        """Range of SSIM and PSNR with this map as the reference."""
-        return image_scores.data_range(self.whole.counts)
-
-    @functools.cached_property
     def enrichment(self) -> foci.Enrichment:
         """Enrichment of every pixel over the map's own decay and biases, in the bins of `for_foci`."""
         return foci.focus_enrichment(self.for_foci.counts, self.for_foci.expected)
@@ -79,10 +69,9 @@ class PreparedMap:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoredPair:
-    """A map and its reference on one chromosome: the argument of all scores.
+    """A map, its reference, and the farthest diagonal to score by distance: the argument of all scores.
 
-    `max_diagonal` is the farthest diagonal of the scores by distance, in bins. Maps of different shapes raise
-    InputError.
+    Maps of different shapes raise InputError.
     """
 
     test: PreparedMap
@@ -123,7 +112,7 @@ class ScoredPair:
 
     @functools.cached_property
     def _image_scores(self) -> tuple[float, float]:
-        return image_scores.image_scores(*self.whole, self.reference.data_range)
+        return image_scores.image_scores(*self.whole)
 
     @functools.cached_property
     def _focus_recovery(self) -> foci.FocusRecovery:

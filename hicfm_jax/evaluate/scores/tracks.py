@@ -1,5 +1,7 @@
 """Insulation and compartment tracks, and the correlation of two tracks."""
 
+import types
+
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
@@ -41,21 +43,12 @@ def log_insulation(matrix: scipy.sparse.sparray, expected: Expected, window: int
     table = {"bin1_id": pixels.row[near], "bin2_id": pixels.col[near], "count": pixels.data[near]}
     visible = visible_bins(expected)
     weight = np.divide(1, expected.bias, out=np.full(len(visible), np.nan), where=visible)
+    selector = types.SimpleNamespace(read_chunked=lambda: [table])
     bins = pd.DataFrame({"weight": weight})
-    scores = insul_diamond(_Pixels(table), bins, window, IGNORED_DIAGONALS, clr_weight_name="weight")[0]
+    scores = insul_diamond(selector, bins, window, IGNORED_DIAGONALS, clr_weight_name="weight")[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.log2(scores)
     return np.where(np.isfinite(logs) & visible, logs, np.nan)
-
-
-class _Pixels:
-    """The selection of pixels that cooltools reads."""
-
-    def __init__(self, table: dict[str, np.ndarray]):
-        self.table = table
-
-    def read_chunked(self):
-        yield self.table
 
 
 def compartment_track(matrix: scipy.sparse.sparray, expected: Expected) -> np.ndarray:

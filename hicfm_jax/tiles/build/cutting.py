@@ -65,13 +65,10 @@ class _Slab:
 def scan(
     matrix: scipy.sparse.csr_array, positions: Iterable, shape: tuple[int, int], symmetric: bool
 ) -> Iterator[Window]:
-    """The windows of a matrix at `positions`, in that order.
+    """The windows `(H, W)` of a matrix at `positions` (row start, column start), in that order.
 
-    Args:
-      matrix: contacts `[n, m]`; of a symmetric map the upper triangle and the diagonal.
-      positions: (row start, column start); those of one row one after another.
-      shape: (H, W) in bins.
-      symmetric: whether the map is cis, its lower triangle the mirror image of the upper.
+    A symmetric matrix `[n, n]` has the upper triangle and the diagonal of a cis map. Windows that start
+    at the same row are to be consecutive.
     """
     slab = None
     for row, col in positions:

@@ -22,18 +22,11 @@ from hicfm_jax.tiles.stream import mixing
 
 
 class Region(NamedTuple):
-    """One chromosome pair of one map.
-
-    Attributes:
-      assay: name of the map.
-      chromosomes: of rows and columns; the same twice for a cis map.
-      split: of its tiles; None for a pair whose chromosomes are in different splits.
-      windows: how many there are, dense enough or not.
-    """
+    """One chromosome pair of one map, with its number of windows, dense enough or not."""
 
     assay: str
-    chromosomes: tuple[str, str]
-    split: str | None
+    chromosomes: tuple[str, str]  # of rows and columns
+    split: str | None  # None for chromosomes of different splits
     windows: int
 
     @property
@@ -211,12 +204,7 @@ def find_regions(
 
     All chromosomes are listed, even those too short for a window. Pairs of different chromosomes
     (`tiling.trans`) are listed if they may have contacts and have windows, since an assembly of
-    thousands of scaffolds has millions of others.
-
-    Args:
-      contact_maps: maps by assay name.
-      tiling: which windows become tiles.
-      held_out: result of `HeldOut.resolve`; None puts all into `train`.
+    thousands of scaffolds has millions of others. `held_out` is resolved; None puts all into `train`.
     """
     held_out = held_out or HeldOut()
     regions = []
@@ -238,12 +226,7 @@ def find_regions(
 
 
 def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[Region]) -> Survey:
-    """Surveys whole maps before tiles are cut from them; loads each chromosome pair once.
-
-    Args:
-      contact_maps: maps by assay name.
-      regions: those of one map one after another.
-    """
+    """Surveys whole maps; loads each chromosome pair once. `regions` of one map are consecutive."""
     fits, expected, total_counts = True, {}, {}
     for assay, of_map in itertools.groupby(regions, lambda region: region.assay):
         contact_map = contact_maps[assay]

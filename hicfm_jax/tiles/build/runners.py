@@ -143,16 +143,16 @@ def process_runner(processes: int) -> Runner:
     def run(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
         if not pieces:
             return
-        with workers.process_pool(min(processes, len(pieces)), _start_worker, job) as pool:
+        pool = workers.process_pool(min(processes, len(pieces)), _start_worker, job)
+        try:
             futures = {pool.submit(_write_piece, piece): piece for piece in pieces}
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    future.result()
-                    progress.advance(futures[future].windows, futures[future].parts[-1].assay)
-            except BrokenProcessPool as error:
-                raise workers.killed("run the command again with fewer --processes") from error
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+            for future in concurrent.futures.as_completed(futures):
+                future.result()
+                progress.advance(futures[future].windows, futures[future].parts[-1].assay)
+        except BrokenProcessPool as error:
+            raise workers.killed("run the command again with fewer --processes") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     return run
 

@@ -25,10 +25,8 @@ _COLUMNS = ("kept", "too_sparse", "too_short")
 def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]], arguments: Mapping) -> dict:
     """The fields `tiles`, `trans_tiles` and `splits` of a manifest.
 
-    Args:
-      regions: all of the plan.
-      counts: (kept, too sparse) by (assay, chromosomes), without the regions that were not cut.
-      arguments: the manifest's fields `sources`, `resolution` and `loci`.
+    `counts` are (kept, too sparse) by (assay, chromosomes) of the regions that were cut; `arguments`
+    the manifest's fields `sources`, `resolution` and `loci`.
     """
     tiles = {assay: {} for assay in arguments["sources"]}
     trans_tiles, splits = {}, {}

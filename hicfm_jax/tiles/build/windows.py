@@ -164,8 +164,7 @@ def read_loci(
     Further columns, comments, `track` and `browser` lines are ignored.
 
     Raises:
-      InputError: no such file, an invalid line, a chromosome that no map has, or a locus beyond its
-        end.
+      InputError: no such file, an invalid line, an unknown chromosome, or a locus beyond its end.
     """
     try:
         with open(path, encoding="utf-8") as file:

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from hicfm_jax.contacts.expected import Expected
-from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream import mixing, sampling
 from hicfm_jax.tiles.stream.context import no_context, place_context
 from hicfm_jax.tiles.stream.sampling import Crops, Draw
@@ -36,6 +35,13 @@ class Tile(NamedTuple):
     expected: Expected | None = None
 
 
+class AssayInfo(NamedTuple):
+    """What is known of a map: chromosomes of its tiles (empty if unknown), contacts (None if unknown)."""
+
+    chromosomes: Sequence[str]
+    total_count: float | None
+
+
 class Tiles(Protocol):
     """The tiles of one split.
 
@@ -43,7 +49,7 @@ class Tiles(Protocol):
       tile_shape: (H, W) in bins.
       dtype: of the counts.
       target_shapes: shape of each target that every tile has, by name.
-      assays: names of the maps.
+      assays: the maps by name.
       stride: bins between neighboring tiles; None if unknown.
       diagonal_offsets: remainders modulo 16 of the position of the main diagonal in the tiles that it
         crosses; {0} if it meets all of them on a patch boundary.
@@ -53,7 +59,7 @@ class Tiles(Protocol):
     tile_shape: tuple[int, int]
     dtype: np.dtype
     target_shapes: Mapping[str, tuple[int, ...]]
-    assays: Sequence[str]
+    assays: Mapping[str, AssayInfo]
     stride: int | None
     diagonal_offsets: frozenset[int]
     has_context: bool
@@ -65,12 +71,6 @@ class Tiles(Protocol):
 
     def assay_numbers(self) -> np.ndarray:
         """Position in `assays` of each tile's assay, `[N]`."""
-
-    def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        """Chromosomes of the tiles; an assay without that information is left out."""
-
-    def total_count_by_assay(self) -> dict[str, float]:
-        """Contacts of each whole map; a map of unknown depth is left out."""
 
     def read(self, indices: np.ndarray) -> Sequence[Tile]:
         """Tiles at these positions, in that order; raises InputError for damaged ones."""
@@ -137,14 +137,7 @@ class EvaluationBatches(Batches):
 
 
 def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Draw, mask: np.ndarray) -> Batch:
-    """Cuts a window from each tile and stacks them to a batch.
-
-    Args:
-      split: source of the tiles.
-      tiles: B of them.
-      crops: where to cut; None if there are no tiles.
-      draw: size and density of the windows.
-      mask: as in `Batch`, `[B]`.
+    """Cuts a window from each of B tiles of a split and stacks them; `mask` as in `Batch`, `[B]`.
 
     Raises:
       InputError: a tile whose diagonal no window can keep, if `draw.keep_diagonal`.
@@ -159,7 +152,7 @@ def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Dra
         best = densest(whole, crops.starts[i], draw)
         diag[i] = crops.diag[i, best]
         if draw.keep_diagonal and diag[i] == NO_DIAGONAL and sampling.crosses(tile.diag, whole.shape):
-            raise InputError(sampling.lost_diagonal("Imported tiles", whole.shape, draw.window))
+            sampling.check_diagonal("Imported tiles", [tile.diag], whole.shape, draw.window)
         start, flips = crops.starts[i, best], crops.flips[i]
         place(counts[i], whole, start, flips)
         for name, target in targets.items():

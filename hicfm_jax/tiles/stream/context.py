@@ -13,7 +13,7 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.contacts.expected import Expected
-from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.dataset import damaged
 
 FILE = "context.npz"
 """In the folder of a dataset."""
@@ -45,15 +45,10 @@ def place_context(
     window: tuple[int, int],
     flips: np.ndarray,
 ) -> None:
-    """Fills in the context of one window.
+    """Fills in the context of window number `index` in `out`, the result of `no_context`.
 
-    Args:
-      out: result of `no_context`.
-      index: of the window in it.
-      expected: of its chromosome.
-      start: its first bin of rows and of columns, before the flips.
-      window: (H, W) in bins.
-      flips: (reverse, transpose) as in `sampling.Crops`.
+    `start` is its first bin of rows and of columns before the flips, which are (reverse, transpose) as
+    in `sampling.Crops`.
     """
     reverse, transpose = flips
     for name, values in expected.window(*start, window).items():
@@ -100,15 +95,7 @@ def unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Expected]:
 def read_context(
     folder: str | os.PathLike, needed: Iterable[tuple[str, str]]
 ) -> dict[tuple[str, str], Expected]:
-    """Reads the file of a dataset.
-
-    Args:
-      folder: the dataset.
-      needed: assays and chromosomes that must be in it.
-
-    Raises:
-      InputError: no such file, or a damaged one.
-    """
+    """Reads the file of a dataset; raises InputError if it is damaged or lacks a `needed` chromosome."""
     path = epath.Path(folder) / FILE
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
@@ -117,7 +104,5 @@ def read_context(
         if missing:
             raise ValueError(f"no {' '.join(missing[0])} in it")
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(
-            f"{path} is damaged ({error}): make the tiles again with scripts/make_tiles.py."
-        ) from error
+        raise damaged(path, error) from error
     return expected

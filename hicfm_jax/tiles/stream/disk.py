@@ -8,9 +8,8 @@ import math
 
 import numpy as np
 
-from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.dataset import RecordFiles, diagonal_offsets, import_tensorflow, import_tfds
-from hicfm_jax.tiles.stream.batches import Tile
+from hicfm_jax.tiles.dataset import RecordFiles, damaged, diagonal_offsets, import_tensorflow, import_tfds
+from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
 from hicfm_jax.tiles.stream.context import read_context
 
 try:
@@ -27,24 +26,19 @@ class DiskSplit:
         self.tile_shape, self.stride = tuple(manifest["tile_size"]), manifest["stride"]
         self.dtype = np.dtype(manifest["dtype"])
         self.target_shapes = {name: tuple(shape) for name, shape in manifest["targets"].items()}
-        self._tiles_of = manifest["splits"][split]["assays"]
-        self._num_tiles = manifest["splits"][split]["tiles"]
+        content, sources = manifest["splits"][split], manifest.get("sources", {})
+        self._tiles_of, self._num_tiles = content["assays"], content["tiles"]
         self.diagonal_offsets = diagonal_offsets(manifest)
         trans = _with_trans(manifest, split)
         self.has_context = bool(manifest.get("context")) and not trans
-        # The manifest does not name the chromosomes of each map's trans tiles: take all of the split.
-        self._chromosomes = {
-            assay: list(manifest["splits"][split]["chromosomes"])
-            if assay in trans
-            else [name for name, stats in manifest["tiles"].get(assay, {}).items() if _is_in(stats, split)]
-            for assay in self._tiles_of
-        }
-        self._sources = manifest.get("sources", {})
+        self.assays = {}
+        for assay in self._tiles_of:
+            chromosomes = manifest["tiles"].get(assay, {}).items()
+            chromosomes = [name for name, stats in chromosomes if _is_in(stats, split)]
+            if assay in trans:  # the manifest does not name the chromosomes of its trans tiles: take all
+                chromosomes = content["chromosomes"]
+            self.assays[assay] = AssayInfo(chromosomes, sources.get(assay, {}).get("total_count"))
         self._files, self._expected = None, {}
-
-    @property
-    def assays(self) -> list[str]:
-        return list(self._tiles_of)
 
     def __len__(self) -> int:
         return self._num_tiles
@@ -52,19 +46,11 @@ class DiskSplit:
     def assay_numbers(self) -> np.ndarray:
         return np.repeat(np.arange(len(self._tiles_of)), list(self._tiles_of.values()))
 
-    def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        return {assay: names for assay, names in self._chromosomes.items() if names}
-
-    def total_count_by_assay(self) -> dict[str, float]:
-        totals = {assay: self._sources.get(assay, {}).get("total_count") for assay in self._tiles_of}
-        return {assay: float(total) for assay, total in totals.items() if total}
-
     def open(self) -> None:
         if self._files is not None:
             return
         if self.has_context:
-            chromosomes = self._chromosomes.items()
-            needed = [(assay, name) for assay, names in chromosomes for name in names]
+            needed = [(assay, name) for assay, info in self.assays.items() for name in info.chromosomes]
             self._expected = read_context(self._path, needed)
         tfds = import_tfds()
         self._example = import_tensorflow().train.Example
@@ -72,14 +58,10 @@ class DiskSplit:
             info = tfds.builder_from_directory(self._path).info.splits[self._split]
             files = RecordFiles([str(path) for path in info.filepaths], info.shard_lengths)
         except (OSError, KeyError, ValueError) as error:
-            raise InputError(
-                f"{self._path} is damaged ({error}): make the tiles again with scripts/make_tiles.py."
-            ) from error
+            raise damaged(self._path, error) from error
         if len(files) != len(self):
-            raise InputError(
-                f"{self._path} has {len(self)} tiles of split {self._split!r} in its manifest and "
-                f"{len(files)} in dataset_info.json: make the tiles again with scripts/make_tiles.py."
-            )
+            found = f"{len(self)} tiles of {self._split!r} in its manifest, {len(files)} in dataset_info.json"
+            raise damaged(self._path, found)
         self._files = files
 
     def read_records(self, indices: np.ndarray) -> list[bytes]:
@@ -102,7 +84,7 @@ class DiskSplit:
                 **place,
             )
         except Exception as error:  # protobuf's own, or an empty field
-            raise self._damaged(error) from error
+            raise damaged(f"A tile of split {self._split!r} of {self._path}", error) from error
 
     def _place(self, fields) -> dict:
         assay = fields["assay"].bytes_list.value[0].decode()
@@ -121,13 +103,7 @@ class DiskSplit:
             content = zlib.decompress(packed, bufsize=math.prod(shape) * dtype.itemsize)
             return np.frombuffer(content, dtype).reshape(shape)
         except (zlib.error, IndexError, ValueError) as error:
-            raise self._damaged(error) from error
-
-    def _damaged(self, error: Exception) -> InputError:
-        return InputError(
-            f"{self._path} has a tile of split {self._split!r} that cannot be decoded ({error}): "
-            "make the tiles again with scripts/make_tiles.py."
-        )
+            raise damaged(f"A tile of split {self._split!r} of {self._path}", error) from error
 
 
 def _is_in(stats: dict, split: str) -> bool:

@@ -16,7 +16,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file
 from hicfm_jax.tiles.build import cutting, plan, splits, windows
 from hicfm_jax.tiles.dataset import FORMAT_VERSION
-from hicfm_jax.tiles.stream.batches import Tile
+from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
 from hicfm_jax.tiles.stream.context import pack, unpack
 from hicfm_jax.tiles.stream.sampling import crosses
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, PATCH
@@ -77,23 +77,21 @@ class ArrayTiles:
     def target_shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: target.shape[1:] for name, target in self.targets.items()}
 
-    @property
-    def assays(self) -> list[str]:
-        return list(dict.fromkeys(self.assay.tolist()))
+    @functools.cached_property
+    def assays(self) -> dict[str, AssayInfo]:
+        names, totals = self.assay.tolist(), self.total_count.tolist()
+        found = {assay: {} for assay in names}
+        for assay, chromosomes in zip(names, self.chromosomes.tolist(), strict=True):
+            found[assay] |= dict.fromkeys(filter(None, chromosomes))
+        totals = {
+            assay: None if total == DEFAULT_TOTAL_COUNT else total
+            for assay, total in zip(names, totals, strict=True)
+        }
+        return {assay: AssayInfo(list(found[assay]), totals[assay]) for assay in found}
 
     def assay_numbers(self) -> np.ndarray:
         number = {assay: i for i, assay in enumerate(self.assays)}
         return np.array([number[assay] for assay in self.assay.tolist()])
-
-    def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        found = {assay: {} for assay in self.assays}
-        for assay, names in zip(self.assay.tolist(), self.chromosomes.tolist(), strict=True):
-            found[assay] |= dict.fromkeys(filter(None, names))
-        return {assay: list(names) for assay, names in found.items() if names}
-
-    def total_count_by_assay(self) -> dict[str, float]:
-        totals = dict(zip(self.assay.tolist(), self.total_count.tolist(), strict=True))
-        return {assay: total for assay, total in totals.items() if total != DEFAULT_TOTAL_COUNT}
 
     def open(self) -> None:
         """Does nothing."""
@@ -135,10 +133,8 @@ class ArrayTiles:
         Args:
           contact_maps: maps of one resolution by assay name.
           tile_size: bins of a tile's side, or (H, W).
-          stride: bins from one tile to the next.
-          min_density: fraction of non-zero pixels that a tile needs.
           chromosomes: names to use; None for all.
-          mode, trans: as in `windows.Tiling`.
+          stride, min_density, mode, trans: as in `windows.Tiling`.
 
         Raises:
           InputError: unknown chromosome, differing resolutions, or no tile dense enough.

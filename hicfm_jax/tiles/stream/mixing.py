@@ -73,18 +73,11 @@ def match_assays(mix: Mapping[str, float], assays: Iterable[str]) -> dict[str, l
 
 
 def make_groups(mix: Mapping[str, float], assays: Sequence[str], numbers: np.ndarray) -> tuple[Group, ...]:
-    """The groups of a mix, in its order; () for an empty mix.
-
-    Args:
-      mix: weights by assay name or pattern; each key is a group, its fraction weight / sum of weights.
-      assays: names of the split's assays.
-      numbers: position in `assays` of each tile's assay, `[num_tiles]`.
+    """The groups of a mix, one per key; `numbers` `[num_tiles]` are positions in `assays`.
 
     Raises:
       InputError: as `match_assays`.
     """
-    if not mix:
-        return ()
     total = sum(mix.values())
     return tuple(
         Group(mix[key] / total, np.flatnonzero(np.isin(numbers, [assays.index(name) for name in found])))

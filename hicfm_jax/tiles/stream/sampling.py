@@ -82,10 +82,7 @@ def steps_per_epoch(num_tiles: int, batch_size: int) -> int:
 
 
 def batch_indices(seed: int, step: int, num_tiles: int, batch_size: int) -> np.ndarray:
-    """Tiles of the global batch at `step`, `[batch_size]`.
-
-    Fewer tiles than `batch_size` are repeated, each time in a fresh order.
-    """
+    """Tiles of the global batch at `step`, `[batch_size]`; too few are repeated, in a fresh order."""
     epoch, position = divmod(step, steps_per_epoch(num_tiles, batch_size))
     if num_tiles >= batch_size:
         return epoch_order(seed, epoch, num_tiles)[position * batch_size :][:batch_size]
@@ -125,22 +122,13 @@ def train_crops(
     tile_shape: tuple[int, int],
     rows: slice = slice(None),
 ) -> Crops:
-    """Crops of the global batch at `step`, or of the part `rows` of it.
+    """Crops of the global batch at `step`, or of its part `rows`, which does not affect the draws.
 
-    Args:
-      draw: how to draw.
-      step: which batch.
-      batch_size: examples of the global batch, B; the draws do not depend on `rows`.
-      diag: main diagonal in each tile of the part, in pixels, `[b]`; NO_DIAGONAL if unknown.
-      tile_shape: (height, width) of the tiles in bins.
-      rows: the part of the batch, b examples.
+    `diag` is the main diagonal in each tile of the part, in pixels, `[b]`; NO_DIAGONAL if unknown.
     """
     candidates = _candidates(draw, tile_shape)
     words = _words(batch_size * (2 * candidates + 1), draw.seed, _CROPS, step).reshape(batch_size, -1)[rows]
-    reverse, transpose = (
-        (words[:, 0] >> np.uint64(63)) == 1,
-        (words[:, 0] >> np.uint64(62)) & np.uint64(1) == 1,
-    )
+    reverse, transpose = (words[:, 0] >> np.uint64(bit) & np.uint64(1) == 1 for bit in (63, 62))
     flips = np.stack([reverse & draw.flips, transpose & draw.transposes], axis=1)
     return _crops(words[:, 1:], diag, tile_shape, draw.window, flips)
 
@@ -168,9 +156,7 @@ def _crops(words, diag, tile_shape, window, flips) -> Crops:
 
 
 def aligned_starts(start, shift, limit):
-    """Starts along one axis that put the diagonal on a patch boundary, given the other axis' start.
-
-    They are `first, first + 16, ...` below `limit`.
+    """Starts along one axis that put the diagonal on a patch boundary: `first, first + 16, ...`.
 
     Args:
       start: window's start along the other axis, pixels.
@@ -185,9 +171,9 @@ def aligned_starts(start, shift, limit):
 
 
 def _nearest_alignable(start, shift, limit, others):
-    """The start nearest to `start`, below `limit`, for which one of `others` starts is aligned.
+    """The start nearest to `start`, below `limit`, that has an aligned one among `others` starts.
 
-    `start` itself if there is none. Where the other axis has 16 starts or more, it always is.
+    It is `start` itself if there is none, or if the other axis has 16 starts or more.
     """
     first = (start + shift) % PATCH
     down, up = first - others + 1, PATCH - first
@@ -203,8 +189,8 @@ def window_starts(draw_a, draw_b, diag, tile: tuple[int, int], window: tuple[int
     `diag >= 0`, the column when `diag < 0`, as in the original for square tiles. Without a usable
     `diag` (|diag| >= the tile) both are arbitrary. Unlike the original, the last possible start is
     drawn too, a diagonal that leaves a rectangular tile beside the window does not break the
-    alignment, and where the tile is only a few bins larger than the window, a free start without an
-    aligned partner is moved to the nearest one that has one.
+    alignment, and in a tile that is little larger than the window, a free start without an aligned
+    partner moves to the nearest one that has one.
 
     A tile without any aligned pair of starts (one of the window's own size with its diagonal off the
     patch grid) is cut where the draw falls, and its diagonal is lost (`NO_DIAGONAL`); the original
@@ -242,38 +228,18 @@ def crosses(diag, shape: tuple[int, int]):
     return (-shape[0] < diag) & (diag < shape[1])
 
 
-def check_diagonal(
-    name: str,
-    stride: int | None,
-    offsets: Iterable[int],
-    tile_shape: tuple[int, int],
-    window: tuple[int, int],
-) -> None:
-    """Raises InputError if the tiles leave windows no room to keep the diagonal on a patch boundary.
-
-    Args:
-      name: of the tiles.
-      stride: of the tiles in bins, if known.
-      offsets: remainders modulo 16 of the diagonals in the tiles.
-      tile_shape: (height, width) of the tiles.
-      window: (H, W).
-    """
-    # Column start minus row start has to be the offset modulo 16; it lies between -down and up.
-    down, up = tile_shape[0] - window[0], tile_shape[1] - window[1]
+def check_diagonal(name: str, offsets: Iterable[int], tile: tuple[int, int], window: tuple[int, int]) -> None:
+    """Raises InputError, about `name`, if windows cannot keep diagonals at `offsets` (pixels)."""
+    # Column start minus row start has to equal the offset modulo 16, and is between -down and up.
+    down, up = tile[0] - window[0], tile[1] - window[1]
     if not all(offset % PATCH <= up or -offset % PATCH <= down for offset in offsets):
-        stride = f"stride {stride}" if stride else "a stride that is no multiple of 16"
-        raise InputError(lost_diagonal(f"{name}, cut with {stride}", tile_shape, window))
-
-
-def lost_diagonal(tiles: str, tile_shape: tuple[int, int], window: tuple[int, int]) -> str:
-    """The error message for tiles in which windows lose their diagonal."""
-    sides = ",".join(str(max(PATCH, (side - PATCH // 2) // PATCH * PATCH)) for side in tile_shape)
-    return (
-        f"{tiles}: in tiles of {tile_shape[0]} x {tile_shape[1]} bins, not every window of {window[0]} x "
-        f"{window[1]} can have the diagonal on its patch grid of {PATCH} bins, and data.thin would thin the "
-        f"two triangles separately: set model.input_size to {sides} or less, or make the tiles with a "
-        f"stride that is a multiple of {PATCH}."
-    )
+        sides = ",".join(str(max(PATCH, (side - PATCH // 2) // PATCH * PATCH)) for side in tile)
+        raise InputError(
+            f"{name}: in tiles of {tile[0]} x {tile[1]} bins, not every window of {window[0]} x {window[1]} "
+            f"can have the diagonal on its patch grid of {PATCH} bins, and data.thin would thin the two "
+            f"triangles separately: set model.input_size to {sides} or less, or make the tiles with a "
+            f"stride that is a multiple of {PATCH}."
+        )
 
 
 def flip_diag(diag, reverse, transpose, window: tuple[int, int]):

@@ -153,15 +153,9 @@ def log_uniform(low: float, high: float, word: int) -> float:
 def thin_window(counts: np.ndarray, diag: int, fraction: float, words: np.random.BitGenerator) -> np.ndarray:
     """Keeps each contact with probability `fraction`; both triangles keep the same contacts.
 
-    Args:
-      counts: whole numbers `[H, W]`.
-      diag: where the map's diagonal enters, in patches (see `types.Batch`).
-      fraction: a multiple of 2**-16, at most 1.
-      words: random bits.
-
-    Returns:
-      `[H, W]`, dtype of `counts`. A pixel and its mirror image in the window have one draw; all other
-      pixels, for instance of trans windows, are independent.
+    A pixel and its mirror image in the window have one draw; all other pixels, for instance of trans
+    windows, are independent. `counts` `[H, W]` are whole numbers, `diag` is in patches as in
+    `types.Batch`, `fraction` a multiple of 2**-16.
     """
     drawn, below, above = _mirror(*counts.shape, diag)
     flat = counts.ravel()
@@ -238,9 +232,7 @@ def thin_context(
     Args:
       context: of the deep window, see `types.Batch`, without the batch's axis.
       deep, kept: its contacts before and after downsampling, whole numbers `[H, W]`.
-      diag: where the map's diagonal enters, in patches.
-      fraction: the probability to keep a contact, a multiple of 2**-16.
-      words: random bits.
+      diag, fraction, words: as for `thin_window`.
     """
     height, width = deep.shape
     # Row r and column r + offset are one bin where the window has both.

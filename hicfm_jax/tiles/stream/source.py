@@ -9,7 +9,7 @@ from etils import epath
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.dataset import read_manifest
 from hicfm_jax.tiles.stream import mixing, sampling
-from hicfm_jax.tiles.stream.batches import Batches, EvaluationBatches, Tile, Tiles, TrainBatches
+from hicfm_jax.tiles.stream.batches import AssayInfo, Batches, EvaluationBatches, Tile, Tiles, TrainBatches
 from hicfm_jax.tiles.stream.disk import DiskSplit
 from hicfm_jax.tiles.stream.memory import ArrayTiles, read_arrays, write_arrays
 from hicfm_jax.tiles.stream.sampling import Draw
@@ -73,11 +73,16 @@ class Source:
 
         An assay without that information is left out, such as the original's folders of tiles.
         """
-        return self.tiles(split).chromosomes_by_assay() if split in self.splits else {}
+        found = self._assays(split).items()
+        return {assay: list(info.chromosomes) for assay, info in found if info.chromosomes}
 
     def total_counts(self, split: str = "train") -> dict[str, float]:
         """Contacts of each whole map with tiles in a split; a map of unknown depth is left out."""
-        return self.tiles(split).total_count_by_assay() if split in self.splits else {}
+        found = self._assays(split).items()
+        return {assay: float(info.total_count) for assay, info in found if info.total_count}
+
+    def _assays(self, split: str) -> Mapping[str, AssayInfo]:
+        return self.tiles(split).assays if split in self.splits else {}
 
     def train_stream(
         self,
@@ -111,7 +116,7 @@ class Source:
                 "set data.flips to False."
             )
         mix = self.mix if mix is None else mix
-        groups = mixing.make_groups(mix, tiles.assays, tiles.assay_numbers()) if mix else ()
+        groups = mixing.make_groups(mix, list(tiles.assays), tiles.assay_numbers()) if mix else ()
         rows = sampling.host_slice(batch_size, host_index, host_count)
         batches = TrainBatches(tiles, draw, batch_size, rows.start, rows.stop, groups)
         batches.indices(start_step)  # raises now what does not fit
@@ -148,9 +153,9 @@ class Source:
                 "the size of the tiles."
             )
         if draw.keep_diagonal:
-            sampling.check_diagonal(
-                self.name, tiles.stride, tiles.diagonal_offsets, tiles.tile_shape, draw.window
-            )
+            stride = f"stride {tiles.stride}" if tiles.stride else "a stride that is no multiple of 16"
+            name = f"{self.name}, cut with {stride}"
+            sampling.check_diagonal(name, tiles.diagonal_offsets, tiles.tile_shape, draw.window)
         tiles.open()
         return tiles, draw
 
@@ -219,8 +224,9 @@ class JoinedSplit:
         self.diagonal_offsets = frozenset().union(*(part.diagonal_offsets for part in parts))
         self.has_context = all(part.has_context for part in parts)
         self.dtype = np.result_type(*(part.dtype for part in parts))
-        self.assays = [assay for part in parts for assay in part.assays]
-        twice = sorted({assay for assay in self.assays if self.assays.count(assay) > 1})
+        names = [assay for part in parts for assay in part.assays]
+        self.assays = {assay: info for part in parts for assay, info in part.assays.items()}
+        twice = sorted({assay for assay in names if names.count(assay) > 1})
         if twice:
             raise InputError(
                 f"{name} cannot be joined: {', '.join(twice)} is in several of them; give the inputs "
@@ -239,12 +245,6 @@ class JoinedSplit:
         firsts = np.cumsum([0, *(len(part.assays) for part in self._parts)])
         numbers = [part.assay_numbers() + first for part, first in zip(self._parts, firsts, strict=False)]
         return np.concatenate(numbers)
-
-    def chromosomes_by_assay(self) -> dict[str, list[str]]:
-        return {assay: names for part in self._parts for assay, names in part.chromosomes_by_assay().items()}
-
-    def total_count_by_assay(self) -> dict[str, float]:
-        return {assay: total for part in self._parts for assay, total in part.total_count_by_assay().items()}
 
     def read(self, indices: np.ndarray) -> list[Tile]:
         tiles = np.empty(len(indices), object)
