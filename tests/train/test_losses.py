@@ -76,7 +76,8 @@ def test_parts_of_the_losses(tiny):
     arrays, _ = tiny
     images = arrays["imgs"].transpose(0, 2, 3, 1)
     output = PretrainOutput(arrays["act/patch_pred"], arrays["act/count_pred"][:, 0], arrays["mask_tokens"])
-    ssim_loss = jax.jit(losses.ssim_losses)(output, images)
+    windows = losses.Reconstruction(output, images, None, None)
+    ssim_loss = jax.jit(losses.ssim_losses)(windows)
     np.testing.assert_allclose(1 - ssim_loss, arrays["ssim_per_channel"], rtol=1e-5, atol=1e-6)
     per_patch = jax.jit(losses.contrastive_per_patch)(output.patch_pred, preprocess.patchify(images))
     np.testing.assert_allclose(per_patch, arrays["contrastive_per_token"], rtol=1e-5)
@@ -134,7 +135,11 @@ def test_what_images_of_counts_spare_changes_nothing():
 
     def value_and_gradient(from_counts):
         def weighted(patch_pred):  # each channel with a weight of its own
-            found = losses.ssim_losses(output.replace(patch_pred=patch_pred), images, from_counts)
+            predicted = output.replace(patch_pred=patch_pred)
+            windows = losses.Reconstruction(
+                predicted, images, None, None, None, counts if from_counts else None
+            )
+            found = losses.ssim_losses(windows)
             return (found * jnp.array([1.0, 2.0, 3.0])).sum(), found
 
         value_and_grad = jax.jit(jax.value_and_grad(weighted, has_aux=True))

@@ -30,11 +30,9 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
     """
     size = tuple(config.model.input_size)
     model = create_head(config, kind)
-    specs = {
-        name: spec
-        for name, spec in target_losses(config).items()
-        if name in kind.targets and _available(config, kind, shapes, name)
-    }
+    weighted = target_losses(config)
+    names = [name for name in kind.targets if name in weighted and _available(config, kind, shapes, name)]
+    specs = {name: weighted[name] for name in names}
     expected = _expected_shapes(config, kind, specs)
     _check_shapes(config, kind, shapes, expected)
 
