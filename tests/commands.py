@@ -1,22 +1,18 @@
-"""Commands of the documentation and of tests: extracted, checked, and run in this process."""
+"""Commands of the documentation: extracted, and checked in this process."""
 
-import contextlib
 import functools
-import io
 import json
 import pathlib
 import re
 import runpy
 import shlex
 import sys
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
-from absl import app, flags, logging
+from absl import flags
 from absl.testing import flagsaver
 
-from hicfm_jax import cli
 from hicfm_jax.config import base_config, micro_batch_size
 from hicfm_jax.train.tasks import check_config
 
@@ -85,42 +81,12 @@ def check_config_fields(name: str) -> None:
             field = field[part]
 
 
-class Finished(NamedTuple):
-    """Exit status and output of a script, as of `subprocess.run`."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run_script(name: str, *words: object) -> Finished:
-    """Runs `scripts/NAME` in this process, which saves the imports.
-
-    Args:
-      name: `evaluate.py`.
-      words: its flags.
-
-    Raises:
-      Exception: a defect, which the script would show as a traceback.
-    """
-    argv = [f"scripts/{name}", *map(str, words)]
-    stdout, stderr = io.StringIO(), io.StringIO()
-    with _flags_of(argv) as script, contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
-        status, verbosity = 0, logging.get_verbosity()
-        # Without the rest of app.run: its log handlers and its exit are the process's.
-        with mock.patch.object(app, "run", lambda main, flags_parser: main(flags_parser(argv))):
-            try:
-                cli.run(script["main"])
-            except SystemExit as stop:
-                status = int(stop.code or 0)
-            finally:
-                logging.set_verbosity(verbosity)
-    return Finished(status, stdout.getvalue(), stderr.getvalue())
-
-
 def _parse(words: list[str]) -> None:
     """Parses the words with the script's own flags and validates its config, without running it."""
-    with _flags_of(words):
+    with flagsaver.flagsaver(), mock.patch.object(sys, "argv", words):
+        for name, (flag, unparsed) in _flags_of(words[0]).items():
+            flag.__dict__.update(unparsed)
+            flags.FLAGS[name] = flag
         rest = flags.FLAGS(words)
         assert rest == words[:1], f"{rest} are not flags"
         if "config" in flags.FLAGS and flags.FLAGS.config:
@@ -131,25 +97,14 @@ def _parse(words: list[str]) -> None:
             )
 
 
-@contextlib.contextmanager
-def _flags_of(words: list[str]) -> Iterator[dict[str, Any]]:
-    """Yields the globals of the script `words[0]`, whose flags are defined and unset in the context."""
-    script, defined = _load(words[0])
-    with flagsaver.flagsaver(), mock.patch.object(sys, "argv", words):
-        for name, (flag, state) in defined.items():
-            flag.__dict__.update(state)
-            flags.FLAGS[name] = flag
-        yield script
-
-
 @functools.cache
-def _load(path: str) -> tuple[dict[str, Any], dict[str, tuple[flags.Flag, dict[str, Any]]]]:
-    """A script's globals, and its flags before parsing, which are removed from `FLAGS`."""
+def _flags_of(path: str) -> dict[str, tuple[flags.Flag, dict[str, Any]]]:
+    """A script's flags and their attributes before parsing, which are removed from `FLAGS`."""
     with mock.patch.object(sys, "argv", [path]):
-        script = runpy.run_path(str(ROOT / path))
+        runpy.run_path(str(ROOT / path))
     # Not the flags of libraries that it was the first to import.
     own = [name for name in flags.FLAGS if flags.FLAGS.find_module_defining_flag(name) == "<run_path>"]
     defined = {name: (flags.FLAGS[name], dict(vars(flags.FLAGS[name]))) for name in own}
     for name in own:
         delattr(flags.FLAGS, name)
-    return script, defined
+    return defined

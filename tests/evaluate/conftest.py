@@ -4,7 +4,7 @@ import pytest
 
 from hicfm_jax.contacts import ContactMap, simulate, thin, write_contacts
 from hicfm_jax.evaluate import compare
-from tests.commands import run_script
+from tests.run_script import run_script
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from tests.commands import ROOT, run_script
+from tests.commands import ROOT
+from tests.run_script import run_script
 
 
 def test_from_files_to_a_report(report):

@@ -10,7 +10,7 @@ import pytest
 from hicfm_jax.errors import InputError
 from hicfm_jax.experiment.run import RECORD, SMALL_BYTES, fingerprint, run_stages
 from hicfm_jax.experiment.stages import Stage
-from tests.commands import run_script
+from tests.run_script import run_script
 from tests.train import small_run
 
 
