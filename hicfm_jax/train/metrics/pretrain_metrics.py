@@ -57,6 +57,7 @@ def finish(sums: dict[str, float]) -> dict[str, float]:
     """
     tiny = 1e-30
     metrics = {"pixel_r": sums["xy"] / max((sums["xx"] * sums["yy"]) ** 0.5, tiny)}
-    for name in ("mean", "distance", "coverage"):
-        metrics[f"masked_r2_{name}"] = 1.0 - sums["error"] / max(sums[f"error_{name}"], tiny)
+    for name in sums:
+        if name.startswith("error_"):
+            metrics[name.replace("error", "masked_r2")] = 1.0 - sums["error"] / max(sums[name], tiny)
     return metrics

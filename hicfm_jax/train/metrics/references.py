@@ -75,15 +75,7 @@ def _coverage(values: Array, visible: Array, distance: Array) -> Array:
 
 
 def distance_means(values: Array, weights: Array, diag: Array) -> Array:
-    """Weighted mean at each pixel's genomic distance in its window; 0 where all weights are 0.
-
-    Args:
-      values, weights: `[B, H, W]`.
-      diag: in patches, `[B]` (see `types.Batch`).
-
-    Returns:
-      `[B, H, W]`.
-    """
+    """Weighted mean at each pixel's distance in its window, `[B, H, W]`; 0 where all weights are 0."""
 
     def means(values, weights, distance):
         index = distance - distance.min()
@@ -93,12 +85,7 @@ def distance_means(values: Array, weights: Array, diag: Array) -> Array:
 
 
 def masked_references(values: Array, visible: Array, diag: Array) -> dict[str, Array]:
-    """Predicts every pixel of each window from its visible patches.
-
-    Args:
-      values: `log10(1 + counts)`, `[B, H, W]`.
-      visible: 1 for visible pixels, `[B, H, W]`.
-      diag: in patches, `[B]` (see `types.Batch`).
+    """Predicts every pixel of `log10(1 + counts)` from the visible ones, `[B, H, W]`.
 
     Returns:
       `[B, H, W]` each: "mean" of the visible pixels; "distance", their mean at each genomic
