@@ -36,7 +36,8 @@ def tiles(tmp_path_factory):
 
 
 def enhancement(tiles, **settings):
-    return toy(enhance_arabidopsis.get_config("demo"), tiles, **settings)
+    # A scan over the blocks is traced and compiled in less time.
+    return toy(enhance_arabidopsis.get_config("demo"), tiles, model__scan=True, **settings)
 
 
 @pytest.fixture(scope="module")
