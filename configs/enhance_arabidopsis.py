@@ -1,13 +1,13 @@
-"""Maps of Arabidopsis thaliana as a deeper experiment would have shown them.
+"""Enhancement of Arabidopsis thaliana maps to the depth of a deeper experiment.
 
     python scripts/train.py --config=configs/enhance_arabidopsis.py[:VARIANT] \
         --config.init_from=PRETRAINED --config.data.tiles=TILES --workdir=DIR
 
 TILES come from a deep map (`make_tiles.py --mode=diagonal --tile_size=448 --stride=48`), PRETRAINED is a
-workdir of pretrain_arabidopsis.py. Inputs with 1/320 to 1/8 of the contacts are drawn anew in every step,
-and one checkpoint serves all depths between. The network adds to a smooth estimate that knows distance and
-coverage (`model.residual`), pixel by pixel; docs/explanation/enhancement.md measures what each part of it is
-worth. Without `--config.data.tiles` it trains on simulated maps. Variants:
+workdir of pretrain_arabidopsis.py. Inputs are downsampled to 1/320 to 1/8 of the contacts, anew in every
+step, and one checkpoint serves all depths between. The network corrects a coverage-aware estimate pixel by
+pixel (`model.residual`); docs/explanation/enhancement.md measures the effect of each part. Without
+`--config.data.tiles` it trains on simulated maps. Variants:
 
   (none)  ViT-L/16, 224 x 224, bfloat16, one GPU; not trained to the end yet.
   demo    4 M parameters, 224 x 224: about twenty minutes on two CPU cores.
@@ -35,10 +35,10 @@ def large(config):
     config.model.scan = True
     config.targets.map_scaling = "log10"
     config.targets.map_loss = "log_mse"
-    config.targets.map_weight = 40.0  # near 1 at the end, so that clip_norm means the same as elsewhere
+    config.targets.map_weight = 40.0  # the loss ends near 1, so that clip_norm means the same as elsewhere
     config.optim.b2 = 0.99
     config.optim.clip_norm = 1.0
-    config.optim.learning_rate = 1e-3  # of the pixel path; the ladder takes the transformer's far down
+    config.optim.learning_rate = 1e-3  # of the pixel path; layer decay makes the transformer's much lower
     config.optim.layer_decay = 0.75
     config.optim.warmup_epochs = 5.0
     config.train.total_steps = 2000
@@ -52,7 +52,7 @@ def demo(config):
     config.model.name = "vit_tiny_patch16"
     config.model.dtype = "float32"
     config.model.scan = False
-    config.optim.layer_decay = 1.0  # three blocks each: no ladder
+    config.optim.layer_decay = 1.0  # only three blocks each
     config.optim.learning_rate = 2e-3
     config.optim.min_lr = 2e-5
     config.train.total_steps = 800

@@ -1,13 +1,13 @@
-"""A map, a track and an embedding from one network: whatever targets the tiles hold.
+"""Fine-tuning on a map, a track and an embedding at once.
 
     python scripts/train.py --config=configs/finetune_multitask.py[:demo] \
         --config.init_from=PRETRAINED --config.data.tiles=TILES --workdir=DIR
 
-Tiles may hold any of `map`, `track` and `embedding`; those that they hold are trained. Here inputs are
-thinned besides, so that the deep map is a target where the tiles have none of their own. The variant
-`demo` (3 M parameters, 112 x 112, minutes on two CPU cores) runs on simulated maps, whose track and
-embedding are made from the map itself (coverage of each row, decay with distance): they show that it
-works and nothing about biology.
+Tiles may have any of the targets `map`, `track` and `embedding`; those that they have are trained. Inputs
+are downsampled, so that the deep map is a target where the tiles have no map. The variant `demo` (3 M
+parameters, 112 x 112, minutes on two CPU cores) runs on simulated maps, whose track and embedding are
+computed from the map itself (coverage of each row, decay with distance): it shows that training works, and
+nothing about biology.
 """
 
 from hicfm_jax.config import from_variant

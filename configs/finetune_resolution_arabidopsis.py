@@ -1,18 +1,18 @@
-"""Deeper maps of Arabidopsis thaliana from shallow ones.
+"""Fine-tuning to predict deep maps of Arabidopsis thaliana from shallow ones.
 
     python scripts/train.py --config=configs/finetune_resolution_arabidopsis.py[:VARIANT] \
         --config.init_from=PRETRAINED --config.data.tiles=TILES --workdir=DIR
 
 PRETRAINED is a workdir, or a file of the original's weights. TILES come from a deep map
-(`make_tiles.py --tile_size=224 --stride=48`); inputs with a sixteenth of its contacts are drawn from them
-anew in every step. Without `--config.data.tiles` it trains on simulated maps. Variants:
+(`make_tiles.py --tile_size=224 --stride=48`); inputs are downsampled to a sixteenth of its contacts, anew in
+every step. Without `--config.data.tiles` it trains on simulated maps. Variants:
 
-  (none)      the recipe of the report that this project started from: 224 x 224, encoder frozen, blr 1e-3
-              with the original's batch rule (1.6e-5 at batch 4), layer decay 0.75 by the original's rule,
-              squared error. Output * log10(1001) is log10(deep count + 1), as in the published weights.
-  revised     a stated learning rate, layer decay through encoder and decoder, inputs of many depths, and
+  (none)      the original's recipe: 224 x 224, encoder frozen, blr 1e-3 by the batch rule (1.6e-5 at batch
+              4), layer decay 0.75 by the original's rule, squared error. Output * log10(1001) is
+              log10(deep count + 1), as in the published weights.
+  revised     an explicit learning rate, layer decay through encoder and decoder, inputs of many depths, and
               images on one scale for all windows (a cutoff of 100 counts, as the original's inference).
-  small_gpu   revised in bfloat16 within 12 GB: eight windows at a time, activations computed twice.
+  small_gpu   revised in bfloat16 within 12 GB: eight windows at a time, activations recomputed.
   all_layers  revised, with the encoder trained too.
   demo        3 M parameters, 112 x 112, every layer: a quarter of an hour on two CPU cores, from nothing or
               from the workdir of pretrain_arabidopsis.py:demo. On held-out Chr4 of a real map, after an hour
@@ -74,7 +74,7 @@ def demo(config):
     config.data.simulate.stride = 48
     config.model.name = "vit_tiny_patch16"
     config.model.input_size = (112, 112)
-    config.optim.layer_decay = 1.0  # three blocks each: no ladder
+    config.optim.layer_decay = 1.0  # only three blocks each
     config.optim.learning_rate = 1e-3
     config.optim.min_lr = 2e-5
     config.train.total_steps = 1500

@@ -1,13 +1,13 @@
-"""A 1-D track from a contact map: one value for each row of bins.
+"""Fine-tuning to predict a track from a contact map, one value per bin.
 
     python scripts/train.py --config=configs/finetune_track.py[:demo] \
         --config.init_from=PRETRAINED --config.data.tiles=TILES --workdir=DIR
 
-Tiles hold a `track` each, a ChIP-seq or accessibility signal of their rows for instance; it is regressed
-as log10(1 + signal) by the Poisson likelihood. The encoder is frozen but for its last norm, an
-example of training by name. The variant `demo` (3 M parameters, 112 x 112, minutes on two CPU cores)
-runs on simulated maps with a track made from the map itself, the coverage of each row: it shows that it
-works and nothing about biology.
+Tiles have a target `track`, such as a ChIP-seq or accessibility signal of their rows; log10(1 + signal) is
+predicted with a Poisson loss. The encoder is frozen except for its last norm, an example of choosing
+parameters by name. The variant `demo` (3 M parameters, 112 x 112, minutes on two CPU cores) runs on
+simulated maps with a track computed from the map itself, the coverage of each row: it shows that training
+works, and nothing about biology.
 """
 
 from hicfm_jax.config import from_variant
@@ -46,9 +46,9 @@ def demo(config):
     config.data.simulate.stride = 48
     config.model.name = "vit_tiny_patch16"
     config.model.input_size = (112, 112)
-    config.targets.track_loss = "mse"  # what is derived is a logarithm already
+    config.targets.track_loss = "mse"  # the derived track is a logarithm already
     config.targets.track_scaling = "none"
-    config.optim.trainable = "all"  # it may start from nothing
+    config.optim.trainable = "all"  # it may start from random parameters
     config.optim.trainable_patterns = ()
     config.optim.layer_decay = 1.0
     config.optim.learning_rate = 1e-3

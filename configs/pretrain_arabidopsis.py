@@ -3,17 +3,17 @@
     python scripts/train.py --config=configs/pretrain_arabidopsis.py[:VARIANT] \
         --config.data.tiles=TILES --workdir=DIR
 
-Without `--config.data.tiles` it trains on simulated maps: four assays to train, two others, and a
-chromosome that no training map shows, to validate. Variants:
+Without `--config.data.tiles` it trains on four simulated maps and validates on two others, on a chromosome
+that is not used for training. Variants:
 
-  (none)       ViT-L/16, 448 x 448, the original's objective and recipe at batch 1 x 4. Its rate is tied
-               to the batch (2.3e-6 here): to learn, it wants --config.train.global_batch_size=1024 and
-               the machines for that.
-  revised      the same, cut down to one epoch.
-  small_batch  the same network for batches of 4 to 64: a stated learning rate, and the error of log10
-               counts beside the original's losses (docs/explanation/pretraining.md compares them).
-  small_gpu    small_batch in bfloat16 within 12 GB: four windows at a time, activations computed twice.
-  one_gpu      small_batch at 224 x 224 in bfloat16, 2000 steps of 32 windows, as the start of
+  (none)       ViT-L/16, 448 x 448, the original's objective and recipe at batch 1 x 4. Its learning rate is
+               proportional to the batch (2.3e-6 here): to learn, it needs
+               --config.train.global_batch_size=1024 and the machines for that.
+  revised      the same for one epoch.
+  small_batch  the same network for batches of 4 to 64: an explicit learning rate, and the error of log10
+               counts in addition to the original's losses (docs/explanation/pretraining.md compares them).
+  small_gpu    small_batch in bfloat16 within 12 GB: four windows at a time, activations recomputed.
+  one_gpu      small_batch at 224 x 224 in bfloat16, 2000 steps of 32 windows, to initialize
                enhance_arabidopsis.py; not trained to the end yet.
   demo         3 M parameters, 112 x 112, 600 steps: five minutes on two CPU cores.
 """

@@ -1,4 +1,4 @@
-"""The vocabulary that every part of the project shares.
+"""Types and constants shared by all parts of the package.
 
 Dimension letters in shapes: B examples in a batch, H and W bins (pixels) of a window, h and w
 patches of a window (h = H / 16), L = h * w patches, D channels of a token.
@@ -15,7 +15,7 @@ PATCH = 16
 """Side of a patch in bins; fixed by the published weights."""
 
 NO_DIAGONAL = 1 << 20
-"""Diagonal offset of a window that the map's main diagonal does not cross by definition (trans)."""
+"""Diagonal offset of trans windows, which have no main diagonal."""
 
 DEFAULT_TOTAL_COUNT = 1e9
 """Reads of an experiment whose depth is unknown (original: `convert_count_to_pos_embed_cuda`)."""
@@ -23,20 +23,20 @@ DEFAULT_TOTAL_COUNT = 1e9
 
 @flax.struct.dataclass
 class Batch:
-    """One batch of Hi-C windows as the host ships it: raw counts, one channel, no images.
+    """One batch of Hi-C windows on the host: raw counts, one channel, no images.
 
     Attributes:
       counts: raw contacts `[B, H, W]`, uint16 or float32.
-      total_count: contacts of the whole experiment each window comes from, `[B]` float32.
-      diag: where the map's main diagonal enters the window, in patches, `[B]` int32. It enters at
-        (row 0, column d) if d >= 0, at (row -d, column 0) if d < 0; with |d| >= max(h, w) it does
-        not cross the window. `NO_DIAGONAL` for trans windows.
-      matrix_count: contacts in the whole stored tile the window was cut from, `[B]` float32.
-      mask: 1 for an example, 0 for padding that fills up a last batch, `[B]` float32.
-      targets: what fine-tuning regresses on, by name; empty in pretraining.
-      context: what the whole chromosome says about each window, float32, by name: `row_bias` and
-        `row_coverage` `[B, H]`, `column_bias` and `column_coverage` `[B, W]`, `decay` `[B, H + W - 1]`
-        (see `contacts.expected.Expected.window`); empty where the tiles have none.
+      total_count: contacts of each window's whole experiment, `[B]` float32.
+      diag: where the map's main diagonal enters the window, in patches, `[B]` int32: at (row 0, column d)
+        if d >= 0, at (row -d, column 0) if d < 0; with |d| >= max(h, w) it does not cross the window.
+        `NO_DIAGONAL` for trans windows.
+      matrix_count: contacts in the whole stored tile of each window, `[B]` float32.
+      mask: 1 for an example, 0 for padding of a last batch, `[B]` float32.
+      targets: of fine-tuning, by name; empty in pretraining.
+      context: chromosome-level covariates of each window, float32, by name: `row_bias` and `row_coverage`
+        `[B, H]`, `column_bias` and `column_coverage` `[B, W]`, `decay` `[B, H + W - 1]` (see
+        `contacts.expected.Expected.window`); empty where the tiles have none.
     """
 
     counts: Array

@@ -1,7 +1,7 @@
-"""The published architecture stated a second time, in PyTorch, to hold the Flax one against.
+"""PyTorch reference of the published architecture, for parity tests.
 
 Modules carry the parameter names of the original's files, so a `state_dict` of either loads into the
-other. Written for reading, not for speed: one loop where a formula speaks of one patch. Images are
+other. Written for reading, not for speed: formulas about one patch are loops. Images are
 `[B, 3, H, W]`, tokens `[B, N, D]`: class, count, patches (row-major).
 """
 
@@ -127,7 +127,7 @@ class Encoder(nn.Module):
 
 
 def place(tokens: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-    """What enters the decoder's blocks: + 1 on the count token, a position on every patch."""
+    """Input of the decoder's blocks: + 1 on the count token, a position on every patch."""
     return torch.cat([tokens[:, :1], tokens[:, 1:2] + 1, tokens[:, 2:] + table], dim=1)
 
 
@@ -207,9 +207,9 @@ class Head(nn.Module):
             tracks = [block(row_means).flatten(1) for block in self.map_blocks]
             return {"tracks": torch.stack(tracks, dim=1)}
         if self.task == "reconstruction":
-            colours = tile(self.decoder_pred(x[:, 2:]), self.grid, 3)
+            colors = tile(self.decoder_pred(x[:, 2:]), self.grid, 3)
             mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-            return {"image": (255 * (colours * std + mean)).clamp(0, 255)}
+            return {"image": (255 * (colors * std + mean)).clamp(0, 255)}
         outputs = {}
         if self.task in ("finetune", "reproducibility"):
             outputs["embedding"] = x[:, 0]
@@ -221,9 +221,9 @@ class Head(nn.Module):
 
 
 def randomize(model: nn.Module, seed: int) -> nn.Module:
-    """Every parameter drawn anew, position tables too, so that none is left out of a comparison.
+    """Redraws every parameter, position tables too, so that each has an effect.
 
-    What adds to the stream of tokens is small, so that the eps of LayerNorm shows.
+    Additions to the residual stream are small, so that the eps of LayerNorm has an effect.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():

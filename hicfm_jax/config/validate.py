@@ -71,12 +71,8 @@ NOT_NEGATIVE = (
 
 
 def _check_numbers(config: ConfigDict) -> None:
-    weights = [
-        f"{section}.{field}"
-        for section in ("loss", "targets")
-        for field in config[section]
-        if field.endswith("_weight")
-    ]
+    both = ("loss", "targets")
+    weights = [f"{section}.{name}" for section in both for name in config[section] if "_weight" in name]
     for names, holds, expected in (
         (POSITIVE, lambda v: math.isfinite(v) and v > 0, "positive"),
         ((*NOT_NEGATIVE, *weights), lambda v: math.isfinite(v) and v >= 0, "0 or more"),

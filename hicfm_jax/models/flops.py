@@ -25,13 +25,7 @@ def _decoder(size: dict[str, int], visible: int, patches: int) -> int:
 
 
 def pretrain_flops(name: str, input_size: tuple[int, int], mask_ratio: float = 0.75) -> int:
-    """FLOPs of pretraining per sample: forward and backward (twice the forward).
-
-    Args:
-      name: a key of `PRESETS`.
-      input_size: (H, W) in bins.
-      mask_ratio: fraction of patches that are masked.
-    """
+    """FLOPs of pretraining per sample: forward and backward (twice the forward)."""
     size = PRESETS[name]
     patches = input_size[0] * input_size[1] // PATCH**2
     kept = int(patches * (1 - mask_ratio))
@@ -76,12 +70,7 @@ def head_flops(
 
 
 def pixel_path_flops(input_size: tuple[int, int], width: int, depth: int, bin_heads: int) -> int:
-    """FLOPs of training a `pixel_path.PixelPath` per window: forward and backward.
-
-    Args:
-      input_size: (H, W) in bins.
-      width, depth, bin_heads: of the path.
-    """
+    """FLOPs of training a `pixel_path.PixelPath` per window: forward and backward."""
     rows, columns = input_size
     pixels = rows * columns
     features = 2 * len(SIGMAS) + 3 + 2 * bin_heads + PIXEL_FEATURES

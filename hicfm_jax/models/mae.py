@@ -61,13 +61,8 @@ def symmetric_noise(noise: Array, diag: Array, combine: str = "sum") -> Array:
 def mask_from_noise(noise: Array, mask_ratio: float) -> Masking:
     """Keeps the patches with the smallest noise.
 
-    Args:
-      noise: `[B, h, w]`, already symmetric.
-      mask_ratio: fraction to mask; `int(L * (1 - ratio))` stay visible (truncated, as in the original).
-
-    Returns:
-      A `Masking`. Unlike the original's sort, this one is stable (row-major), so a mask is a function of
-      its noise.
+    `int(L * (1 - mask_ratio))` of them, truncated as in the original. Unlike the original's sort, this one
+    is stable, so a mask is a function of its noise `[B, h, w]`.
     """
     flat = noise.reshape(noise.shape[0], -1)
     kept = int(flat.shape[1] * (1 - mask_ratio))

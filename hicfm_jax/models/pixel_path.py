@@ -22,9 +22,8 @@ TOKEN_HEADS = 4  # of the block among the bins before they are compared
 class BinAttention(nn.Module):
     """Averages of rows of a map over similar rows.
 
-    Compartments, pericentromeres and telomeres make distant bins contact the same partners. Averages over
-    such bins reduce the noise where neighbors are too few, as a truncated eigenvector expansion of the
-    map would, but adapt to each bin.
+    In compartments, pericentromeres and telomeres, distant bins contact the same partners. Averages over
+    such bins reduce the noise where neighbors are too few.
 
     Attributes:
       heads: number of averages.
@@ -96,8 +95,7 @@ class PixelPath(nn.Module):
         """Returns `[B, H, W]` float32; untrained, mostly the filter of `SIGMAS[BASE]`.
 
         Args:
-          counts: contacts of the shallow window `[B, H, W]` float32.
-          expected: `smoothing.expected_counts`, same shape; 0 for bins without coverage.
+          counts, expected: see `heads.Shallow`; expected is 0 for bins without coverage.
           pixels: features of each pixel from the transformer, `[B, H, W, C]`; None without it.
           bins: its features of each row and each column, `[B, H, D]` and `[B, W, D]`; None without it.
         """

@@ -48,8 +48,7 @@ def create_model(
       name: a key of `PRESETS`.
       input_size: (H, W) of a window in bins, multiples of 16.
       task: "pretrain", or a key of `heads.OUTPUTS`.
-      mask_ratio, mask_combine: of pretraining, see `mae.MaskedAutoencoder`.
-      dtype, scan, remat: see `mae.MaskedAutoencoder`.
+      mask_ratio, mask_combine, dtype, scan, remat: see `mae.MaskedAutoencoder`.
       residual, transformer, pixel_width, pixel_depth, bin_heads: see `heads.TaskModel`; `head_options`
         takes them from a config.
 
@@ -73,8 +72,7 @@ def create_model(
         raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
     if residual not in RESIDUALS or (residual != "none" and task != "resolution"):
         raise InputError(
-            f"There is no residual {residual!r} for task {task!r}: take one of {', '.join(RESIDUALS)}; only "
-            "resolution takes another than none."
+            f"There is no residual {residual!r} for task {task!r}: take none, or coverage for resolution."
         )
     if remat not in REMATS:
         raise InputError(f"There is no remat {remat!r}: take one of {', '.join(REMATS)}.")

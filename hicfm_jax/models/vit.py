@@ -20,16 +20,10 @@ def sincos_1d(positions: np.ndarray, dim: int) -> np.ndarray:
 
 
 def sincos_2d(height: int, width: int, dim: int, class_token: bool = False) -> np.ndarray:
-    """Position table of a grid of patches in the order of the original.
+    """Position table of a grid of patches, `[h * w (+ 1), D]` float32, row-major; D is a multiple of 4.
 
-    Args:
-      height, width: grid size in patches.
-      dim: channels D, a multiple of 4.
-      class_token: start with a zero row for the class token.
-
-    Returns:
-      `[h * w (+ 1), D]` float32, patches row-major. The first half of the channels codes the
-      column, the second half the row (He et al. 2022; original: `get_2d_sincos_pos_embed_rectangle`).
+    The first half of the channels codes the column, the second half the row (He et al. 2022; original:
+    `get_2d_sincos_pos_embed_rectangle`). `class_token` adds a first row of zeros.
     """
     rows, columns = np.divmod(np.arange(height * width), width)
     table = np.concatenate([sincos_1d(columns, dim // 2), sincos_1d(rows, dim // 2)], axis=1)
@@ -42,16 +36,10 @@ def table_init(key: Array, height: int, width: int, dim: int, class_token: bool 
 
 
 def count_token(total_count: Array | None, batch: int, dim: int) -> Array:
-    """Token for the depth of each experiment (original: `convert_count_to_pos_embed_cuda`).
+    """Token for the depth of each experiment, `[B, D]` float32 (`convert_count_to_pos_embed_cuda`).
 
-    Args:
-      total_count: contacts of the whole experiment `[B]`, or None where unknown (then 1e9).
-      batch: B.
-      dim: channels D.
-
-    Returns:
-      `[B, D]` float32. The exponent of the frequencies is i / (2 D), not i / (D / 2): published
-      weights depend on it.
+    `total_count` are the contacts of the whole experiment `[B]`, or None where unknown (then 1e9). The
+    exponent of the frequencies is i / (2 D), not i / (D / 2): published weights depend on it.
     """
     if total_count is None:
         total_count = jnp.full((batch,), DEFAULT_TOTAL_COUNT)

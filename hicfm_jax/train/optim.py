@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import peak_learning_rate
@@ -151,25 +152,13 @@ def create_select(config: ConfigDict) -> Select:
     """Returns `(params) -> nested dict of the trained ones`; the others have no gradient and no moments."""
 
     def select(params: Any) -> Any:
-        names = [parameter_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-        return _subtree(params, trainable_names(names, config.optim))
+        flat = flatten_dict(params, sep="/")
+        names = trainable_names(list(flat), config.optim)
+        return unflatten_dict({name: flat[name] for name in flat if name in names}, sep="/")
 
     return select
 
 
-def _subtree(params: Any, names: set[str], prefix: str = "") -> Any:
-    found = {}
-    for key, value in params.items():
-        if isinstance(value, dict):
-            if inner := _subtree(value, names, f"{prefix}{key}/"):
-                found[key] = inner
-        elif prefix + key in names:
-            found[key] = value
-    return found
-
-
 def merge(params: Any, trained: Any) -> Any:
     """`params` with the leaves of the subtree `trained` in place of its own."""
-    if not isinstance(params, dict):
-        return trained
-    return {key: merge(value, trained[key]) if key in trained else value for key, value in params.items()}
+    return unflatten_dict(flatten_dict(params, sep="/") | flatten_dict(trained, sep="/"), sep="/")

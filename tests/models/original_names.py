@@ -1,4 +1,4 @@
-"""The golden models' parameters under this project's names."""
+"""Conversion of the golden models' parameters to this project's names."""
 
 import functools
 import re
@@ -21,7 +21,7 @@ def _paths(*tasks: str) -> dict[str, str]:
 
 
 def _path(name: str, paths: dict[str, str]) -> str:
-    """Our path in a model of any depth; a name that no model has is a KeyError."""
+    """Our path in a model of any depth; an unknown name raises KeyError."""
     block = re.search(r"(?<!map_)blocks\.(\d+)", name)
     if not block:
         return paths[name]
@@ -35,7 +35,7 @@ def _tree(state: dict[str, np.ndarray], paths: dict[str, str]) -> dict:
 
 
 def to_ours(state: dict[str, np.ndarray]) -> dict:
-    """Converts a state_dict of arrays (or gradients) of the pretraining model; fixed tables are left out."""
+    """Converts a state_dict of arrays (or gradients) of the pretraining model; fixed tables are omitted."""
     kept = {name: value for name, value in state.items() if not names.dropped(name, "pretrain")}
     return _tree(kept, _paths("pretrain"))
 

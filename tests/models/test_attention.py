@@ -1,4 +1,4 @@
-"""Every way of computing attention gives the same numbers."""
+"""All implementations of attention agree."""
 
 import types
 
@@ -26,8 +26,8 @@ def plain(query, key, value, **_):
     return jax.nn.dot_product_attention(query, key, value, implementation="xla")
 
 
-def as_on_the_card(monkeypatch):
-    """Lets XLA stand in for cuDNN, which takes even lengths and the lengths of what is seen."""
+def replace_cudnn(monkeypatch):
+    """Replaces cuDNN, which needs an even length and the lengths without padding, by XLA."""
     real = jax.nn.dot_product_attention
 
     def cudnn(query, key, value, implementation, **lengths):
@@ -37,11 +37,11 @@ def as_on_the_card(monkeypatch):
     monkeypatch.setattr(attention.jax.nn, "dot_product_attention", cudnn)
 
 
-def test_every_way_is_the_plain_formula(monkeypatch):
-    """One head after another, and cuDNN's way, whose padding token for an odd length has no effect."""
+def test_all_implementations_agree_with_the_plain_formula(monkeypatch):
+    """The loop over heads, and cuDNN's, whose padding token for an odd length has no effect."""
     expected = value_and_gradients(plain, drawn(7))
     by_head = value_and_gradients(attention.attend, drawn(7))
-    as_on_the_card(monkeypatch)
+    replace_cudnn(monkeypatch)
     padded = value_and_gradients(attention._flash, drawn(7))
     for ours in (by_head, padded):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), ours, expected)
@@ -60,7 +60,7 @@ def test_which_devices_have_the_fused_kernel(capability, fused, monkeypatch):
     assert attention._has_flash.__wrapped__() is fused
 
 
-def test_only_half_precision_of_a_size_that_the_kernel_takes_goes_there(monkeypatch):
+def test_cudnn_computes_bfloat16_of_sizes_that_it_supports(monkeypatch):
     monkeypatch.setattr(attention.jax, "default_backend", lambda: "gpu")
     monkeypatch.setattr(attention, "_has_flash", lambda: True)
     monkeypatch.setattr(attention, "_flash", lambda *_: "cudnn")

@@ -1,4 +1,4 @@
-"""Properties of the heads that hold without golden numbers."""
+"""Properties of the heads, without golden numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +82,7 @@ def test_a_fresh_head_has_the_positions_of_pretraining():
 
 @pytest.mark.parametrize("size", [(48, 32), (64, 64)])
 def test_windows_of_another_size_are_refused(size):
-    """(48, 32) has as many patches as (32, 48) and would go through with wrong positions."""
+    """(48, 32) has as many patches as (32, 48), but its positions would be wrong."""
     model = create_model("vit_test", SIZE, "resolution")
     with pytest.raises(InputError, match=f"{size[0]} x {size[1]}.* 32 x 48"):
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, *size, 3)))

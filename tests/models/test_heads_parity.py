@@ -40,7 +40,7 @@ def golden_state(heads, task: str) -> dict[str, np.ndarray]:
 
 
 def golden_outputs(heads, task: str, case: str) -> dict[str, np.ndarray | list[np.ndarray]]:
-    """What the original computed, under the names of `HeadOutput`."""
+    """The original's outputs under the names of `HeadOutput`."""
     arrays, _ = heads
     prefix = f"task{TASKS.index(task)}/{case}/"
     if task == "finetune":
@@ -53,7 +53,7 @@ def golden_outputs(heads, task: str, case: str) -> dict[str, np.ndarray | list[n
 
 
 def filled(output) -> dict:
-    """The fields that a head of ours filled, images channels first as in the original."""
+    """The fields of an output that are not None, images with channels first as in the original."""
     found = {field: value for field, value in vars(output).items() if value is not None}
     if "image" in found:
         found["image"] = found["image"].transpose(0, 3, 1, 2)
@@ -66,7 +66,7 @@ def assert_same(found: dict, expected: dict):
         pairs = [(found[field], expected[field])]
         if field == "features":
             pairs = list(zip(*pairs[0], strict=True))
-        # Colours are compared in [0, 1]: float32 resolves 255 to no more than 1.5e-5.
+        # Colors are compared in [0, 1]: float32 resolves 255 to no more than 1.5e-5.
         unit = 255 if field == "image" else 1
         for ours, other in pairs:
             np.testing.assert_allclose(

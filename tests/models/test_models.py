@@ -1,4 +1,4 @@
-"""Properties of the network that hold without golden numbers."""
+"""Properties of the pretraining model and of images, without golden numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +43,7 @@ def test_bfloat16_computes_close_to_float32_and_returns_float32(predict):
 
 
 @pytest.mark.parametrize("task", ["pretrain", "finetune"])
-def test_parameters_are_float32_whatever_the_dtype(task):
+def test_parameters_are_float32_for_every_dtype(task):
     model = create_model("vit_test", (64, 96), task, dtype="bfloat16")
     rngs = {"params": jax.random.key(0), "mask": jax.random.key(0)}
     shapes = jax.eval_shape(lambda: model.init(rngs, jnp.zeros((1, 64, 96, 3))))
@@ -62,7 +62,7 @@ def test_the_encoder_does_not_see_masked_patches(predict):
 
 @pytest.mark.parametrize("combine", ["sum", "mean"])
 @pytest.mark.parametrize("diag", [-3, 0, 2])
-def test_mirror_image_patches_fall_together(diag, combine):
+def test_mirror_image_patches_have_the_same_noise(diag, combine):
     noise = np.random.default_rng(3).random((50, 5, 7), np.float32)
     mirrored = jax.jit(mae.symmetric_noise, static_argnums=2)
     noise = np.asarray(mirrored(noise, jnp.full((50,), diag), combine))
@@ -73,7 +73,7 @@ def test_mirror_image_patches_fall_together(diag, combine):
                 np.testing.assert_array_equal(noise[:, row, column], noise[:, mirror[0], mirror[1]])
 
 
-def test_a_diagonal_that_misses_the_grid_leaves_the_noise():
+def test_noise_is_unchanged_where_the_diagonal_misses_the_grid():
     noise = np.random.default_rng(3).random((5, 5, 6), np.float32)
     mirrored = jax.jit(mae.symmetric_noise)(noise, np.array([6, -5, 40, -40, NO_DIAGONAL]))
     np.testing.assert_array_equal(mirrored, noise)
@@ -87,7 +87,7 @@ def test_noise_of_a_window_depends_on_its_own_key():
     assert (all_three[0] != all_three[1]).any()
 
 
-def test_patchify_there_and_back():
+def test_unpatchify_is_the_inverse_of_patchify():
     images = np.random.default_rng(0).random((2, 48, 32, 3), np.float32)
     patches = preprocess.patchify(images)
     assert patches.shape == (2, 6, 768)
@@ -95,7 +95,7 @@ def test_patchify_there_and_back():
     np.testing.assert_array_equal(patches[0, 1].reshape(16, 16, 3), images[0, :16, 16:32])
 
 
-def test_counts_to_image_and_back():
+def test_the_image_of_known_counts():
     counts = np.array([[[0, 9], [99, 999]]], np.uint16)
     intensity = jax.jit(preprocess.intensity)(counts)
     np.testing.assert_allclose(intensity[0], [[0, 1 / 3], [2 / 3, 1]], rtol=1e-6)
@@ -121,7 +121,7 @@ def test_vit_large_has_the_published_size():
 
 @pytest.mark.parametrize(("size", "giga"), [(448, 528), (224, 127)])
 def test_flops_of_a_step(size, giga):
-    """528 and 127 GFLOP a sample were counted with every patch embedded; ours embeds a quarter."""
+    """Expected: 528 and 127 GFLOP per sample, counted with every patch embedded; ours embeds a quarter."""
     assert pretrain_flops("vit_large_patch16", (size, size)) / 1e9 == pytest.approx(giga, rel=0.02)
 
 
@@ -137,12 +137,12 @@ def test_flops_of_a_step(size, giga):
         (("vit_test", (64, 64)), dict(remat="block"), "block"),
     ],
 )
-def test_what_there_is_not(arguments, options, named):
+def test_unknown_names_and_sizes_are_refused(arguments, options, named):
     with pytest.raises(InputError, match=named):
         create_model(*arguments, **options)
 
 
-def test_a_misspelt_option_is_no_option():
+def test_a_misspelled_option_is_refused():
     with pytest.raises(TypeError, match="mask_ration"):
         create_model("vit_test", (64, 64), mask_ration=0.5)
 

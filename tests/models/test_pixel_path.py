@@ -1,4 +1,4 @@
-"""The path from pixels to pixels: where it starts, what it may see, and that it can be trained."""
+"""The pixel path: its start at the filter, its invariances and its FLOPs."""
 
 import jax
 import jax.numpy as jnp
@@ -65,11 +65,11 @@ def assert_starts_at_the_filter(found, counts, context):
 
 
 def test_untrained_it_is_close_to_the_coverage_aware_filter(params, shallow):
-    """This is where training starts, not at noise."""
+    """Training starts there."""
     assert_starts_at_the_filter(predict(WITH, params, *shallow), *shallow)
 
 
-def test_it_predicts_at_the_depth_that_is_asked_for(params, shallow):
+def test_it_predicts_at_the_requested_depth(params, shallow):
     # The transformer's input is depth_ratiod too; with a zero last layer the map is proportional to it.
     silent = {**params["pixel_path"], "out": jax.tree.map(jnp.zeros_like, params["pixel_path"]["out"])}
     params = {**params, "pixel_path": silent}
@@ -96,8 +96,8 @@ def test_an_empty_window_has_a_finite_gradient(untrained):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_bins_lend_each_other_what_they_saw():
-    """Rows of two kinds with noise: averages over alike rows come nearer to the kind than the row itself."""
+def test_averages_over_similar_bins_reduce_noise():
+    """Noisy rows of two kinds: averages over similar rows are closer to the kind than the row itself."""
     rng = np.random.default_rng(0)
     kinds = rng.normal(size=(2, 64))
     true = kinds[np.arange(64) % 2]
@@ -118,7 +118,7 @@ def test_bins_lend_each_other_what_they_saw():
     assert np.square(averages - true).mean() < 0.2 * np.square(noisy - true).mean()
 
 
-def test_what_does_not_fit_is_said():
+def test_options_and_inputs_that_do_not_fit_are_refused():
     with pytest.raises(InputError, match="only for resolution|resolution"):
         create_model("vit_test", SIZE, "loop", residual="coverage")
     with pytest.raises(InputError, match="coverage"):
@@ -132,8 +132,8 @@ def test_what_does_not_fit_is_said():
     assert head_options({**options, "name": "vit_test"}) == options
 
 
-def test_its_arithmetic_is_counted():
-    """Against XLA's own count of a forward pass, which has the small things besides."""
+def test_its_flops_are_what_the_compiler_counts():
+    """XLA's count of a forward pass includes element-wise work."""
     size, width, depth, heads = (64, 64), 16, 2, 4
     model = PixelPath(width, depth, heads)
     counts, pixels = jnp.ones((1, *size)), jnp.ones((1, *size, PIXEL_FEATURES))
@@ -143,7 +143,7 @@ def test_its_arithmetic_is_counted():
     assert 0.85 < counted / lowered.cost_analysis()["flops"] < 1.0
 
 
-def test_the_arithmetic_of_the_whole_model_is_counted(monkeypatch):
+def test_flops_of_the_whole_model_are_what_the_compiler_counts(monkeypatch):
     wide = dict(dim=768, depth=2, heads=12, decoder_dim=512, decoder_depth=1, decoder_heads=8)
     monkeypatch.setitem(PRESETS, "wide", wide)
     model = create_model("wide", SIZE, "resolution", residual="coverage")
@@ -155,8 +155,7 @@ def test_the_arithmetic_of_the_whole_model_is_counted(monkeypatch):
     assert 0.9 < counted / predicted.cost_analysis()["flops"] < 1.02
 
 
-def test_it_can_stand_alone(untrained, shallow):
-    """Without the transformer the network is the path alone."""
+def test_without_a_transformer_it_is_the_whole_network(untrained, shallow):
     params = untrained(WITHOUT)
     assert list(params) == ["pixel_path"]
     assert_starts_at_the_filter(predict(WITHOUT, params, *shallow), *shallow)

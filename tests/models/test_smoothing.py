@@ -1,4 +1,4 @@
-"""Smooth estimates: what they keep of a map, and what they make of few contacts."""
+"""Coverage-aware estimates of maps and of few contacts."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +11,7 @@ from hicfm_jax.models.smoothing import estimated_counts
 
 
 def chromosome(size=96, depth=200.0, seed=0):
-    """Mean contacts `[n, n]` of a chromosome with decay and uneven visibility, and a draw of them."""
+    """Mean contacts `[n, n]` of a chromosome with decay and uneven coverage, and a sample of them."""
     rng = np.random.default_rng(seed)
     distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
     visibility = rng.gamma(8, 1 / 8, size)
@@ -41,8 +41,8 @@ def test_smoothing_is_scipys_gaussian_filter():
         np.testing.assert_allclose(smoothing.smooth(jnp.asarray(values), sigma)[0], true, atol=1e-6)
 
 
-def test_a_map_of_distance_and_coverage_alone_is_left_as_it_is():
-    """Neither the steep diagonal nor bins that are hardly seen are smeared."""
+def test_a_map_of_distance_and_coverage_alone_is_unchanged():
+    """Neither the steep diagonal nor bins of low coverage are blurred."""
     mean, _ = chromosome()
     ratios, _ = smoothing.log_ratios(
         jnp.asarray(mean, jnp.float32)[None], jnp.asarray(mean, jnp.float32)[None]
@@ -50,7 +50,7 @@ def test_a_map_of_distance_and_coverage_alone_is_left_as_it_is():
     np.testing.assert_allclose(ratios, 0.0, atol=1e-4)
 
 
-def test_the_estimate_is_nearer_to_the_truth_than_counts_and_a_plain_filter():
+def test_the_estimate_has_a_smaller_error_than_counts_and_a_plain_filter():
     mean, counts = chromosome(depth=30.0)
     _, context = context_of(counts)
     shallow = jnp.asarray(counts, jnp.float32)[None]
@@ -64,7 +64,7 @@ def test_the_estimate_is_nearer_to_the_truth_than_counts_and_a_plain_filter():
     assert error["estimate"] < 0.5 * min(error["counts"], error["plain"])
 
 
-def test_without_contacts_the_estimate_falls_back_on_what_is_expected():
+def test_without_contacts_the_estimate_is_the_expected_map():
     expected = jnp.full((1, 32, 32), 1e-3)
     ratios, evidence = smoothing.log_ratios(jnp.zeros((1, 32, 32)), expected)
     assert np.isfinite(ratios).all()

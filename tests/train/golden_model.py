@@ -1,4 +1,4 @@
-"""The golden pretraining model under this project's names, for parity tests."""
+"""Golden parameters, gradients and moments under this project's names."""
 
 import jax
 import numpy as np

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hicfm_jax.contacts import simulate
 from hicfm_jax.errors import InputError
-from hicfm_jax.tiles.stream.memory import ArrayTiles
-from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train import loop
 from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.logging.panels import GAP
@@ -19,19 +16,6 @@ from tests.train import small_run
 from tests.train.toy_configs import toy
 
 CONFIGS = {path.stem: runpy.run_path(str(path)) for path in sorted(small_run.ROOT.glob("configs/*.py"))}
-
-
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    """Windows along the diagonal of a simulated map, with the context of their chromosome."""
-    deep = {"simulated_0": simulate(contacts=2e6, resolution=200_000, seed=2)}
-    splits = {
-        split: ArrayTiles.from_contact_maps(deep, 64, 16, mode="diagonal", chromosomes=[chromosome])
-        for split, chromosome in (("train", "Chr1"), ("val", "Chr4"))
-    }
-    path = tmp_path_factory.mktemp("configs") / "tiles.npz"
-    MemoryTiles(splits).save(path)
-    return path
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -48,19 +32,20 @@ def _marked(name):
     return name if name == "finetune_track" else pytest.param(name, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", [_marked(name) for name in CONFIGS])
-def test_a_demo_trains(name, tiles, tmp_path, monkeypatch):
+# test_enhancement.py trains the demo of the remaining config.
+@pytest.mark.parametrize("name", [_marked(name) for name in CONFIGS if name != "enhance_arabidopsis"])
+def test_a_demo_trains(name, tmp_path, monkeypatch):
     monkeypatch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)
-    config = toy(CONFIGS[name]["get_config"]("demo"), tiles)
-    config.data.mix = config.data.mix and "simulated_0=1"
+    config = toy(CONFIGS[name]["get_config"]("demo"), small_run.save_tiles(tmp_path))
+    config.data.mix = config.data.mix and "made_up=1"
     if name.startswith("finetune"):
         # Heads alone compile in a fifth of the time; test_finetune_optim.py trains every layer.
         config.optim.trainable, config.optim.trainable_patterns = "none", ("_head/",)
     if name == "finetune_multitask":
         config.log.image_count = 1
-    result = loop.train_and_evaluate(config, tmp_path)
+    result = loop.train_and_evaluate(config, tmp_path / "work")
     assert result.finished and np.isfinite(result.last["loss"])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.state.params))
     if name == "finetune_multitask":  # input, and output and target of each
-        picture = np.asarray(Image.open(tmp_path / "images" / "step_00000004.png"))
+        picture = np.asarray(Image.open(tmp_path / "work" / "images" / "step_00000004.png"))
         assert picture.shape[1] == 7 * 2 * 48 + 6 * GAP

@@ -36,12 +36,13 @@ def tiles(tmp_path_factory):
 
 
 def enhancement(tiles, **settings):
-    return toy(enhance_arabidopsis.get_config("demo"), tiles, **settings)
+    # A scan over the blocks is traced and compiled in less time.
+    return toy(enhance_arabidopsis.get_config("demo"), tiles, model__scan=True, **settings)
 
 
 @pytest.fixture(scope="module")
 def pretrained(tiles, tmp_path_factory):
-    """(workdir, parameters) of a pretraining that has just begun."""
+    """(workdir, parameters) of pretraining at step 0."""
     workdir = tmp_path_factory.mktemp("pretrained")
     return workdir, save_fresh(toy(pretrain_arabidopsis.get_config("demo"), tiles), workdir)
 

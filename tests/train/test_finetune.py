@@ -42,7 +42,7 @@ def resolution(tiles, task="resolution", **settings):
 
 @pytest.fixture(scope="module")
 def pretrained(tiles, tmp_path_factory):
-    """(workdir, parameters) of a pretraining that has just begun."""
+    """(workdir, parameters) of pretraining at step 0."""
     workdir = tmp_path_factory.mktemp("pretrained")
     return workdir, save_fresh(toy(pretrain_arabidopsis.get_config("demo"), tiles), workdir)
 

@@ -1,4 +1,4 @@
-"""Losses and scalings of fine-tuning: what they are least at, what padding and zeros do to them."""
+"""Losses and scalings of fine-tuning: minima, gradients, padding and zeros."""
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ _COMBINATIONS = [
 
 
 @pytest.mark.parametrize(("loss", "name"), _COMBINATIONS)
-def test_a_perfect_output_costs_nothing_and_any_other_something(loss, name):
+def test_the_loss_is_zero_at_the_target_and_positive_elsewhere(loss, name):
     scaling = SCALINGS[name]
     value = jax.jit(lambda output: LOSSES[loss](output, COUNTS, scaling))
     perfect = np.asarray(scaling.scale(COUNTS))
@@ -53,7 +53,7 @@ def test_a_perfect_output_costs_nothing_and_any_other_something(loss, name):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_no_loss_is_stuck_at_an_output_below_zero(loss):
+def test_every_loss_has_a_gradient_at_negative_outputs(loss):
     """Every pixel of an output that is too low has a gradient that raises it."""
     scaling = target_scaling("none" if loss == "log_mse" else "log1000")
     output = np.full(COUNTS.shape, -0.2, np.float32)
@@ -78,7 +78,7 @@ def test_poisson_finds_the_mean_and_squares_of_logs_do_not():
     assert best("mse") == pytest.approx(101**0.5 - 1, rel=0.01)
 
 
-def test_log_mse_is_in_decades_whatever_the_scaling():
+def test_log_mse_is_in_decades_for_every_scaling():
     tenfold = 10 * (COUNTS + 1) - 1
     for name in ("log10", "log1000"):
         scaling = target_scaling(name)
@@ -87,7 +87,7 @@ def test_log_mse_is_in_decades_whatever_the_scaling():
 
 
 def test_cosine_of_an_empty_target_is_zero_and_has_a_gradient():
-    """Like torch's: an all-zero target costs 1 and moves nothing."""
+    """As in PyTorch: the loss of an all-zero target is 1 and its gradient 0."""
     empty = jnp.zeros_like(COUNTS)
     np.testing.assert_array_equal(cosine(COUNTS, empty), 0)
     assert np.isfinite(jax.jit(jax.grad(lambda x: cosine(x, empty).sum()))(empty)).all()
@@ -112,18 +112,18 @@ def test_targets_are_weighted_and_summed_and_padding_does_not_count():
     }
 
 
-def test_a_target_of_weight_zero_is_left_out():
+def test_a_target_of_weight_zero_is_not_trained():
     config = config_lib.base_config()
     config.targets.track_weight = 0.0
     assert set(target_losses(config)) == {"map", "embedding"}
 
 
-def test_triplet_asks_for_a_margin_between_replicates_and_other_windows():
+def test_triplet_loss_is_zero_beyond_the_margin():
     anchor, everyone = np.eye(3, dtype=np.float32), np.ones(3, np.float32)
     loss = jax.jit(triplet_loss, static_argnums=2)
     assert float(loss(anchor, anchor, 0.5, everyone)) == 0
     assert float(loss(anchor, np.ones((3, 3), np.float32), 0.5, everyone)) == pytest.approx(0.5)
-    # The third example is padding: neither its own triplet counts nor the one whose other window it is.
+    # The third example is padding: its own triplet and the next one's do not count.
     padded = np.array([1.0, 1.0, 0.0], np.float32)
     assert float(loss(anchor, anchor[[0, 2, 1]], 0.5, padded)) == pytest.approx(0.5)
 

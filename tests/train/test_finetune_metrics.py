@@ -88,12 +88,12 @@ def test_six_tracks_are_scored_one_by_one():
     assert scores["track_CTCF_r"] == pytest.approx(1) and scores["track_ATAC-seq_r"] == pytest.approx(-1)
 
 
-def test_targets_that_are_made_from_the_map():
+def test_targets_derived_from_the_map():
     track = coverage_track(COUNTS)
     np.testing.assert_allclose(track, np.log10(1 + COUNTS.mean(axis=2)), rtol=1e-5)
     profile = jax.jit(distance_profile, static_argnums=2)(COUNTS, DIAG, 16)
     assert profile.shape == (6, 16) and (profile[:, 0] > profile[:, 4]).all()
-    # 48 bins a side: distances end in the class before the middle of 96 classes' worth.
+    # Distances of a window on the diagonal fill half of the classes.
     assert (profile[:, 7] > 0).all() and not profile[:, 8:].any()
 
 

@@ -1,4 +1,4 @@
-"""Fine-tuning's optimizer against the original's, and what is not trained."""
+"""Parity of fine-tuning's optimizer with the original, and frozen parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def _config(mode, facts):
 
 
 def _one_by_one(state, value):
-    """Our name of every original name, by converting one array at a time."""
+    """Our name for every original name, by converting one array at a time."""
     found = {}
     for name, array in state.items():
         tree = head_to_ours({name: np.full_like(array, value)})
@@ -101,7 +101,7 @@ def _batches(arrays):
 # The optimizer's numbers are essential: the decoder's alone compile in half the time of all layers.
 @pytest.mark.parametrize("mode", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_two_steps_of_the_original(golden_run, mode):
-    """Losses, rates and every parameter; what is frozen does not change by a bit and has no moments."""
+    """Losses, rates and every parameter; frozen ones are unchanged to the bit and have no moments."""
     arrays, facts, start = golden_run
     config = _config(mode, facts)
     recorded = facts["modes"][mode]
@@ -154,7 +154,7 @@ def _names(config):
     return {parameter_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(selected)}
 
 
-def test_patterns_open_and_close_parts():
+def test_patterns_train_and_freeze_parameters():
     config = base_config()
     config.optim.trainable = "none"
     config.optim.trainable_patterns = ("^map_head/",)
@@ -176,7 +176,7 @@ def test_patterns_open_and_close_parts():
         ({"frozen_patterns": ("block_9/",)}, "block_9/"),
     ],
 )
-def test_a_choice_that_trains_nothing_or_names_nothing_is_refused(settings, word):
+def test_settings_that_train_or_match_nothing_are_refused(settings, word):
     config = base_config()
     config.optim.update(settings)
     with pytest.raises(InputError, match=word):
@@ -197,6 +197,6 @@ def test_full_layer_decay_is_a_ladder_through_both_halves():
     assert steps("encoder/patch_embed/kernel") == steps("encoder/pos_embed") == 33
 
 
-def test_merge_puts_back_what_was_selected():
+def test_merge_replaces_selected_parameters():
     params = {"a": {"b": 1, "c": 2}, "d": 3}
     assert merge(params, {"a": {"c": 20}}) == {"a": {"b": 1, "c": 20}, "d": 3}

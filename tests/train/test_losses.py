@@ -1,4 +1,4 @@
-"""The losses and their gradients against the original, and what must hold of them."""
+"""Parity of losses and gradients with the original, and their properties."""
 
 import functools
 
@@ -76,7 +76,8 @@ def test_parts_of_the_losses(tiny):
     arrays, _ = tiny
     images = arrays["imgs"].transpose(0, 2, 3, 1)
     output = PretrainOutput(arrays["act/patch_pred"], arrays["act/count_pred"][:, 0], arrays["mask_tokens"])
-    ssim_loss = jax.jit(losses.ssim_losses)(output, images)
+    windows = losses.Reconstruction(output, images, None, None)
+    ssim_loss = jax.jit(losses.ssim_losses)(windows)
     np.testing.assert_allclose(1 - ssim_loss, arrays["ssim_per_channel"], rtol=1e-5, atol=1e-6)
     per_patch = jax.jit(losses.contrastive_per_patch)(output.patch_pred, preprocess.patchify(images))
     np.testing.assert_allclose(per_patch, arrays["contrastive_per_token"], rtol=1e-5)
@@ -86,7 +87,7 @@ def test_parts_of_the_losses(tiny):
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_ssim_of_the_original(backend, golden, monkeypatch):
-    """Also in the way that a GPU computes it."""
+    """Also as computed on a GPU."""
     monkeypatch.setattr(ssim.jax, "default_backend", lambda: backend)
     arrays, _ = golden("upstream_data")
     x, y = (jnp.asarray(arrays[f"ssim/{name}"].transpose(0, 2, 3, 1)) for name in "xy")
@@ -128,21 +129,25 @@ def _parts(output, counts, example_mask):
     )
 
 
-def test_what_images_of_counts_spare_changes_nothing():
+def test_the_shortcut_for_images_of_counts_changes_nothing():
     counts, output = _random_case()
     images = _normalize(counts)
 
     def value_and_gradient(from_counts):
-        def weighted(patch_pred):  # each channel with a weight of its own
-            found = losses.ssim_losses(output.replace(patch_pred=patch_pred), images, from_counts)
+        def weighted(patch_pred):  # a different weight per channel
+            predicted = output.replace(patch_pred=patch_pred)
+            windows = losses.Reconstruction(
+                predicted, images, None, None, None, counts if from_counts else None
+            )
+            found = losses.ssim_losses(windows)
             return (found * jnp.array([1.0, 2.0, 3.0])).sum(), found
 
         value_and_grad = jax.jit(jax.value_and_grad(weighted, has_aux=True))
         (_, found), gradient = value_and_grad(output.patch_pred * 0.1)
         return found, gradient
 
-    (plain, plain_gradient), (spared, gradient) = value_and_gradient(False), value_and_gradient(True)
-    np.testing.assert_allclose(spared, plain, rtol=1e-6)
+    (plain, plain_gradient), (shortcut, gradient) = value_and_gradient(False), value_and_gradient(True)
+    np.testing.assert_allclose(shortcut, plain, rtol=1e-6)
     np.testing.assert_allclose(gradient, plain_gradient, rtol=0, atol=1e-5 * np.abs(plain_gradient).max())
 
 
@@ -166,14 +171,14 @@ def test_perfect_prediction_has_no_pixel_or_ssim_loss():
 
 
 def test_a_blank_image_flatters_the_ssim_of_all_channels():
-    """The red channel is constant: a white image gets a third of the score for nothing."""
+    """The red channel is constant: a third of a white image is perfect."""
     counts, output = _random_case()
     white = preprocess.patchify(_normalize(np.zeros_like(counts)))
     parts = _parts(output.replace(patch_pred=white), counts, jnp.ones(3))
     assert float(parts["ssim_loss"]) == pytest.approx(2 / 3 * float(parts["ssim_loss_gb"]), rel=1e-4)
 
 
-def test_contrastive_loss_of_an_ignorant_model_is_ln_of_the_patches():
+def test_contrastive_loss_of_equal_predictions_is_ln_of_the_patches():
     counts, output = _random_case()
     true = preprocess.patchify(_normalize(counts))
     per_patch = jax.jit(losses.contrastive_per_patch)(np.ones_like(output.patch_pred), true)
@@ -197,8 +202,8 @@ def test_an_empty_window_keeps_every_gradient_finite():
     assert np.isfinite(gradient.patch_pred).all()
 
 
-def test_log_loss_is_the_error_that_the_metrics_judge():
-    """Squared error of log10(1 + counts) within the chromosome, in decades, whatever the maximum."""
+def test_log_loss_is_the_error_of_the_metrics():
+    """Squared error of log10(1 + counts) within the chromosome, in decades, for any maximum."""
     counts, output = _random_case()
     counts[1, 20:], counts[1, :, 30:] = 0, 0
     logs = np.log10(1 + counts)

@@ -1,4 +1,4 @@
-"""Optimizer steps against the original, and the schedule."""
+"""Parity of optimizer steps and learning rates with the original."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from tests.train.golden_model import load_params, named_leaves, spreads
 
 
 def _golden_batches(arrays):
-    """Global batches of 2 x 2 examples; images and noise travel as targets."""
+    """Global batches of 2 x 2 examples; images and noise are passed as targets."""
     for step in range(3):
         part = slice(2 * step, 2 * step + 2)
 
@@ -47,7 +47,7 @@ def _golden_loss(params, batch, _):
 
 
 def test_three_steps_of_the_original(golden):
-    """Accumulation over 2 micro-batches, AdamW, warm-up and cosine, three times in a row."""
+    """Accumulation over 2 micro-batches, AdamW, warm-up and cosine, three steps."""
     optim, manifest = golden("upstream_tiny_optim")
     start, _ = golden("upstream_tiny_pretrain")
     facts = manifest["pretrain"]
@@ -118,6 +118,6 @@ def test_schedule_of_a_config():
     assert float(create_schedule(config, 1000)(500)) == pytest.approx(1e-3)
 
 
-def test_the_batch_rule_starves_a_small_batch():
-    """Batch 1 x 4 gives 2.3e-6 under the original's rule: why nothing moved there."""
+def test_the_batch_rule_gives_a_small_batch_a_tiny_rate():
+    """Batch 1 x 4 has 2.3e-6 by the original's rule, too little to learn."""
     assert peak_learning_rate(base_config()) == pytest.approx(2.34e-6, rel=1e-2)

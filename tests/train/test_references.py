@@ -21,7 +21,7 @@ intensity, log_scale = jax.jit(preprocess.intensity), jax.jit(preprocess.log_sca
 
 @pytest.fixture
 def token_mask():
-    """9 of 16 patches hidden; visible ones in every row and column, and at every end of the distances."""
+    """9 of 16 patches masked; visible ones in every row and column, and at every end of the distances."""
     mask = np.ones((1, 16), np.float32)
     mask[0, [0, 1, 3, 4, 11, 12, 14]] = 0
     return jnp.asarray(mask)
@@ -66,7 +66,7 @@ def test_coverage_finds_what_distance_alone_cannot(token_mask):
     assert _error(found["coverage"], values, token_mask) < 0.2 * by_distance
 
 
-def test_references_do_not_see_hidden_pixels(token_mask):
+def test_references_do_not_depend_on_masked_pixels(token_mask):
     rng = np.random.default_rng(0)
     values = rng.normal(size=(1, SIZE, SIZE)).astype(np.float32)
     visible = np.asarray(visible_pixels(token_mask, SIZE, SIZE))
@@ -81,7 +81,7 @@ def _batch(counts):
     return Batch(counts, ones, np.zeros(1, np.int32), ones, ones)
 
 
-def _judged(intensity, batch, token_mask):
+def _metrics_of(intensity, batch, token_mask):
     """Metrics of a model that predicts this intensity `[1, H, W]`."""
     image = preprocess.IMAGENET_MEAN + np.zeros((1, SIZE, SIZE, 3))
     image[..., 1:] = (1 - np.asarray(intensity))[..., None]
@@ -96,18 +96,18 @@ def test_metrics_of_a_perfect_and_of_the_distance_prediction(token_mask):
     counts = rng.poisson(200 / (1 + _distance(0)))[None].astype(np.uint16)
     batch = _batch(counts)
     true = intensity(counts)
-    perfect = _judged(true, batch, token_mask)
+    perfect = _metrics_of(true, batch, token_mask)
     assert perfect["pixel_r"] == pytest.approx(1, abs=1e-4)
     assert perfect["masked_r2_distance"] == pytest.approx(1, abs=1e-4)
     scale = log_scale(counts)[:, None, None]
     by_distance = masked_references(true * scale, _visible(token_mask), batch.diag)["distance"]
-    level = _judged(by_distance / scale, batch, token_mask)
+    level = _metrics_of(by_distance / scale, batch, token_mask)
     assert level["masked_r2_distance"] == pytest.approx(0, abs=1e-3)
     assert level["masked_r2_mean"] > 0.3
 
 
-def test_knowing_where_the_chromosome_ends_earns_nothing(token_mask):
-    """The distance mean of the pixels that exist, 0 beyond, scores 0 against the distance reference."""
+def test_pixels_beyond_the_chromosome_do_not_count(token_mask):
+    """The distance mean within the chromosome and 0 beyond has the score 0 of the distance reference."""
     rng = np.random.default_rng(0)
     counts = rng.poisson(200 / (1 + _distance(0)))[None].astype(np.uint16)
     counts[:, 40:], counts[:, :, 40:] = 0, 0
@@ -117,5 +117,5 @@ def test_knowing_where_the_chromosome_ends_earns_nothing(token_mask):
     scale = log_scale(counts)[:, None, None]
     visible = _visible(token_mask) * inside
     reference = masked_references(intensity(counts) * scale, visible, batch.diag)["distance"] * inside
-    judged = _judged(reference / scale, batch, token_mask)
+    judged = _metrics_of(reference / scale, batch, token_mask)
     assert judged["masked_r2_distance"] == pytest.approx(0, abs=1e-3)

@@ -1,4 +1,4 @@
-"""Configs at a size that trains in seconds, and what their tests share."""
+"""Configs that train in seconds, and functions that their tests share."""
 
 import jax
 import numpy as np
@@ -38,7 +38,7 @@ def create(config: ConfigDict, init_from: str = ""):
 
 
 def save_fresh(config: ConfigDict, workdir):
-    """Writes the checkpoint of a run that has just begun; returns its parameters."""
+    """Writes a checkpoint of step 0; returns its parameters."""
     state = create(config)[-1]
     with Checkpoints(workdir, config) as checkpoints:
         checkpoints.save(state)

@@ -29,13 +29,8 @@ def _mean(errors: Array) -> Array:
 def squared_error(output: Array, target: Array, scaling: TargetScaling) -> Array:
     """Mean squared error on the scale of the output (original: loss type 1).
 
-    Args:
-      output: on the network's scale, `[B, ...]`.
-      target: as in the tiles, same shape.
-      scaling: from target to output.
-
-    Returns:
-      One number per example, `[B]`; so do all losses of a target.
+    As all losses of a target it takes outputs on the network's scale and targets as in the tiles, `[B, ...]`
+    each, and returns one number per example, `[B]`.
     """
     return _mean((output - scaling.scale(target)) ** 2)
 
@@ -82,16 +77,10 @@ def finetune_losses(
     specs: Mapping[str, TargetLoss],
     example_mask: Array,
 ) -> dict[str, Array]:
-    """The losses of several targets (original: `finetune/train_epoch.py`).
+    """Scalars `NAME_loss` of each target, not weighted, and `loss`, their weighted sum.
 
-    Args:
-      outputs: predictions by target, `map [B, H, W]`, `track [B, H]` or `[B, 6, H]`, `embedding [B, D']`.
-      targets: as in the tiles, same shapes.
-      specs: from `losses.target_losses`, by target.
-      example_mask: 0 for padding examples, `[B]`.
-
-    Returns:
-      Scalars `NAME_loss` of each target, not weighted, and `loss`, their weighted sum.
+    Outputs, targets and `specs` (from `losses.target_losses`) are by target. `example_mask` is 0 for padding
+    examples, `[B]`. Original: `finetune/train_epoch.py`.
     """
     parts = {
         f"{name}_loss": weighted_mean(spec.loss(outputs[name], targets[name], spec.scaling), example_mask)

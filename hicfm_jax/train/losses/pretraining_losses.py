@@ -56,32 +56,29 @@ def weighted_mean(values: Array, weights: Array) -> Array:
 
 
 def ssim_loss(windows: Reconstruction) -> dict[str, Array]:
-    """Means of 1 - SSIM: over all channels as in the original, and over the two that hold data (`_gb`)."""
-    per_image = windows.examples[:, None]
-    ssim = ssim_losses(windows.output, windows.images, from_counts=windows.counts is not None)
+    """Means of 1 - SSIM over all channels, as in the original, and over green and blue (`_gb`).
+
+    The red channel of a target is constant, which makes the mean over all channels too favorable.
+    """
+    losses, per_image = ssim_losses(windows), windows.examples[:, None]
     return {
-        "ssim_loss": weighted_mean(ssim, per_image),
-        "ssim_loss_gb": weighted_mean(ssim[:, 1:], per_image),
+        "ssim_loss": weighted_mean(losses, per_image),
+        "ssim_loss_gb": weighted_mean(losses[:, 1:], per_image),
     }
 
 
-def ssim_losses(output: PretrainOutput, images: Array, from_counts: bool = False) -> Array:
+def ssim_losses(windows: Reconstruction) -> Array:
     """1 - SSIM of the predicted and the true colors, per image and channel, `[B, 3]`.
 
     Both are clipped to [0, 1]: no gradient reaches a pixel predicted outside. The whole image
-    counts, visible patches included. The red channel of a target is constant, which makes the mean over
-    channels too favorable; channels 1 and 2 show how good the prediction is.
-
-    Args:
-      output: of the model.
-      images: normalized images `[B, H, W, 3]`.
-      from_counts: the images are those of `preprocess.normalize`, whose red is constant and whose
-        blue equals their green; this saves a third of the work.
+    counts, visible patches included.
     """
-    predicted = jnp.clip(denormalize(unpatchify(output.patch_pred, *images.shape[1:3])), 0.0, 1.0)
+    patches, images = windows.output.patch_pred, windows.images
+    predicted = jnp.clip(denormalize(unpatchify(patches, *images.shape[1:3])), 0.0, 1.0)
     true = jnp.clip(denormalize(images), 0.0, 1.0)
-    if not from_counts:
+    if windows.counts is None:
         return 1.0 - ssim_per_channel(predicted, true)
+    # Images of counts have a constant red, and a blue that equals the green.
     red = ssim_per_channel(predicted[..., :1], true[:, :1, :1, :1])
     return 1.0 - jnp.concatenate([red, ssim_per_channel(predicted[..., 1:], true[..., 1:2])], axis=1)
 

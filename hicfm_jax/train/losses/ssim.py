@@ -1,4 +1,4 @@
-"""Structural similarity of images as a differentiable function (Wang et al. 2004)."""
+"""Differentiable structural similarity of images (Wang et al. 2004)."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ C1, C2 = 0.01**2, 0.03**2  # for a data range of 1
 
 
 def gaussian_taps() -> np.ndarray:
-    """The 11 weights of the smoothing window, normalised in float32 as the original does."""
+    """The 11 weights of the smoothing window, normalized in float32 as in the original."""
     offsets = np.arange(WINDOW) - WINDOW // 2
     taps = np.exp(-(offsets**2) / (2 * SIGMA**2))
     return taps.astype(np.float32) / np.float32(taps.sum())
@@ -37,9 +37,9 @@ def _weight_sum(size: int) -> float:
 
 
 def _smooth(x: Array) -> Array:
-    """Weighted means along H and W, without padding; an axis shorter than the window stays as it is."""
-    # A GPU's compiler fuses the eleven terms; elsewhere the product with a banded matrix is faster, and
-    # everywhere a depthwise convolution is slower.
+    """Weighted means along H and W, without padding; an axis shorter than the window is unchanged."""
+    # XLA for GPUs fuses the eleven terms; elsewhere the product with a banded matrix is faster. A depthwise
+    # convolution is slower everywhere.
     along = _by_slices if jax.default_backend() == "gpu" else _by_matrix
     for axis in (1, 2):
         if x.shape[axis] >= WINDOW:
@@ -50,17 +50,15 @@ def _smooth(x: Array) -> Array:
 def ssim_per_channel(x: Array, y: Array) -> Array:
     """SSIM of two images in [0, 1], `[B, H, W, C]` -> `[B, C]`.
 
-    What `y` has once, a channel for all of `x` or a pixel for the whole image, is computed once.
-
-    Gaussian window of 11 pixels, sigma 1.5, no padding, K = (0.01, 0.03), data range 1 (original:
-    `ops/ssim.py` of the PyTorch code; Wang et al. 2004, IEEE TIP 13:600).
+    `y` may have one channel, or one pixel for a constant image. Gaussian window of 11 pixels, sigma 1.5, no
+    padding, K = (0.01, 0.03), data range 1 (original: `ops/ssim.py`; Wang et al. 2004, IEEE TIP 13:600).
     """
-    # Second moments about a constant near the pixels' values: about 0 they cancel in float32.
+    # Second moments about 0 would cancel in float32; about a constant near the pixels' values they do not.
     origin = jax.lax.stop_gradient(y.mean(axis=(1, 2), keepdims=True))
     x, y = x - origin, y - origin
     mean_x, mean_y = _smooth(x), _smooth(y)
-    # The rounded weights sum to 1 - 3e-8 per axis, which makes a flat patch's variance slightly
-    # positive; against C2 that shows in the fifth digit of its gradient, so it is put back.
+    # The rounded weights sum to 1 - 3e-8 per axis, which makes a flat patch's variance slightly positive.
+    # Beside C2 that changes the fifth digit of its gradient, so it is corrected.
     missing = 1.0 - np.prod([_weight_sum(size) for size in x.shape[1:3]])
 
     def moment(u, v, mean_u, mean_v):

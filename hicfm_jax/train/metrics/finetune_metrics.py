@@ -1,4 +1,4 @@
-"""How well fine-tuned heads predict: sums over windows that add up to the reported numbers."""
+"""Validation metrics of fine-tuned heads, as sums over windows."""
 
 from collections.abc import Mapping
 
@@ -34,14 +34,13 @@ def map_sums(predictions: Mapping[str, Array], true: Array, inside: Array, diag:
     Args:
       predictions: by name, `[B, H, W]`, on the scale of `true`.
       true: `[B, H, W]`.
-      inside: 1 for the pixels that count, 0 beyond a chromosome's end and in padding, `[B, H, W]`.
+      inside: 1 for pixels that count, 0 beyond a chromosome's end and in padding, `[B, H, W]`.
       diag: in patches, `[B]`.
 
     Returns:
-      Scalars for `finish`, also of what is left after each window's mean at each genomic distance
-      is taken off: a map that only shows distance decay has no correlation there.
+      Scalars for `finish`, also after subtracting each window's mean at each genomic distance: a map that
+      only shows distance decay has no correlation there.
     """
-
     maps = jnp.stack([true, *predictions.values()])
     beyond = maps - jax.vmap(distance_means, (0, None, None))(maps, inside, diag)
     sums = {}
@@ -54,7 +53,7 @@ def map_sums(predictions: Mapping[str, Array], true: Array, inside: Array, diag:
 def track_sums(
     predicted: Array, true: Array, example_mask: Array, names: tuple[str, ...]
 ) -> dict[str, Array]:
-    """Sums of tracks `[B, H]`, or `[B, K, H]` with one of `names` each."""
+    """Sums of tracks `[B, H]`, or of the K named tracks `[B, K, H]`."""
     if true.ndim == 2:
         return _agreement("track", predicted, true, jnp.broadcast_to(example_mask[:, None], true.shape))
     sums = {}
@@ -79,12 +78,11 @@ def call_sums(probability: Array, true: Array, inside: Array) -> dict[str, Array
 
 
 def finish(sums: Mapping[str, float]) -> dict[str, float]:
-    """From sums over a whole evaluation to the reported numbers.
+    """Metrics from the sums over a whole evaluation.
 
     Returns:
-      `NAME_mse` and `NAME_r` (Pearson, each window's mean taken off) for every prediction;
-      `map_r_distance` and so on, Pearson of what distance from the diagonal leaves unexplained;
-      `embedding_cosine`; `call_f1`.
+      `NAME_mse` and `NAME_r` (Pearson about each window's mean) of every prediction; `NAME_r_distance`
+      (Pearson about the mean at each distance) of maps; `embedding_cosine`; `call_f1`.
     """
     metrics = {}
     for name in dict.fromkeys(key.rpartition("/")[0] for key in sums if key.endswith("/xy")):

@@ -1,4 +1,4 @@
-"""How well a pretraining model predicts: sums over windows that add up to the reported numbers."""
+"""Validation metrics of pretraining, as sums over windows."""
 
 import jax.numpy as jnp
 
@@ -15,18 +15,19 @@ def predicted_intensity(output: PretrainOutput, height: int, width: int) -> Arra
 
 
 def metric_sums(output: PretrainOutput, batch: Batch) -> dict[str, Array]:
-    """Sums of one batch; add those of all batches and give them to `finish`.
+    """Sums of one batch, to be added over all batches and passed to `finish`.
 
-    Returns scalars: `xy, xx, yy` of predicted and true intensity about each window's mean, and
-    `error, error_mean, error_distance, error_coverage`, squared errors of log10(1 + counts) on
-    masked pixels within the chromosome, by the model and by the references.
+    Returns:
+      Scalars: `xy, xx, yy` of predicted and true intensity about each window's mean; `error` and
+      `error_NAME`, squared errors of log10(1 + counts) on masked pixels within the chromosome, of the
+      model and of each reference.
     """
     height, width = batch.counts.shape[1:]
     predicted, true = predicted_intensity(output, height, width), intensity(batch.counts)
     examples = batch.mask[:, None, None]
     x = predicted - predicted.mean(axis=(1, 2), keepdims=True)
     y = true - true.mean(axis=(1, 2), keepdims=True)
-    # Beyond a chromosome's end there are no data; knowing where it lies would beat any reference.
+    # Pixels beyond a chromosome's end are not data: to know where it ends would beat any reference.
     data = inside_chromosome(batch.counts) * examples
     scale = log_scale(batch.counts)[:, None, None]
     visible = visible_pixels(output.token_mask, height, width) * data
@@ -47,16 +48,16 @@ def metric_sums(output: PretrainOutput, batch: Batch) -> dict[str, Array]:
 
 
 def finish(sums: dict[str, float]) -> dict[str, float]:
-    """From sums over a whole evaluation to the reported numbers.
+    """Metrics from the sums over a whole evaluation.
 
     Returns:
-      `pixel_r`, Pearson correlation of predicted and true intensity over all patches (zeros beyond
-      a chromosome's end included) after subtracting each window's mean; `masked_r2_mean`,
-      `masked_r2_distance`, `masked_r2_coverage`, 1 - squared error on masked pixels over that of
-      the reference.
+      `pixel_r`, Pearson correlation of predicted and true intensity over all patches (zeros beyond a
+      chromosome's end included) about each window's mean; `masked_r2_NAME`, 1 - squared error on masked
+      pixels over that of the reference.
     """
     tiny = 1e-30
     metrics = {"pixel_r": sums["xy"] / max((sums["xx"] * sums["yy"]) ** 0.5, tiny)}
-    for name in ("mean", "distance", "coverage"):
-        metrics[f"masked_r2_{name}"] = 1.0 - sums["error"] / max(sums[f"error_{name}"], tiny)
+    for name in sums:
+        if name.startswith("error_"):
+            metrics[name.replace("error", "masked_r2")] = 1.0 - sums["error"] / max(sums[name], tiny)
     return metrics

@@ -1,9 +1,8 @@
-"""Predictions of masked pixels made from the visible ones alone: what a model has to beat.
+"""Reference predictions that a model has to beat in validation.
 
-All work on `log10(1 + counts)` of one window. A weak reference flatters a model, so each uses all
-visible pixels and fills what they do not reach from the nearest distance that they do.
-
-What a predicted map has to beat: the shallow input itself, scaled up, and smoothed.
+References for masked pixels work on `log10(1 + counts)` of one window. They use all visible pixels, and
+for distances without any the nearest ones. References for deep maps are the shallow input, scaled and
+smoothed.
 """
 
 from collections.abc import Mapping
@@ -17,12 +16,12 @@ from hicfm_jax.models.smoothing import estimated_counts, expected_counts
 from hicfm_jax.types import NO_DIAGONAL, PATCH, Array
 
 BACKFITTING_ROUNDS = 3
-"""Stopping early shrinks row and column effects that few pixels support: on held-out Arabidopsis windows
-the fit predicts masked pixels better after 3 rounds than after 20."""
+"""Early stopping shrinks effects of rows and columns with few pixels: on held-out Arabidopsis windows the
+fit predicts masked pixels better after 3 rounds than after 20."""
 
 
 def visible_pixels(token_mask: Array, height: int, width: int) -> Array:
-    """1 where the encoder saw the pixel: `[B, L]` -> `[B, H, W]`."""
+    """1 for pixels of visible patches: `[B, L]` -> `[B, H, W]`."""
     pixels = jnp.repeat((1.0 - token_mask)[..., None], PATCH * PATCH, axis=-1)
     return unpatchify(pixels, height, width)[..., 0]
 
@@ -35,22 +34,22 @@ def bin_distance(diag: Array, height: int, width: int) -> Array:
 
 
 def mean_by(values: Array, weights: Array, index: Array, size: int) -> tuple[Array, Array]:
-    """Weighted mean of the values of each class, and their weight: `[...]` -> `[size]` twice; 0 for none."""
+    """Weighted mean and total weight of each class, `[...]` -> `[size]` twice; 0 for empty classes."""
     total = jax.ops.segment_sum((values * weights).ravel(), index.ravel(), size)
     weight = jax.ops.segment_sum(weights.ravel(), index.ravel(), size)
     return total / jnp.maximum(weight, 1.0), weight
 
 
 def _fill_gaps(values: Array, known: Array) -> Array:
-    """Linear interpolation over the entries that are not known; the ends are carried outwards."""
+    """Linear interpolation of unknown entries; beyond the outermost known ones, their values."""
     size = values.shape[0]
     place = jnp.arange(size)
     before = jax.lax.cummax(jnp.where(known, place, -1))
     after = jax.lax.cummin(jnp.where(known, place, size), reverse=True)
     before, after = jnp.where(before < 0, after, before), jnp.where(after == size, before, after)
     before, after = jnp.clip(before, 0, size - 1), jnp.clip(after, 0, size - 1)
-    share = (place - before) / jnp.maximum(after - before, 1)
-    return values[before] * (1 - share) + values[after] * share
+    weight = (place - before) / jnp.maximum(after - before, 1)
+    return values[before] * (1 - weight) + values[after] * weight
 
 
 def _distance_mean(values: Array, visible: Array, distance: Array) -> Array:
@@ -76,15 +75,7 @@ def _coverage(values: Array, visible: Array, distance: Array) -> Array:
 
 
 def distance_means(values: Array, weights: Array, diag: Array) -> Array:
-    """Weighted mean at each pixel's genomic distance in its window, 0 where nothing has weight.
-
-    Args:
-      values, weights: `[B, H, W]`.
-      diag: in patches, `[B]` (see `types.Batch`).
-
-    Returns:
-      `[B, H, W]`.
-    """
+    """Weighted mean at each pixel's distance in its window, `[B, H, W]`; 0 where all weights are 0."""
 
     def means(values, weights, distance):
         index = distance - distance.min()
@@ -94,22 +85,17 @@ def distance_means(values: Array, weights: Array, diag: Array) -> Array:
 
 
 def masked_references(values: Array, visible: Array, diag: Array) -> dict[str, Array]:
-    """Predicts every pixel of each window from its visible patches.
-
-    Args:
-      values: `log10(1 + counts)`, `[B, H, W]`.
-      visible: 1 for the pixels to learn from, `[B, H, W]`.
-      diag: in patches, `[B]` (see `types.Batch`).
+    """Predicts every pixel of `log10(1 + counts)` from the visible ones, `[B, H, W]`.
 
     Returns:
       `[B, H, W]` each: "mean" of the visible pixels; "distance", their mean at each genomic
-      distance; "coverage", distance plus row and column effects fitted together (the log of the
-      usual model of a contact map: decay times the visibility of both bins).
+      distance; "coverage", distance, row and column effects fitted together (the log of the usual
+      model of a contact map, decay times the biases of both bins).
     """
     height, width = values.shape[1:]
     distance = bin_distance(diag, height, width)
-    seen = jnp.maximum(visible.sum(axis=(1, 2), keepdims=True), 1.0)
-    mean = (values * visible).sum(axis=(1, 2), keepdims=True) / seen
+    pixels = jnp.maximum(visible.sum(axis=(1, 2), keepdims=True), 1.0)
+    mean = (values * visible).sum(axis=(1, 2), keepdims=True) / pixels
     return {
         "mean": jnp.broadcast_to(mean, values.shape),
         "distance": jax.vmap(_distance_mean)(values, visible, distance),
@@ -122,7 +108,7 @@ SIGMA = 1.0
 
 
 def _smoother(size: int) -> np.ndarray:
-    """Matrix `[size, size]` that smooths one axis; near the ends its weights still sum to 1."""
+    """Matrix `[size, size]` that smooths one axis; its weights sum to 1 near the ends too."""
     distance = np.subtract.outer(np.arange(size), np.arange(size))
     weights = np.exp(-0.5 * (distance / SIGMA) ** 2)
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -133,12 +119,12 @@ def map_baselines(counts: Array, kept: Array, context: Mapping[str, Array] | Non
 
     Args:
       counts: of the input, `[B, H, W]`.
-      kept: share of the deep map's contacts that they are, `[B]`.
+      kept: fraction of the deep map's contacts in the input, `[B]`.
       context: of each window, see `types.Batch`, if it is known.
 
     Returns:
-      "input", counts / kept; "smoothed", the same after a Gaussian filter of `SIGMA` bins, and with a
-      context "coverage_aware", see `smoothing.estimated_counts`.
+      "input", counts / kept; "smoothed", the same after a Gaussian filter of `SIGMA` bins; with a context
+      also "coverage_aware", see `smoothing.estimated_counts`.
     """
     scaled = counts.astype(jnp.float32) / kept[:, None, None]
     rows, columns = _smoother(counts.shape[1]), _smoother(counts.shape[2])

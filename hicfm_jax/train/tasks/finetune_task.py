@@ -30,11 +30,9 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
     """
     size = tuple(config.model.input_size)
     model = create_head(config, kind)
-    specs = {
-        name: spec
-        for name, spec in target_losses(config).items()
-        if name in kind.targets and _available(config, kind, shapes, name)
-    }
+    weighted = target_losses(config)
+    names = [name for name in kind.targets if name in weighted and _available(config, kind, shapes, name)]
+    specs = {name: weighted[name] for name in names}
     expected = _expected_shapes(config, kind, specs)
     _check_shapes(config, kind, shapes, expected)
 
@@ -206,25 +204,14 @@ def coverage_track(counts: Array) -> Array:
 
 
 def distance_profile(counts: Array, diag: Array, size: int) -> Array:
-    """Mean log10(1 + count) of a window in `size` classes of distance from the diagonal.
-
-    Args:
-      counts: `[B, H, W]`.
-      diag: in patches, `[B]` (see `types.Batch`).
-      size: number of classes, evenly spaced over the distances in the window.
-
-    Returns:
-      `[B, size]`; 0 for a class without pixels.
-    """
+    """Mean log10(1 + count) in `size` classes of distance, `[B, H, W]` -> `[B, size]`; 0 if empty."""
     height, width = counts.shape[1:]
     distance = bin_distance(diag, height, width)
     distance = distance - distance.min(axis=(1, 2), keepdims=True)
     classes = jnp.minimum(distance * size // (height + width), size - 1)
     logs = jnp.log10(1.0 + counts.astype(jnp.float32))
-
-    return jax.vmap(lambda values, index: mean_by(values, jnp.ones_like(values), index, size)[0])(
-        logs, classes
-    )
+    ones = jnp.ones(logs.shape[1:])
+    return jax.vmap(lambda values, index: mean_by(values, ones, index, size)[0])(logs, classes)
 
 
 DERIVED = {
@@ -238,15 +225,9 @@ off its input."""
 
 
 def target_panels(predicted: Array, true: Array, size: tuple[int, int]) -> list[Array]:
-    """Two panels on the target's own range.
+    """Predicted and true as panels `[B, H, W]` on the target's range, in about [0, 1].
 
-    Args:
-      predicted, true: maps `[B, H, W]`, or one number per row: tracks `[B, H]` or `[B, K, H]`,
-        embeddings `[B, D']`.
-      size: (H, W) of the panels.
-
-    Returns:
-      [predicted, true], `[B, H, W]` intensities in about [0, 1]; numbers per row become bars on their rows.
+    Tracks `[B, H]` or `[B, K, H]` and embeddings `[B, D']` become bars on their rows.
     """
     axes = tuple(range(1, true.ndim))
     low = jnp.minimum(true.min(axis=axes, keepdims=True), 0.0)
