@@ -1,4 +1,4 @@
-"""A small simulated map, the same map at a sixteenth of its depth, and their comparison and report."""
+"""Small simulated maps, their comparison and their report."""
 
 import pytest
 

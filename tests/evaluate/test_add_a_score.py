@@ -1,4 +1,4 @@
-"""A score is one line of the table: from there it reaches the metrics, the report, and the tuning."""
+"""A toy score through one line of the table."""
 
 import csv
 
