@@ -1,6 +1,6 @@
 """The table of scores.
 
-To add a score, write its function in a file of this folder and add a line to the table.
+To add a score, write its function in a file of this folder and add a line to `SCORES`.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class Score:
 
 
 # fmt: off
-_TABLE = (
+SCORES = {score.name: score for score in (
     Score("r", "r", "Pearson correlation on each diagonal, averaged by their pixels",
           lambda pair: correlation.stratified_pearson(*pair.counts, pair.max_diagonal)),
     Score("log_r", "log r", "the same of log10(1 + count)",
@@ -76,10 +76,8 @@ _TABLE = (
           lambda pair: pair.focus_score("recall"), "foci"),
     Score("focus_f1", "focus F1", "harmonic mean of precision and recall",
           lambda pair: pair.focus_score("f1"), "foci"),
-)
+)}
 # fmt: on
-
-SCORES = {score.name: score for score in _TABLE}
 """All scores by name, in the order of the columns of `metrics.csv`."""
 
 CRITERIA = ("r", "log_r", "mse")
