@@ -11,16 +11,16 @@ experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.m
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) $(FLAGS)
 
 test: lint ## what a contributor needs to trust a change, under 4 minutes on two cores
-	$(BIN)/python -m pytest -m "not slow"
-	HICFM_DEFAULT_COMPILER=1 $(BIN)/python -m pytest -m "default_compiler and not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+	HICFM_DEFAULT_COMPILER=1 $(BIN)/python -m pytest -n 2 -m "default_compiler and not slow"
 
 test-all: test test-slow ## everything, under 15 minutes on two cores
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 test-core: .venv-core/installed ## the first tier without hic-straw, hictk, PyTorch and Beam
-	.venv-core/bin/python -m pytest -m "not slow"
+	.venv-core/bin/python -m pytest -n 2 -m "not slow"
 
 docs: .venv/installed ## the pages as a website in site/, built without internet; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -1,4 +1,4 @@
-"""What a training step would take, found by compiling it for devices that need not be there."""
+"""Memory of a training step, compiled for devices that need not exist."""
 
 import time
 from typing import Any
@@ -8,19 +8,18 @@ import numpy as np
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
-from hicfm_jax import config as config_lib
 from hicfm_jax.contacts.tair10 import CHROMSIZES
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.loop import compile_train_step, state_shapes
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.step import TrainState
-from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.types import Batch
 
 
 def stand_in(devices: int) -> None:
-    """Makes this process see so many devices, CPUs all of them; call it before JAX looks for devices."""
+    """Gives this process so many devices, all CPUs; call it before JAX looks for devices."""
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", devices)
 
@@ -28,16 +27,16 @@ def stand_in(devices: int) -> None:
 def compile_step(config: ConfigDict) -> dict[str, Any]:
     """Compiles the training step of a config for all devices of this process, without training.
 
-    Nothing of the model's size is allocated. The figures are of the compiler at hand: another kind of
-    device may lay out temporary arrays differently.
+    Nothing of the model's size is allocated. The figures are those of this machine's compiler; other
+    kinds of devices may lay out temporary arrays differently.
 
     Args:
-      config: validated here; without `data.tiles` the smallest simulated map gives the batch's fields.
+      config: validated here; without `data.tiles` a small simulated map gives the batch's fields.
 
     Returns:
       `devices`, `mesh` (data, fsdp, tensor), `seconds` of compiling, and bytes on each device:
-      `state` (parameters, optimizer, counters), `batch`, `temporaries` (activations, gradients, what is
-      gathered), `total`.
+      `state` (parameters, optimizer, counters), `batch`, `temporaries` (activations, gradients, gathered
+      parameters), `total`.
 
     Raises:
       InputError: a config, mesh or tiles that do not fit.
@@ -57,7 +56,7 @@ def compile_step(config: ConfigDict) -> dict[str, Any]:
 
 
 def memory_of(compiled: jax.stages.Compiled) -> tuple[int, int]:
-    """Bytes on each device of what a compiled step is given, and of what it needs beside that."""
+    """Bytes on each device of a compiled step's arguments, and of what it needs besides."""
     memory = compiled.memory_analysis()
     # The new state takes the place of the old one.
     beyond = memory.output_size_in_bytes - memory.alias_size_in_bytes
@@ -65,12 +64,12 @@ def memory_of(compiled: jax.stages.Compiled) -> tuple[int, int]:
 
 
 def trace_step(config: ConfigDict) -> tuple[jax.stages.Traced, TrainState, Batch, jax.sharding.Mesh]:
-    """The training step of a config, traced; shapes of the state and the batch that it takes; its mesh.
+    """The traced training step of a config, the shapes of its state and batch, and its mesh.
 
     Raises:
       InputError: as `compile_step`.
     """
-    config_lib.validate(config)
+    check_config(config)
     mesh = sharding.create_mesh(config)
     inputs = few_inputs(config)
     task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)
@@ -82,7 +81,7 @@ def trace_step(config: ConfigDict) -> tuple[jax.stages.Traced, TrainState, Batch
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures of `compile_step` for people."""
+    """The figures of `compile_step` as text."""
     mesh = " x ".join(map(str, result["mesh"]))
     lines = [f"{result['devices']} devices, {mesh} (data x fsdp x tensor); GB on each:"]
     lines += [f"{name:12} {result[name] / 1e9:8.3f}" for name in ("state", "batch", "temporaries", "total")]
@@ -90,13 +89,13 @@ def table(result: dict[str, Any]) -> str:
 
 
 def few_inputs(config: ConfigDict) -> Inputs:
-    """Inputs whose first batch has the fields of the config's, and two examples."""
+    """Inputs whose first batch has two examples, with the fields that the config's batches have."""
     few = config.copy_and_resolve_references()
     few.train.global_batch_size, few.train.accum_steps = 2, 1
     simulate = few.data.simulate
     simulate.train_assays = simulate.val_assays = 1
     simulate.contacts = 1_000_000
-    # The counts do not matter: a coarse map that holds one tile is simulated in no time.
+    # The counts do not matter: a coarse map, as large as a tile, is simulated quickly.
     simulate.resolution = max(simulate.resolution, min(CHROMSIZES.values()) // simulate.tile_size)
     return Inputs.create(few)
 
@@ -109,7 +108,7 @@ def _batch_shapes(few: Batch, size: int, mesh: jax.sharding.Mesh) -> Batch:
 
 
 def _bytes(shapes: Any) -> int:
-    """Of the part of arrays that one device holds."""
+    """Bytes that one device holds of sharded arrays."""
     return sum(
         int(np.prod(leaf.sharding.shard_shape(leaf.shape))) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(shapes)

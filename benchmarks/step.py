@@ -1,4 +1,4 @@
-"""How fast a training step is, beside the matrix products that the same device manages."""
+"""Speed of a training step, next to matrix products on the same device."""
 
 import statistics
 import time
@@ -11,11 +11,11 @@ from ml_collections import ConfigDict
 from benchmarks.compile_only import few_inputs, memory_of
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.flops import matmul_rate
 from hicfm_jax.train import sharding
+from hicfm_jax.train.logging.matmul_rate import matmul_rate, published_peak
 from hicfm_jax.train.loop import compile_train_step, create_state, state_shapes
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.types import Batch
 
 WARMUP = 2  # steps that are not counted
@@ -24,7 +24,7 @@ WARMUP = 2  # steps that are not counted
 def step_config(
     model: str, task: str, input_size: tuple[int, int], batch: int, dtype: str, trainable: str
 ) -> ConfigDict:
-    """The defaults with one micro-batch a step: windows of simulated maps, for fine-tuning thinned to 1/16.
+    """The defaults with one micro-batch a step: windows of simulated maps, downsampled to 1/16 for heads.
 
     Args:
       model: a key of `presets.PRESETS`.
@@ -48,24 +48,25 @@ def step_config(
 
 
 def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
-    """Trains for a few steps on one batch and throws the result away.
+    """Trains for a few steps on one batch and discards the result.
 
     Args:
       config: validated here.
-      steps: that are timed, after two that are not.
+      steps: to time, after two that are not timed.
 
     Returns:
       `device`, `devices`, `dtype`, `batch` (samples a step), `compile_seconds`, `step_seconds`
       (median), `steps_per_second`, `samples_per_second`, `tflops` (of all devices), `matmul_tflops`
-      (likewise, the best of a measurement before and one after), `mfu` (the share of it),
-      `peak_memory_bytes` of a device: what its allocator says, on CPUs what the compiler says.
+      (likewise, the best of a measurement before and one after), `matmul_fraction` (`tflops` over
+      `matmul_tflops`), `mfu` (`tflops` over the published bfloat16 peak, if that is known), and
+      `peak_memory_bytes` of a device: from its allocator, on CPUs from the compiler.
 
     Raises:
       InputError: a config that does not fit, or no step to time.
     """
     if steps < 1:
         raise InputError(f"--steps={steps}: time at least one step.")
-    config_lib.validate(config)
+    check_config(config)
     mesh = sharding.create_mesh(config)
     inputs = few_inputs(config)
     task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)
@@ -88,8 +89,10 @@ def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
     products = max(products, matmul_rate(config.model.dtype)) * mesh.size
     median, samples = statistics.median(seconds[WARMUP:]), config.train.global_batch_size
     flops = task.flops * samples / median
+    kind = mesh.devices.flat[0].device_kind
+    peak = published_peak(kind)
     return {
-        "device": mesh.devices.flat[0].device_kind,
+        "device": kind,
         "devices": mesh.size,
         "dtype": config.model.dtype,
         "batch": samples,
@@ -99,20 +102,21 @@ def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
         "samples_per_second": samples / median,
         "tflops": flops / 1e12,
         "matmul_tflops": products / 1e12,
-        "mfu": flops / products,
+        "matmul_fraction": flops / products,
+        **({"mfu": flops / (peak * mesh.size)} if peak else {}),
         "peak_memory_bytes": _peak_memory(mesh.devices.flat[0], compiled),
     }
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures of `measure_step` for people."""
+    """The figures of `measure_step` as text."""
     return (
         f"{result['devices']} x {result['device']}, {result['dtype']}, {result['batch']} samples a step\n"
         f"{result['step_seconds']:.3f} s a step, {result['steps_per_second']:.3g} steps/s, "
         f"{result['samples_per_second']:.1f} samples/s, "
         f"compiled in {result['compile_seconds']:.0f} s\n"
-        f"{result['tflops']:.2f} TFLOP/s, {result['mfu']:.0%} of the {result['matmul_tflops']:.2f} TFLOP/s "
-        f"of matrix products\n"
+        f"{result['tflops']:.2f} TFLOP/s, {result['matmul_fraction']:.0%} of the "
+        f"{result['matmul_tflops']:.2f} TFLOP/s of matrix products\n"
         f"peak memory {result['peak_memory_bytes'] / 1e9:.2f} GB"
     )
 

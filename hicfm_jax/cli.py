@@ -1,4 +1,4 @@
-"""How a script starts and how it ends: status 0, or one sentence and status 2."""
+"""Start and end of a script: exit status 0, or one sentence and status 2."""
 
 import errno
 import logging as standard_logging
@@ -10,7 +10,7 @@ from absl import app, flags, logging
 
 from hicfm_jax.errors import InputError
 
-# A place on the disk that is full, forbidden or not what its name says.
+# Errors of a path that the user can mend: a full disk, missing rights, a file in place of a folder.
 _PLACE_ERRORS = {
     getattr(errno, name)
     for name in "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
@@ -18,7 +18,7 @@ _PLACE_ERRORS = {
 
 
 def _fail(message: str) -> None:
-    # One sentence: exceptions of libraries may carry line breaks and tables.
+    # On one line: exceptions of libraries may have line breaks and tables.
     print("error: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(2)
 
@@ -26,7 +26,7 @@ def _fail(message: str) -> None:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         rest = flags.FLAGS(list(argv))
-    except OSError as error:  # a config file that cannot be opened; its last line says which
+    except OSError as error:  # a config file that cannot be opened; the last line names it
         _fail(str(error).splitlines()[-1])
     except SyntaxError as error:
         _fail(f"{error.filename} is not a config: {error.msg} in line {error.lineno}.")
@@ -38,12 +38,12 @@ def _parse(argv: Sequence[str]) -> list[str]:
 
 
 def config_loads(config: object) -> bool:
-    """A validator of the flag `config`: its file is read lazily; a wrong path is to be a flag error."""
+    """Validator of the flag `config`, whose file is read lazily: turns a wrong path into a flag error."""
     return config is None or bool(config.to_dict())
 
 
 def mistake(error: BaseException) -> str:
-    """The sentence for a mistake that the user can mend; "" for a defect of ours."""
+    """The sentence for a mistake that the user can mend; "" for a defect of this program."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, OSError) and error.errno in _PLACE_ERRORS:
@@ -52,7 +52,7 @@ def mistake(error: BaseException) -> str:
 
 
 def _is_news(record: standard_logging.LogRecord) -> bool:
-    """False for the traces that Orbax logs from its threads: the exception reaches us as well."""
+    """False for tracebacks that Orbax logs from its threads: the exception reaches `run` as well."""
     of_orbax = f"{os.sep}orbax{os.sep}" in record.pathname or record.name == "asyncio"
     return not (of_orbax and record.exc_info)
 
@@ -61,12 +61,12 @@ def run(main: Callable[[], None]) -> None:
     """Runs `main()` under absl; a user's mistake becomes one sentence and exit status 2.
 
     Flag errors, `InputError` and a full disk count as mistakes that the user can mend. Any other
-    exception is a defect of ours and keeps its traceback.
+    exception is a defect of this program and keeps its traceback.
     """
 
     def guarded(_: Sequence[str]) -> None:
         if not flags.FLAGS["verbosity"].present:
-            logging.set_verbosity(logging.WARNING)  # Orbax tells every step of a save otherwise
+            logging.set_verbosity(logging.WARNING)  # otherwise Orbax logs every step of a save
             for name in ("absl", "asyncio"):
                 standard_logging.getLogger(name).addFilter(_is_news)
         try:

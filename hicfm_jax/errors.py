@@ -1,10 +1,10 @@
-"""The one exception that stands for a mistake the user can mend."""
+"""The exception for mistakes that the user can mend."""
 
 
 class InputError(ValueError):
-    """A file, flag or config value is not what it should be.
+    """An invalid file, flag or config value.
 
-    The message is one sentence that names the thing (file, flag, field), the value found, the
-    value expected and what to do. Scripts print it without a traceback and leave with status 2
-    (`hicfm_jax.command_line.run`).
+    The message is one sentence that names the file, flag or field, the value found, the value
+    expected and what to do. Scripts print it without a traceback and exit with status 2
+    (`hicfm_jax.cli.run`).
     """

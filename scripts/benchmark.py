@@ -21,22 +21,22 @@ from hicfm_jax.tiles.build.windows import parse_shape
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # benchmarks/ is not installed
 
 _INPUT = flags.DEFINE_string("input", None, "Folder of tiles, or synthetic:DENSITY for random ones.")
-_BATCH = flags.DEFINE_integer("batch", None, "Samples of a batch; 32 of tiles, 1 in training.", lower_bound=1)
+_BATCH = flags.DEFINE_integer("batch", None, "Samples in a batch; 32 of tiles, 1 in training.", lower_bound=1)
 _MODEL = flags.DEFINE_string("model", None, "Preset of a network whose training step is timed.")
 _TASK = flags.DEFINE_string("task", "pretrain", "With --model: pretrain, resolution, loop, ...")
 _SIZE = flags.DEFINE_string("input_size", "448,448", "With --model: bins of a window, HEIGHT,WIDTH.")
-_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "With --model: of the products.")
-_TRAINABLE = flags.DEFINE_enum("trainable", "all", ["all", "decoder"], "With --model: what is trained.")
+_DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "With --model: of products.")
+_TRAINABLE = flags.DEFINE_enum("trainable", "all", ["all", "decoder"], "With --model: parameters to train.")
 _STEPS = flags.DEFINE_integer("steps", 4, "Training steps to time.", lower_bound=1)
 _WINDOW = flags.DEFINE_string("window", "448", "Bins of a window's side, or HEIGHT,WIDTH.")
 _THIN = flags.DEFINE_multi_float("thin", [], "Least and largest fraction to keep: also time downsampling.")
 _THIN_PROCESSES = flags.DEFINE_integer("thin_processes", 0, "For downsampling, 0 = threads.", lower_bound=0)
 _SECONDS = flags.DEFINE_float("seconds", 3.0, "Length of each measurement.")
-_COMPILE_ONLY = flags.DEFINE_bool("compile_only", False, "Compile a training step and tell its memory.")
+_COMPILE_ONLY = flags.DEFINE_bool("compile_only", False, "Compile a training step and print its memory.")
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment whose step is timed or compiled: configs/NAME.py[:variant].", lock_config=True
 )
-_DEVICES = flags.DEFINE_integer("devices", 1, "With --compile_only; CPUs stand in for them.", lower_bound=1)
+_DEVICES = flags.DEFINE_integer("devices", 1, "With --compile_only: number, all CPUs.", lower_bound=1)
 flags.register_validator("config", cli.config_loads)
 _OTHERS = {
     "input": (_TASK, _SIZE, _DTYPE, _TRAINABLE, _STEPS, _COMPILE_ONLY, _DEVICES),
@@ -87,7 +87,7 @@ def main() -> None:
         raise InputError(f"Give one of --input, --model, --config, not {' and '.join(given) or 'none'}.")
     for flag in _OTHERS[given[0]]:
         if flag.present:
-            raise InputError(f"--{flag.name} says nothing with --{given[0]}: leave it out.")
+            raise InputError(f"--{flag.name} cannot be combined with --{given[0]}: leave it out.")
     measure = _compile if _COMPILE_ONLY.value else _stream if _INPUT.value is not None else _step
     table, result = measure()
     print(table)

@@ -1,26 +1,27 @@
-"""Applies a trained network to a whole map. Task resolution makes a deep map of a shallow one:
+r"""Applies a trained network to a whole map. Task resolution makes a deep map of a shallow one:
 
     python scripts/infer.py --task=resolution --input=leaf.mcool --resolution=10000 \
         --checkpoint=runs/enhance --output=deep.mcool
 """
 
+from collections.abc import Callable
+
 from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.infer import infer_file
+from hicfm_jax.infer.scan_plan import InferenceTask
 from hicfm_jax.infer.stitching import MERGES
 from hicfm_jax.infer.tasks import INFERENCE_TASKS
 from hicfm_jax.progress import NullProgress, Progress
 from hicfm_jax.tiles.build.windows import parse_shape
 
 
-def _by_task(text: str) -> str:
-    return "; ".join(f"{name}: {text.format(task=task)}" for name, task in INFERENCE_TASKS.items())
+def _by_task(text: Callable[[InferenceTask], str]) -> str:
+    return "; ".join(f"{name}: {text(task)}" for name, task in INFERENCE_TASKS.items()) + "."
 
 
-_TASK = flags.DEFINE_enum(
-    "task", next(iter(INFERENCE_TASKS)), list(INFERENCE_TASKS), f"{_by_task('{task.text}')}."
-)
+_TASK = flags.DEFINE_enum("task", "resolution", list(INFERENCE_TASKS), _by_task(lambda task: task.text))
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
 _RESOLUTION = flags.DEFINE_integer(
     "resolution", None, "Bin width in bp; the file's only one if not given.", lower_bound=1
@@ -33,11 +34,7 @@ _CHECKPOINT = flags.DEFINE_string(
     required=True,
 )
 _OUTPUT = flags.DEFINE_string(
-    "output",
-    None,
-    "File to write. "
-    + "; ".join(f"{name}: {', '.join(task.outputs)}" for name, task in INFERENCE_TASKS.items()),
-    required=True,
+    "output", None, f"File to write. {_by_task(lambda task: ', '.join(task.outputs))}", required=True
 )
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "Chromosomes to scan; all if not given.")
 _MERGE = flags.DEFINE_enum("merge", "average", list(MERGES), "How overlapping windows are merged.")

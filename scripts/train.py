@@ -1,7 +1,7 @@
 """Trains a model: python scripts/train.py --config=configs/pretrain_arabidopsis.py --workdir=DIR
 
-Every field of the config can be changed: --config.train.total_steps=600. The same command takes up
-a run that was stopped. Several machines: docs/how-to/distributed.md.
+Every field of the config can be changed: --config.train.total_steps=600. The same command resumes a run
+that was stopped. Several machines: docs/how-to/distributed.md.
 """
 
 from absl import flags
@@ -17,8 +17,8 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and pictures.")
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT on the machine of process 0.")
-_PROCESSES = flags.DEFINE_integer("processes", None, "How many processes train together.")
-_PROCESS = flags.DEFINE_integer("process", None, "Which of them this is, from 0.")
+_PROCESSES = flags.DEFINE_integer("processes", None, "Number of processes that train together.")
+_PROCESS = flags.DEFINE_integer("process", None, "Number of this process, from 0.")
 flags.register_validator("config", cli.config_loads)
 
 

@@ -13,7 +13,8 @@ from unittest import mock
 from absl import flags
 from absl.testing import flagsaver
 
-from hicfm_jax.config import base_config, micro_batch_size, validate
+from hicfm_jax.config import base_config, micro_batch_size
+from hicfm_jax.train.tasks import check_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
@@ -89,7 +90,7 @@ def _parse(words: list[str]) -> None:
         rest = flags.FLAGS(words)
         assert rest == words[:1], f"{rest} are not flags"
         if "config" in flags.FLAGS and flags.FLAGS.config:
-            validate(flags.FLAGS.config)
+            check_config(flags.FLAGS.config)
             processes = int(values_of(words).get("processes", 1))
             assert micro_batch_size(flags.FLAGS.config) % processes == 0, (
                 "the batch cannot be divided by the processes"

@@ -6,6 +6,7 @@ import pytest
 
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
+from hicfm_jax.train.tasks import check_config
 from tests.run_script import run_script
 from tests.train import small_run
 
@@ -26,6 +27,8 @@ from tests.train import small_run
         ("model.mask_ratio", 1.0),
         ("model.mask_ratio", 0.9999),
         ("model.dtype", "float16"),
+        ("model.name", "vit_giant"),
+        ("model.remat", "block"),
         ("model.transformer", False),
         ("model.mask_combine", "product"),
         ("optim.learning_rate", float("nan")),
@@ -46,14 +49,14 @@ def test_a_bad_value_is_named(field, value):
         section = section[name]
     section[field.split(".")[-1]] = value
     with pytest.raises(InputError) as error:
-        config_lib.validate(config)
+        check_config(config)
     named = "optim.warmup_epochs" if field == "train.epochs" else field  # 50 epochs of warm-up in 10
     assert f"config.{named}" in str(error.value)
 
 
 def test_the_default_is_valid_and_becomes_json():
     config = config_lib.base_config()
-    config_lib.validate(config)
+    check_config(config)
     assert json.loads(config_lib.to_json(config))["model"]["input_size"] == [448, 448]
 
 

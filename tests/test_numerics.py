@@ -10,7 +10,7 @@ from hicfm_jax import xla_flags
 from hicfm_jax.models import create_model
 from hicfm_jax.models.heads import apply_head, init_head
 from hicfm_jax.train.tasks import create_task
-from hicfm_jax.types import Batch
+from hicfm_jax.types import PATCH, Batch
 from tests.models.test_smoothing import chromosome, context_of
 
 SIZE = (48, 48)
@@ -32,14 +32,15 @@ PLAIN = {xla_flags.FLAG: "", "xla_backend_optimization_level": "0"}
 
 
 def _batch(names) -> Batch:
-    """Windows of a chromosome thinned to a quarter, and targets."""
+    """Windows on and off the diagonal, thinned to a quarter, and targets."""
     rng = np.random.default_rng(0)
-    deep = np.stack([chromosome(SIZE[0], seed=seed)[1] for seed in range(EXAMPLES)])
-    contexts = [context_of(counts)[1] for counts in deep]
+    _, counts = chromosome(4 * SIZE[0])
+    columns = [0, 2 * SIZE[0]]
+    deep = np.stack([counts[: SIZE[0], column : column + SIZE[1]] for column in columns])
+    contexts = [context_of(counts, 0, column, SIZE)[1] for column in columns]
 
     def thinned():
-        upper = np.triu(rng.binomial(deep, 0.25))
-        return (upper + np.triu(upper, 1).swapaxes(1, 2)).astype(np.float32)
+        return rng.binomial(deep, 0.25).astype(np.float32)
 
     targets = {
         "deep": deep,
@@ -53,8 +54,8 @@ def _batch(names) -> Batch:
     counts = thinned()
     return Batch(
         counts=counts,
-        total_count=np.full(EXAMPLES, 1e6, np.float32),
-        diag=np.zeros(EXAMPLES, np.int32),
+        total_count=np.array([1e5, 1e8], np.float32),
+        diag=np.array(columns, np.int32) // PATCH,
         matrix_count=counts.sum((1, 2)),
         mask=np.ones(EXAMPLES, np.float32),
         targets={name.replace("tracks", "track"): targets[name].astype(np.float32) for name in names},
@@ -67,7 +68,7 @@ def _draw(init):
     random = np.random.default_rng(0)
 
     def draw(path, leaf):
-        scale = 0.5 * np.prod(leaf.shape[:-1]) ** -0.5 if path[-1].key == "kernel" else 0.1
+        scale = np.prod(leaf.shape[:-1]) ** -0.5 if path[-1].key == "kernel" else 0.1
         return random.normal(path[-1].key == "scale", scale, leaf.shape).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, jax.eval_shape(init, jax.random.key(0)))
@@ -101,7 +102,11 @@ CASES |= {task: (_head, task) for task in ("embedding", "reconstruction")}
 CASES["pixel path"] = (_step, "resolution", "coverage")
 
 
-@pytest.mark.parametrize("case", CASES)
+# Each case compiles a step twice at full effort: one stays in the first tier.
+_MARKED = [case if case == "resolution" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+
+
+@pytest.mark.parametrize("case", _MARKED)
 def test_loss_and_gradients_are_those_without_fusions(case):
     make, *arguments = CASES[case]
     loss, params, batch = make(*arguments)
@@ -116,7 +121,7 @@ def test_loss_and_gradients_are_those_without_fusions(case):
     for (path, leaf), found in zip(
         jax.tree_util.tree_leaves_with_path(truth), jax.tree.leaves(gradients), strict=True
     ):
-        # In the averages over alike bins of the pixel path are gradients a millionth of the largest and less.
-        # There float32 differs from float64 by 6e-5 with any fusions.
-        size = max(float(jnp.abs(leaf).max()), 1e-5 * largest)
+        # The pixel path's averages over alike bins have gradients far below the others. There float32 misses
+        # float64 by up to 1e-4 of a gradient, fusions or not, so they count as a part of the largest.
+        size = max(float(jnp.abs(leaf).max()), 1e-4 * largest)
         np.testing.assert_allclose(found, leaf, rtol=0, atol=1e-5 * size, err_msg=jax.tree_util.keystr(path))

@@ -17,12 +17,7 @@ _ODD = np.uint32(2654435761)
 
 
 def sealed(meta: Mapping[str, Any], **items: Any) -> dict[str, Any]:
-    """Metadata with `digest`: checksums of the items and of the metadata itself.
-
-    Args:
-      meta: what JSON can hold.
-      items: arrays by the name of their folder, as for `array_digest`.
-    """
+    """Metadata with `digest`: checksums of the items (arrays, see `array_digest`) and of the metadata."""
     meta = json.loads(json.dumps(meta))
     meta["digest"] = {name: array_digest(item) for name, item in items.items()}
     meta["digest"]["meta"] = _text_digest(meta)
@@ -53,10 +48,7 @@ def array_digest(tree: Any) -> int:
     """Checksum below 2**32 that any change inside one element of one array changes.
 
     It is the same for NumPy and JAX arrays, however these are sharded: a sum of integers modulo 2**32,
-    each element's bits times an odd number of its own.
-
-    Args:
-      tree: arrays of up to 32 bits an element, of JAX or NumPy, in dictionaries or states.
+    each element's bits, 32 at most, times an odd number of its own.
     """
     named = jax.tree_util.tree_leaves_with_path(tree)
     sums = [_sum_on_devices(leaf) if isinstance(leaf, jax.Array) else _bit_sum(leaf) for _, leaf in named]

@@ -38,13 +38,9 @@ class Adam(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A checkpoint in host memory.
+    """A checkpoint in host memory: the folder of its step, arrays by path, metadata, AdamW's moments if any.
 
-    Attributes:
-      folder: folder of its step.
-      params: arrays by path.
-      meta: `step`, `config` (at least `task`, `model.name`, `model.input_size`), ...
-      adam: AdamW's moments, if any.
+    The metadata have `step`, `config` (at least `task`, `model.name`, `model.input_size`), ...
     """
 
     folder: epath.Path
@@ -80,10 +76,10 @@ def chosen_step(path: str | os.PathLike) -> tuple[int, str]:
 
 
 def _choose(path: str | os.PathLike) -> tuple[epath.Path, str]:
-    root, wanted = absolute(path), None
-    suffixed = re.fullmatch(r"(.+)@([^@/]*)", os.fspath(path))
-    if suffixed and not root.exists():
-        root, wanted = absolute(suffixed[1]), suffixed[2]
+    root, suffix = absolute(path), None
+    match = re.fullmatch(r"(.+)@([^@/]*)", os.fspath(path))
+    if match and not root.exists():
+        root, suffix = absolute(match[1]), match[2]
     elif (root / "params").is_dir():
         return root, "the one given"
     folder = root / FOLDER if (root / FOLDER).is_dir() else root
@@ -93,21 +89,21 @@ def _choose(path: str | os.PathLike) -> tuple[epath.Path, str]:
     steps = sorted(ocp.utils.checkpoint_steps(folder))
     if not steps:
         raise InputError(f"{root} holds no checkpoint: give a workdir or one of its checkpoints.")
-    if wanted is None and len(steps) == 1:
+    if suffix is None and len(steps) == 1:
         return folder / str(steps[0]), "the only step"
-    if wanted == "last":
+    if suffix == "last":
         return folder / str(steps[-1]), "the last step"
-    if wanted in (None, "best"):
+    if suffix in (None, "best"):
         losses = {step: _validation_loss(folder / str(step)) for step in steps}
         # Of equal losses the later one, as training does when it decides which to keep.
         best = min(steps, key=lambda step: (losses[step], -step))
         if losses[best] < math.inf:
             return folder / str(best), f"lowest validation loss {losses[best]:.4g}"
-        if wanted is None:
+        if suffix is None:
             return folder / str(steps[-1]), "the last step, no step has a validation loss"
-    elif wanted.isdecimal() and int(wanted) in steps:
-        return folder / str(int(wanted)), "the step given"
-    problem = "none with a validation loss" if wanted == "best" else f"none at {wanted!r}"
+    elif suffix.isdecimal() and int(suffix) in steps:
+        return folder / str(int(suffix)), "the step given"
+    problem = "none with a validation loss" if suffix == "best" else f"none at {suffix!r}"
     listed = ", ".join(map(str, steps))
     raise InputError(f"{root} holds checkpoints at steps {listed} but {problem}: give @last or @STEP.")
 
@@ -133,12 +129,10 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
 def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
     """Reads a checkpoint into host memory, whatever devices it was saved from.
 
-    Args:
-      path: see `step_folder`.
-      with_adam: read the optimizer's moments too, which are twice as large as the parameters.
+    The optimizer's moments, which are twice as large as the parameters, are read on request only.
 
     Raises:
-      InputError: there is none, or it cannot be read.
+      InputError: there is none (see `step_folder`), or it cannot be read.
     """
     folder = step_folder(path)
     moments = [name for name in ("adam", "training") if with_adam and (folder / name).is_dir()]
@@ -192,11 +186,10 @@ def write(
     """Makes a workdir with one checkpoint, whole or not at all.
 
     Args:
-      path: folder to make.
       step: optimizer steps that made the parameters.
       params: arrays by path.
-      adam: AdamW's moments, from which training continues.
-      meta: at least `config` with `task`, `model.name` and `model.input_size`.
+      adam: moments from which training continues.
+      meta: see `Stored`.
 
     Raises:
       InputError: see `check_free`.

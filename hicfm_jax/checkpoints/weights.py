@@ -55,7 +55,6 @@ class Report:
     optimizer: str = "none in the file"
 
     def __str__(self) -> str:
-        """A table; blocks and leaves with the same entry share a line."""
         size = " x ".join(map(str, self.input_size))
         head = f"{self.path}: {self.source} -> {self.task}, {self.model}, windows of {size} bins"
         if also := [task for task in self.fits if task != self.task]:
@@ -64,7 +63,7 @@ class Report:
         rows += [("resized", name, grids) for name, grids in self.resized.items()]
         rows += [("left out", name, reason) for name, reason in self.dropped.items()]
         rows += [("new", path, "not in the file: drawn at random") for path in self.new]
-        lines: dict[tuple[str, ...], int] = {}
+        lines: dict[tuple[str, ...], int] = {}  # blocks and leaves with the same entry share a line
         for row in rows:
             line = tuple(re.sub(_LEAF, "", re.sub(_NUMBER, r"\1*", word)) for word in row)
             lines[line] = lines.get(line, 0) + 1
@@ -115,15 +114,12 @@ class Weights:
     def complete(self) -> dict[str, np.ndarray]:
         """All parameters by path, those of `report.new` drawn."""
         of = self.report
-        return {
-            **self.params,
-            **fresh_parameters(of.model, of.input_size, of.task, of.new, **self.head),
-        }
+        drawn = fresh_parameters(of.model, of.input_size, of.task, of.new, **self.head)
+        return {**self.params, **drawn}
 
     def check_trained(self) -> None:
         """Raises InputError if some parameters were drawn and never trained."""
-        drawn = self.report.new or self.meta.get("untrained")
-        if drawn:
+        if drawn := self.report.new or self.meta.get("untrained"):
             raise InputError(
                 f"{self.report.path} has no trained head for {self.report.task}, its {', '.join(drawn)} are "
                 "random: fine-tune it first, for instance with configs/enhance_arabidopsis.py and "
@@ -175,41 +171,31 @@ def load_weights(
 
 
 def check_purpose(path: str, fits: Sequence[str], holds: str, task: str | None, model: str | None) -> str:
-    """The task to take parameters for.
-
-    Args:
-      path: for messages.
-      fits: the tasks that have these parameters, the likeliest first.
-      holds: their model.
-      task, model: as requested.
+    """The task to take parameters for, which fit some tasks and belong to the model `holds`.
 
     Raises:
-      InputError: they serve another task or are of another model.
+      InputError: the task or model requested is another.
     """
     if model and model != holds:
         raise InputError(
             f"The parameters in {path} are those of {holds} and do not fit {model}: "
             "use the model they were trained with."
         )
-    if task in fits:
-        return task
-    if task and tuple(fits) != ("pretrain",):
+    if task and task not in fits and tuple(fits) != ("pretrain",):
         raise InputError(
             f"{path} holds a head for {' or '.join(fits)}, which cannot serve {task}: "
             "start from a pretraining checkpoint."
         )
-    return fits[0]
+    return task if task in fits else fits[0]
 
 
 def differences(found: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Names that are missing, unexpected or of another shape."""
     problems = [f"{name} (missing)" for name in expected if name not in found]
     problems += [f"{name} (unexpected)" for name in found if name not in expected]
-    problems += [
-        f"{name} (shape {tuple(found[name].shape)}, expected {shape})"
-        for name, shape in expected.items()
-        if name in found and tuple(found[name].shape) != tuple(shape)
-    ]
+    for name, shape in expected.items():
+        if name in found and tuple(found[name].shape) != tuple(shape):
+            problems.append(f"{name} (shape {tuple(found[name].shape)}, expected {shape})")
     return problems
 
 
@@ -230,21 +216,19 @@ def for_task(
 ) -> Weights:
     """The weights for a task and window size; pretraining's fill a head as far as they go.
 
-    The original's `finetune/main_worker.py` resizes the position tables from pretraining's grid. Computing
-    them for the new grid would give other numbers; the epigenome head computes its decoder's.
+    Position tables are resized from pretraining's grid, as in the original's `finetune/main_worker.py`:
+    computed for the new grid they would be other numbers. The epigenome head computes its decoder's.
 
     Raises:
       InputError: a head on windows of another size, or nothing to fill a head without a transformer with.
     """
     old, size = weights.report, tuple(input_size or weights.report.input_size)
-    if old.source != "pretrain" or task in (None, "pretrain"):
-        if size != old.input_size:
-            raise InputError(
-                f"{old.path} holds {old.task} on windows of {' x '.join(map(str, old.input_size))} bins, not "
-                f"{' x '.join(map(str, size))}: only a head made of pretraining can have another size."
-            )
-        return weights
-    if old.task == task and old.input_size == size:
+    if (old.source != "pretrain" or task in (None, "pretrain")) and size != old.input_size:
+        raise InputError(
+            f"{old.path} holds {old.task} on windows of {' x '.join(map(str, old.input_size))} bins, not "
+            f"{' x '.join(map(str, size))}: only a head made of pretraining can have another size."
+        )
+    if old.source != "pretrain" or task is None or (old.task == task and old.input_size == size):
         return weights
     head = dict(head or {})
     if not head.get("transformer", True):
@@ -254,18 +238,18 @@ def for_task(
         )
     shapes = parameter_shapes(old.model, size, task, **head)
     grid, new_grid = (tuple(side // PATCH for side in sides) for sides in (old.input_size, size))
+    params = {path: weights.params[path] for path in shapes if path in weights.params}
     computed = {"decoder/pos_embed"} if task == "epigenome" else set()
-    params, resized = {path: weights.params[path] for path in shapes if path in weights.params}, set()
-    for path in ("encoder/pos_embed", "decoder/pos_embed"):
-        width, class_token = shapes[path][-1], path.startswith("encoder")
-        if path in computed:
-            params[path] = sincos_2d(*new_grid, width)[None]
-            continue
-        params[path] = resize_table(sincos_2d(*grid, width, class_token)[None], grid, new_grid)
-        resized |= {path} if grid != new_grid else set()
+    resized = {"encoder/pos_embed", "decoder/pos_embed"} - computed
+    for path in sorted(resized):
+        table = sincos_2d(*grid, shapes[path][-1], path.startswith("encoder"))
+        params[path] = resize_table(table[None], grid, new_grid)
+    for path in computed:
+        params[path] = sincos_2d(*new_grid, shapes[path][-1])[None]
+    resized = resized if grid != new_grid else set()
     names = {"pos_embed": "encoder/pos_embed", "decoder_pos_embed": "decoder/pos_embed"} | old.mapped
-    grids = f"{grid[0]} x {grid[1]} -> {new_grid[0]} x {new_grid[1]} patches"
     unused = {path for path in names.values() if path not in shapes} | computed
+    grids = f"{grid[0]} x {grid[1]} -> {new_grid[0]} x {new_grid[1]} patches"
     report = dataclasses.replace(
         old,
         task=task,

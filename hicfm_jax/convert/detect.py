@@ -4,7 +4,7 @@ import collections
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,38 +26,41 @@ TABLE_ERROR = 5e-3
 """Largest rounding error of a position table: that of bfloat16 for numbers up to 1."""
 
 
-class Kind(NamedTuple):
-    """Content of a file.
-
-    Attributes:
-      tasks: the tasks it fits: one, or those that have the same parameters.
-      model: key of `models.PRESETS`.
-    """
-
-    tasks: tuple[str, ...]
-    model: str
-
-
-def recognize(tensors: Mapping[str, np.ndarray], path: str) -> Kind:
-    """Finds task and model from names and shapes.
-
-    Args:
-      tensors: arrays of the file by name.
-      path: for messages.
+def recognize(tensors: Mapping[str, np.ndarray], path: str) -> tuple[tuple[str, ...], str]:
+    """The tasks that have the parameters of a file, and its model (key of `models.PRESETS`).
 
     Raises:
       InputError: no HiCFoundation model, or a size without a preset.
     """
     head = any(name.startswith("vit_backbone.") for name in tensors)
     encoder = "vit_backbone." if head else ""
-    depths = (_depth(tensors, f"{encoder}blocks"), _depth(tensors, "decoder_blocks"))
-    widths = (_width(tensors, f"{encoder}norm"), _width(tensors, "decoder_norm"))
+    widths = _width(tensors, f"{encoder}norm"), _width(tensors, "decoder_norm")
+    depths = _depth(tensors, f"{encoder}blocks"), _depth(tensors, "decoder_blocks")
     if 0 in depths + widths:
         raise InputError(
             f"{path} has no encoder and decoder under the original's names: "
             "give a checkpoint of HiCFoundation."
         )
-    return Kind(_head_tasks(tensors, path) if head else ("pretrain",), _preset(widths, depths, path))
+    layers = {name.split(".")[0] for name in tensors} & set(_LAYERS)
+    tasks = tuple(
+        task for task, needed in HEAD_LAYERS.items() if needed == {_LAYERS[name] for name in layers}
+    )
+    if head and not tasks:
+        raise InputError(
+            f"{path} has the layers {', '.join(sorted(layers))} after its decoder, a combination that no "
+            "task has: give a checkpoint of HiCFoundation."
+        )
+    sizes = {
+        name: (p["dim"], p["decoder_dim"], p["depth"], p["decoder_depth"]) for name, p in PRESETS.items()
+    }
+    for name, size in sizes.items():
+        if size == widths + depths:
+            return tasks if head else ("pretrain",), name
+    known = ", ".join(f"{name} ({size[0]} x {size[2]})" for name, size in sizes.items())
+    raise InputError(
+        f"{path} holds an encoder of width {widths[0]} and depth {depths[0]} with a decoder of width "
+        f"{widths[1]} and depth {depths[1]}, which is none of {known}: give the checkpoint of one of these."
+    )
 
 
 def _depth(tensors: Mapping[str, np.ndarray], blocks: str) -> int:
@@ -72,36 +75,8 @@ def _width(tensors: Mapping[str, np.ndarray], norm: str) -> int:
     return sizes[-1] if sizes else 0
 
 
-def _preset(widths: tuple[int, int], depths: tuple[int, int], path: str) -> str:
-    for name, preset in PRESETS.items():
-        if widths == (preset["dim"], preset["decoder_dim"]) and depths == (
-            preset["depth"],
-            preset["decoder_depth"],
-        ):
-            return name
-    known = ", ".join(f"{name} ({p['dim']} x {p['depth']})" for name, p in PRESETS.items())
-    raise InputError(
-        f"{path} holds an encoder of width {widths[0]} and depth {depths[0]} with a decoder of width "
-        f"{widths[1]} and depth {depths[1]}, which is none of {known}: give the checkpoint of one of these."
-    )
-
-
-def _head_tasks(tensors: Mapping[str, np.ndarray], path: str) -> tuple[str, ...]:
-    layers = {name.split(".")[0] for name in tensors} & set(_LAYERS)
-    tasks = tuple(task for task, head in HEAD_LAYERS.items() if head == {_LAYERS[name] for name in layers})
-    if not tasks:
-        raise InputError(
-            f"{path} has the layers {', '.join(sorted(layers))} after its decoder, a combination that no "
-            "task has: give a checkpoint of HiCFoundation."
-        )
-    return tasks
-
-
 def recognize_size(
-    tensors: Mapping[str, np.ndarray],
-    args: Mapping[str, Any],
-    path: str,
-    given: tuple[int, int] | None = None,
+    tensors: Mapping[str, np.ndarray], args: Mapping[str, Any], path: str, given: tuple[int, int] | None
 ) -> tuple[int, int]:
     """Window (H, W) in bins, from the position tables.
 
@@ -127,14 +102,13 @@ def recognize_size(
             f"never resized: {given[0]} x {given[1]} bins cannot be its windows, so give their size or none."
         )
     stored = (args.get("input_row_size"), args.get("input_col_size"))
-    stored = tuple(side if isinstance(side, int) else 0 for side in stored)
-    likely = [(rows // PATCH, columns // PATCH) for rows, columns in ([given] if given else []) + [stored]]
-    likely += [(math.isqrt(patches),) * 2]
-    possible = [(rows, patches // rows) for rows in range(1, patches + 1)]
-    fitting = [grid for grid in likely if grid[0] * grid[1] == patches]
-    every = fitting + [grid for grid in possible if grid[0] * grid[1] == patches]
-    fixed = [grid for grid in every if is_fixed_table(table, grid)]
-    for rows, columns in fitting[:1] if given else fixed + fitting:
+    stored = [side // PATCH if isinstance(side, int) else 0 for side in stored]
+    likely = [(given[0] // PATCH, given[1] // PATCH)] if given else []
+    likely += [tuple(stored), (math.isqrt(patches),) * 2]
+    likely = [grid for grid in likely if math.prod(grid) == patches]
+    possible = [(rows, patches // rows) for rows in range(1, patches + 1) if patches % rows == 0]
+    fixed = [grid for grid in likely + possible if is_fixed_table(table, grid)]
+    for rows, columns in likely[:1] if given else fixed + likely:
         return rows * PATCH, columns * PATCH
     raise InputError(
         f"{path} was trained on windows of {patches} patches but does not give their two sides: "

@@ -48,12 +48,7 @@ def export(
     """Writes a checkpoint as the original would have.
 
     Pretraining keeps its optimizer; a head's is left out. Other parts of a converted file (`args`, epoch,
-    gradient scaler) return unchanged.
-
-    Args:
-      source: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow.
-      output: `.pth.tar`, or `.safetensors` for the parameters alone.
-      progress: shows which step was chosen, and why.
+    gradient scaler) return unchanged. A `.safetensors` file gets the parameters alone.
 
     Raises:
       InputError: the source cannot be read, is a file of the original or has an untrained head, or the

@@ -16,14 +16,10 @@ SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar", ".safetensors")
 
 
 class OriginalFile(NamedTuple):
-    """Content of a file.
+    """Content of a file: arrays by the original's names, and what is stored of its training.
 
-    Attributes:
-      tensors: arrays under the original's names.
-      args: command line of the run that wrote it, as far as stored.
-      epoch: last epoch trained, counted from 0.
-      optimizer: its torch state_dict, tensors as arrays.
-      scaler: torch state_dict of the gradient scaler.
+    `args` are the command line, `epoch` is the last one trained, counted from 0, `optimizer` and `scaler` are
+    torch state_dicts, tensors as arrays.
     """
 
     tensors: Mapping[str, np.ndarray]

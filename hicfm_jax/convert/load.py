@@ -22,17 +22,8 @@ def load_torch_checkpoint(
 ) -> tuple[dict[str, Any], Report]:
     """Parameters of a file of the original, for `create_model(report.model, report.input_size, task)`.
 
-    Args:
-      path: `.pth.tar` or `.safetensors`.
-      task: what for; None: what the file is. Parameters that the file lacks are drawn at random and
-        listed in `report.new`.
-      input_size: windows in bins (H, W); None: those of the file.
-
-    Returns:
-      Nested dict of float32 arrays, and the account of every name.
-
-    Raises:
-      InputError: see `load_original`.
+    Returns a nested dict of float32 arrays, and the account of every name. Parameters that the file lacks are
+    drawn at random and listed in `report.new`. Arguments and errors as of `load_original`.
     """
     found = load_original(path, task, input_size)
     return unflatten_dict(found.complete(), sep="/"), found.report
@@ -56,17 +47,17 @@ def load_original(
     """
     path, progress = os.fspath(path), progress or NullProgress()
     file = files.read(path)
-    kind = detect.recognize(file.tensors, path)
+    fits, holds = detect.recognize(file.tensors, path)
     stored_task = file.args.get("task")  # which only our own exports have
-    wanted = task or (stored_task if stored_task in kind.tasks else None)
-    own = weights.check_purpose(path, kind.tasks, kind.model, wanted, model)
+    own = task or (stored_task if stored_task in fits else None)
+    own = weights.check_purpose(path, fits, holds, own, model)
     size = detect.recognize_size(file.tensors, file.args, path, None if own == "pretrain" else input_size)
-    shapes = parameter_shapes(kind.model, size, own)
+    shapes = parameter_shapes(holds, size, own)
     named = {names.original_name(ours, own): ours for ours in shapes}
     named = dict(sorted(named.items(), key=lambda pair: names.original_order(pair[0])))
-    report = Report(path, own, kind.tasks, kind.model, size, source=own, mapped=named)
+    report = Report(path, own, fits, holds, size, source=own, mapped=named)
     report.dropped = {name: why for name in file.tensors if (why := names.dropped(name, own))}
-    what = f"{own} of {kind.model}"
+    what = f"{own} of {holds}"
     problems = weights.differences(
         {name: value for name, value in file.tensors.items() if name not in report.dropped},
         {name: names.original_shape(ours, shapes[ours]) for name, ours in named.items()},
@@ -133,13 +124,8 @@ def convert_to_folder(
 ) -> Report:
     """Makes a workdir that training and inference take: parameters, moments of AdamW, step.
 
-    Args:
-      source: file of the original, or workdir or checkpoint of this project.
-      output: folder to make.
-      task, input_size, model, progress: see `load_original`.
-
-    Returns:
-      The account of every name.
+    The source is a file of the original, or a workdir or checkpoint; other arguments as of `load_original`.
+    Returns the account of every name.
 
     Raises:
       InputError: see `load_original`; the output exists already; the parameters serve several tasks and

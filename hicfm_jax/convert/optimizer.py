@@ -23,10 +23,9 @@ _GROUP = {
 
 
 def numbered(paths: Mapping[str, tuple[int, ...]]) -> list[list[str]]:
-    """Our paths in PyTorch's numbering: without weight decay first, each group in the original's order.
+    """Our paths, given with their shapes, in PyTorch's numbering: the group without weight decay first.
 
-    Args:
-      paths: shape of each pretraining parameter. Position tables have no number: they are fixed.
+    Each group is in the original's order. Position tables have no number: they are fixed.
     """
     ordered = sorted(paths, key=lambda path: names.original_order(names.original_name(path, "pretrain")))
     plain = [path for path in ordered if len(paths[path]) == 1]
@@ -45,56 +44,48 @@ def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
       InputError: it belongs to other parameters; lists all differences.
     """
     groups, state = numbered(shapes), optimizer["state"]
-    sizes = [len(group["params"]) for group in optimizer["param_groups"]]
-    if sizes != [len(group) for group in groups]:
+    found = [group["params"] for group in optimizer["param_groups"]]
+    sizes, expected_sizes = ([len(group) for group in each] for each in (found, groups))
+    if sizes != expected_sizes:
         raise InputError(
             f"The optimizer state in {path} is for groups of {sizes} parameters but the model has "
-            f"{[len(group) for group in groups]}: give a checkpoint of pretraining or one without optimizer."
+            f"{expected_sizes}: give a checkpoint of pretraining or one without optimizer."
         )
-    numbers = [number for group in optimizer["param_groups"] for number in group["params"]]
     moments: dict[str, dict[str, np.ndarray]] = {name: {} for name in _MOMENTS}
     wrong, counts = [], set()
-    for number, parameter in zip(numbers, [*groups[0], *groups[1]], strict=True):
+    for number, parameter in zip(sum(found, []), sum(groups, []), strict=True):
         expected = names.original_shape(parameter, shapes[parameter])
         for ours, theirs in _MOMENTS.items():
             value = state.get(number, {}).get(theirs)
             name = f"{theirs} of {names.original_name(parameter, 'pretrain')}"
             if value is None or value.shape != expected:
-                wrong.append(
-                    f"{name} ({'missing' if value is None else f'shape {value.shape}, not {expected}'})"
-                )
+                problem = "missing" if value is None else f"shape {value.shape}, not {expected}"
+                wrong.append(f"{name} ({problem})")
             elif not np.isfinite(value).all():
                 wrong.append(f"{name} (not finite)")
             else:
                 moments[ours][parameter] = names.to_ours(parameter, value)
         counts.add(int(state.get(number, {}).get("step", 0)))
-    if wrong or len(counts) > 1:
-        wrong += [f"step counts {sorted(counts)} that differ"] if len(counts) > 1 else []
+    if len(counts) > 1:
+        wrong.append(f"step counts {sorted(counts)} that differ")
+    if wrong:
         raise InputError(f"The optimizer state in {path} is damaged: it has {', '.join(wrong)}; remove it.")
     return Adam(**moments, count=counts.pop())
 
 
 def to_original(adam: Adam, groups: list[dict[str, Any]]) -> dict[str, Any]:
-    """torch's `state_dict` for these moments.
+    """torch's `state_dict` for moments of pretraining.
 
     Args:
-      adam: moments of a pretraining model.
-      groups: options of the group without and of that with weight decay (`lr`, `betas`, ...).
+      groups: options (`lr`, `betas`, ...) of the group without weight decay and of that with it.
     """
-    parts = numbered({path: value.shape for path, value in adam.mu.items()})
-    paths = [*parts[0], *parts[1]]
-    state = {
-        number: {
-            "step": np.array(adam.count, np.float32),
-            **{
-                theirs: names.to_original(path, getattr(adam, ours)[path])
-                for ours, theirs in _MOMENTS.items()
-            },
-        }
-        for number, path in enumerate(paths)
-    }
-    first = len(parts[0])
-    numbers = [list(range(first)), list(range(first, len(paths)))]
+    plain, decayed = numbered({path: value.shape for path, value in adam.mu.items()})
+    state = {}
+    for number, path in enumerate(plain + decayed):
+        state[number] = {"step": np.array(adam.count, np.float32)}
+        for ours, theirs in _MOMENTS.items():
+            state[number][theirs] = names.to_original(path, getattr(adam, ours)[path])
+    numbers = [list(range(len(plain))), list(range(len(plain), len(state)))]
     return {
         "state": state,
         "param_groups": [

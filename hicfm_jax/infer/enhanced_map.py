@@ -57,18 +57,18 @@ class PredictedRows:
             self.input_contacts += float(shallow.data.sum(dtype=np.float64))
         count, width = rows.mean.shape
         distance = np.arange(width) - np.arange(count)[:, None]
-        kept = rows.covered & (distance >= 0) & (np.arange(width) < shallow.shape[0] - rows.first)
+        mask = rows.covered & (distance >= 0) & (np.arange(width) < shallow.shape[0] - rows.first)
         if self._max_bins is not None:
-            kept &= distance <= self._max_bins
+            mask &= distance <= self._max_bins
         counts = shallow[rows.first : rows.first + count].tocoo()
         near = counts.col - rows.first < width
         row, col = counts.row[near], counts.col[near] - rows.first
-        self.shallow_contacts += float(counts.data[near][kept[row, col]].sum(dtype=np.float64))
-        kept &= rows.mean > self._least
-        self.contacts += float(rows.mean[kept].sum())
-        self._chromosomes[chrom][1].append(kept.sum(axis=1))
-        self._pixels += int(kept.sum())
-        parts = np.nonzero(kept)[1] + rows.first, rows.mean[kept]
+        self.shallow_contacts += float(counts.data[near][mask[row, col]].sum(dtype=np.float64))
+        mask &= rows.mean > self._least
+        self.contacts += float(rows.mean[mask].sum())
+        self._chromosomes[chrom][1].append(mask.sum(axis=1))
+        self._pixels += int(mask.sum())
+        parts = np.nonzero(mask)[1] + rows.first, rows.mean[mask]
         try:
             for (dtype, file), part in zip(self._files.items(), parts, strict=True):
                 file.write(part.astype(dtype).tobytes())

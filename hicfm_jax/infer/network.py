@@ -21,17 +21,14 @@ ENHANCING = ("resolution", "finetune")
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network with a head, its parameters, and facts from its checkpoint.
+    """A network with a head, and facts from its checkpoint.
 
     Attributes:
-      model: the head.
-      params: its parameters, nested dict.
+      params: parameters of the model, nested dict.
       scaling: between its outputs and contacts.
       cutoff: largest count of the image, see `models.preprocess.intensity`.
-      published: weights of the original, which get maps as in its inference: depth and cutoff as in
-        `tasks.target_depth`, and windows on the main diagonal without it.
-      checkpoint: path it was loaded from.
-      step: optimizer steps that made it; 0 if not known.
+      published: weights of the original, which get maps as in its inference.
+      checkpoint, step: where they are from; step 0 if not known.
       seen: "train" and "val" -> assay -> chromosomes used; None if not known.
       unknown: files it started from that do not say what they were trained on.
       total_counts: contacts of the maps it was trained on, by assay.

@@ -2,8 +2,8 @@
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +17,8 @@ from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 from hicfm_jax.infer.stitching import Rows
 from hicfm_jax.models.heads import apply_head
-from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles.build import cutting
-from hicfm_jax.types import Array
 
 
 class ScanWindow(NamedTuple):
@@ -56,9 +54,7 @@ def scan(
     """Applies a network to the chromosomes of a map, one after another.
 
     Args:
-      contact_map: raw counts.
-      network: to apply.
-      plan: from `scan_plan.make_plan`.
+      plan: from `scan_plan.make_plan` for this map of raw counts and this network.
       batch_size: windows at once, over all devices.
       progress: shows the windows done, and warnings.
 
@@ -74,10 +70,12 @@ def scan(
     task, progress = plan.task, progress or NullProgress()
     for warning in plan.warnings:
         progress.say(f"WARNING: {warning}")
-    predict = _predictor(network, plan, batch_size, progress)
     positions = {chrom: task.positions(contact_map.n_bins(chrom), plan) for chrom in plan.chromosomes}
+    windows = sum(map(len, positions.values()))
+    # No larger than the map needs, but of one size for small maps, which then share a compiled program.
+    predict = _predictor(network, plan, min(batch_size, max(windows, 8)), progress)
     scanned, warned = False, False
-    progress.start(sum(map(len, positions.values())))
+    progress.start(windows)
     try:
         for chrom, places in positions.items():
             matrix = contact_map.matrix(chrom)
@@ -115,10 +113,8 @@ def cut_windows(
         yield ScanWindow(window.row, window.col, window.counts().astype(np.float32))
 
 
-def _predictor(
-    network: Network, plan: ScanPlan, batch_size: int, progress: NullProgress
-) -> Callable[[Iterable[ScanWindow], str], Iterator[np.ndarray]]:
-    """The function `(windows, chromosome)` -> values of each window, in order.
+def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: NullProgress) -> Callable:
+    """The function `(windows, chromosome)` -> iterator of the values of each window.
 
     Parameters go to every device of this machine, the windows of a batch are divided among them. While they
     work on a batch, the next one is cut.
@@ -130,9 +126,9 @@ def _predictor(
     params = jax.device_put(network.params, everywhere)
     depth = {"total_count": np.float32(plan.total_count)}
     if plan.depth_ratio is not None:
-        depth["enlarge"] = np.float32(plan.depth_ratio)
-    settings = plan.task.postprocess, plan.cutoff, network.takes_depth
-    program = _program(network.model, network.scaling, *settings, everywhere, divided)
+        depth["depth_ratio"] = np.float32(plan.depth_ratio)
+    postprocess = plan.task.postprocess
+    program = _program(network.model, network.scaling, postprocess, plan.cutoff, everywhere, divided)
 
     def stacked(parts):
         # Empty windows fill up the last batch.
@@ -169,15 +165,7 @@ def _predictor(
 
 
 @functools.lru_cache(maxsize=8)
-def _program(
-    model: Any,
-    scaling: TargetScaling,
-    postprocess: Callable[..., Array],
-    cutoff: float,
-    takes_depth: bool,
-    everywhere: NamedSharding,
-    divided: NamedSharding,
-):
+def _program(model, scaling, postprocess, cutoff, everywhere, divided):
     """The jitted `(params, depth, counts, context) -> values`, compiled once for all maps of a session."""
 
     def values(params, depth, counts, context):
@@ -185,7 +173,7 @@ def _program(
         depth = {name: jnp.full(len(counts), value) for name, value in depth.items()}
         output = apply_head(model, params, counts, cutoff=cutoff, context=context or None, **depth)
         found = postprocess(output, scaling)
-        if cutoff or takes_depth:
+        if cutoff or model.residual != "none":
             return found
         # Without a cutoff an empty window has no scale and makes no image; the original skips it.
         empty = (counts <= 0).all(axis=(1, 2)).reshape(-1, *[1] * (found.ndim - 1))

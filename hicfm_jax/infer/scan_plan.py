@@ -35,19 +35,18 @@ class InferenceTask:
       text: what it makes, for help texts.
       head: tasks of the checkpoints that serve it, the preferred one first; "pretrain" among them where
         pretraining has all the layers.
-      default_window: published (H, W) in bins; used with checkpoints that fit any window.
-      default_stride: published bins from window to window; used with `merge="original"`, and by tasks that
-        do not merge.
+      default_window: published (H, W) in bins, for checkpoints that fit any window.
+      default_stride: published bins from window to window, for merge "original" and tasks without a merge.
       prepare: `(matrix, positions, network)` -> `scan.ScanWindow`s at these positions of a chromosome.
-      postprocess: `(output, scaling)` -> values `[B, ...]` of each window, on the device.
-      merge: `(values, positions, size, window, rule)` -> rows of a chromosome of `size` bins, see
-        `stitching.merge_windows`; None: the values of each window are the result.
+      postprocess: `(output, scaling)` -> values `[B, ...]` of the windows, on the device.
+      merge: `(values, positions, size, window, rule)` -> rows of a chromosome, as `stitching.merge_windows`;
+        None: the values of each window are the result.
       outputs: suffixes that `write` knows, the usual one first.
       write: `(path, suffix, found, contact_map, network, plan, progress)` -> a sentence on what was written;
-        `found` is `scan.scan`, which has not begun, so that `write` can first check what it needs.
-      positions: `(size, plan)` -> first row and column `[N, 2]` of a chromosome's windows.
-      settle: `(plan, contact_map, network)` -> the plan with the depth and what else the task decides.
-      options: flags that this task has and others may not.
+        `found` is `scan.scan`, which begins when it is read.
+      positions: `(size, plan)` -> first row and column `[N, 2]` of the windows of `size` bins.
+      settle: `(plan, contact_map, network)` -> the plan with what the task decides, such as the depth.
+      options: flags of this task that others may not have.
     """
 
     name: str
@@ -70,18 +69,17 @@ class ScanPlan:
     """Choices for one map and one network.
 
     Attributes:
-      task: what is done.
       window: (H, W) in bins.
       chromosomes: to scan, as the map calls them.
-      merge: one of `stitching.MERGES`.
+      merge: a key of `stitching.MERGES`.
       stride: bins from one window to the next.
-      bound: of merge `original`, see `original_positions`.
+      bound: of merge "original", see `original_positions`.
       max_bins: farthest pixel from the diagonal to predict, in bins; None: all.
-      total_count: contacts that the network gets as the depth of the input.
-      cutoff: of its images.
+      total_count: contacts of the input, as the network gets them.
+      cutoff: largest count of an image.
       input: the map's name or URI.
-      options: values of the task's own options; those not given are missing.
-      target_contacts: of the whole deep map, cis and trans; None: as the network gives it.
+      options: the task's own options, as far as given.
+      target_contacts: of the whole deep map, cis and trans; None: not scaled.
       depth_ratio: contacts of the deep map over those of the input, for a network that takes it.
       warnings: sentences for the user.
     """
@@ -136,18 +134,13 @@ def make_plan(
         )
     if (bound or 0) < 0:
         raise InputError(f"bound is {bound} but counts bins: give 0 or more.")
-    max_bins = None
-    if max_distance is not None:
-        max_bins = int(max_distance // contact_map.resolution)
-        if max_bins < 1:
-            raise InputError(
-                f"max_distance is {max_distance} bp but must be at least one bin, "
-                f"{contact_map.resolution} bp."
-            )
-    if not contact_map.total_count:
+    max_bins = None if max_distance is None else int(max_distance // contact_map.resolution)
+    if max_bins is not None and max_bins < 1:
         raise InputError(
-            f"{contact_map.name} has no contacts, or none with balancing weights: give a map of raw counts."
+            f"max_distance is {max_distance} bp but must be at least one bin, {contact_map.resolution} bp."
         )
+    if not contact_map.total_count:
+        raise InputError(f"{contact_map.name} has no contacts: give a map of raw counts.")
     chosen = {contact_map.find_chromosome(name) for name in chromosomes or contact_map.chromsizes}
     plan = ScanPlan(
         task=task,
@@ -178,13 +171,11 @@ def covering_positions(
     """Windows that cover every pixel of the upper triangle, `[N, 2]` (first row, first column).
 
     The lower triangle is the mirror image, so each row of windows begins at the diagonal. Along each axis
-    they begin at 0, stride, ..., and the last ends with the chromosome; one that is shorter than a window
-    has one window, which overhangs its end.
+    they begin at 0, stride, ..., and the last ends with the chromosome; a chromosome shorter than a window
+    has one, which overhangs its end.
 
     Args:
-      size: bins of the chromosome.
-      window: (H, W) in bins.
-      stride: bins from one window to the next along both axes, at most the shorter side.
+      size, window, stride: in bins; the stride is at most the window's shorter side.
       max_bins: pixels farther from the diagonal are not needed; None: all are.
 
     Returns:
@@ -212,12 +203,8 @@ def original_positions(size: int, window: tuple[int, int], stride: int, bound: i
 
     Along each axis: 0, stride, ... below n - w, then n - w, then n - w - stride. A pair is kept if its
     starts differ by at most `bound`, then set to 0 where negative; the row's start at once, so that
-    later columns of its row are compared with 0. Both triangles are scanned.
-
-    Args:
-      size: bins of the chromosome; one shorter than the window counts as long as it.
-      window: (H, W) in bins.
-      stride, bound: bins.
+    later columns of its row are compared with 0. Both triangles are scanned. All sizes are in bins; a
+    chromosome shorter than the window counts as long as it.
 
     Returns:
       Sorted by `in_order`, unlike the original, whose means do not depend on the order.

@@ -17,12 +17,9 @@ _STEPS = 1024
 
 
 class Rows(NamedTuple):
-    """Finished rows of a chromosome.
+    """Finished rows of a chromosome: weighted means `[k, width]` float64, and where there was a prediction.
 
-    Attributes:
-      first: number of the first of them.
-      mean: weighted means of the predictions, `[k, width]` float64; column 0 is bin `first`.
-      covered: where there was a prediction, same shape.
+    `first` is the number of the first row, and of the bin of column 0.
     """
 
     first: int

@@ -1,4 +1,4 @@
-"""The networks: images of contact maps in, predictions out. Knows jax and flax only."""
+"""Networks that predict from contact maps; depends on JAX and Flax only."""
 
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.mae import PretrainOutput

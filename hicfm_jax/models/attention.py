@@ -1,7 +1,4 @@
-"""Softmax attention, computed in the way that suits the machine.
-
-Dense layers' matrix products, in the order that suits the machine.
-"""
+"""Attention and dense products, computed as suits the device."""
 
 from functools import cache
 
@@ -13,7 +10,7 @@ from hicfm_jax.types import Array
 
 
 def attend(query: Array, key: Array, value: Array) -> Array:
-    """`softmax(q k^T / sqrt(S)) v` of each head.
+    """`softmax(q k^T / sqrt(S)) v` per head.
 
     Args:
       query, key, value: `[B, N, heads, S]` of one dtype; the softmax runs in float32.
@@ -29,9 +26,9 @@ def attend(query: Array, key: Array, value: Array) -> Array:
 
 
 def _by_head(query: Array, key: Array, value: Array) -> Array:
-    """One head after another, whose weights are computed again in the backward pass.
+    """One head after another; the backward pass recomputes its weights.
 
-    One head's weights stay in a CPU's cache, where those of all heads have to be fetched from memory.
+    The weights of one head fit into a CPU's cache, those of all heads do not.
     """
 
     @jax.checkpoint
@@ -46,21 +43,21 @@ def _by_head(query: Array, key: Array, value: Array) -> Array:
 
 
 def _flash(query: Array, key: Array, value: Array) -> Array:
-    """cuDNN's fused attention, which never holds the N x N weights; odd N get a token that nobody sees."""
+    """cuDNN's fused attention, without an array of N x N weights; an odd N is padded by a masked token."""
     batch, length = query.shape[:2]
     if length % 2 == 0:
         return jax.nn.dot_product_attention(query, key, value, implementation="cudnn")
     padded = [jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0))) for x in (query, key, value)]
-    seen = jnp.full(batch, length, jnp.int32)
+    lengths = jnp.full(batch, length, jnp.int32)
     mixed = jax.nn.dot_product_attention(
-        *padded, query_seq_lengths=seen, key_value_seq_lengths=seen, implementation="cudnn"
+        *padded, query_seq_lengths=lengths, key_value_seq_lengths=lengths, implementation="cudnn"
     )
     return mixed[:, :length]
 
 
 @cache
 def _has_flash() -> bool:
-    """Whether the devices are NVIDIA's of the Ampere generation or younger, which cuDNN's needs."""
+    """Whether all devices are NVIDIA GPUs of the Ampere generation or later, as cuDNN's attention needs."""
     try:
         return all(float(device.compute_capability) >= 8.0 for device in jax.local_devices())
     except (AttributeError, ValueError):  # a TPU, or AMD's "gfx90a"
@@ -68,11 +65,11 @@ def _has_flash() -> bool:
 
 
 PRODUCT = "product"
-"""What the results are called where it is decided which of them the backward pass computes again."""
+"""Name of dense products in policies of `jax.checkpoint`."""
 
 
 def dense_product(x: Array, kernel: Array, dimension_numbers, precision=None, **_) -> Array:
-    """What `flax.linen.Dense` takes as its `dot_general`: `[..., D]` by `[D, F]` -> `[..., F]`."""
+    """The `dot_general` of `flax.linen.Dense`: `[..., D]` by `[D, F]` -> `[..., F]`."""
     if jax.default_backend() == "cpu":
         product = _product(x, kernel)
     else:
@@ -91,8 +88,8 @@ def _forward(x: Array, kernel: Array):
 
 def _backward(saved, gradient: Array):
     x, kernel = saved
-    # XLA's fast kernels for CPUs want the left factor's rows to be what is summed over. The barrier keeps
-    # the transpose, which is cheap, from being undone: without it this product takes up to twice as long.
+    # XLA's fast CPU kernels contract over the columns of the left factor. The barrier keeps XLA from undoing
+    # the transpose, which is cheap: without it this product takes up to twice as long.
     columns = jax.lax.optimization_barrier(x.reshape(-1, x.shape[-1]).T)
     of_kernel = jnp.matmul(columns, gradient.reshape(-1, gradient.shape[-1]))
     return jnp.matmul(gradient, kernel.T), of_kernel

@@ -1,14 +1,7 @@
-"""How much arithmetic a step takes, counted from the sizes of its matrix products.
+"""FLOPs of a step or window, from the sizes of its matrix products.
 
 A multiply-add counts 2. Element-wise work and the SSIM are left out (below 1 % for ViT-L).
-
-What a device manages when it does nothing but multiply matrices: the measure of every other speed.
 """
-
-import math
-import time
-
-import jax
 
 from hicfm_jax.models.heads import OUTPUTS, TRACKS
 from hicfm_jax.models.pixel_path import HEAD_DIM, LEVELS, PIXEL_FEATURES
@@ -26,18 +19,18 @@ def _encoder(size: dict[str, int], patches: int) -> int:
     return _blocks(2 + patches, size["dim"], size["depth"]) + 2 * patches * 3 * PATCH**2 * size["dim"]
 
 
-def _decoder(size: dict[str, int], seen: int, patches: int) -> int:
-    embedding = 2 * (2 + seen) * size["dim"] * size["decoder_dim"]
+def _decoder(size: dict[str, int], visible: int, patches: int) -> int:
+    embedding = 2 * (2 + visible) * size["dim"] * size["decoder_dim"]
     return embedding + _blocks(2 + patches, size["decoder_dim"], size["decoder_depth"])
 
 
 def pretrain_flops(name: str, input_size: tuple[int, int], mask_ratio: float = 0.75) -> int:
-    """FLOPs of one pretraining step per sample: forward and backward (twice the forward).
+    """FLOPs of pretraining per sample: forward and backward (twice the forward).
 
     Args:
       name: a key of `PRESETS`.
       input_size: (H, W) in bins.
-      mask_ratio: share of patches that the encoder does not see.
+      mask_ratio: fraction of patches that are masked.
     """
     size = PRESETS[name]
     patches = input_size[0] * input_size[1] // PATCH**2
@@ -57,7 +50,7 @@ def head_flops(
     train_decoder: bool = False,
     map_channels: int = 1,
 ) -> int:
-    """FLOPs of a head per window: forward, and backward through what is trained.
+    """FLOPs of a head per window: forward, and backward through the trained part.
 
     Args:
       name: a key of `PRESETS`.
@@ -65,13 +58,12 @@ def head_flops(
       task: a key of `heads.OUTPUTS`.
       train_encoder: count a backward pass through everything.
       train_decoder: count a backward pass through decoder and head; neither: inference.
-      map_channels: numbers that the decoder gives for each pixel of a map; `pixel_path.PIXEL_FEATURES`
-        where they go into a pixel path.
+      map_channels: outputs of the decoder per pixel of a map; `pixel_path.PIXEL_FEATURES` with a residual.
     """
     size = PRESETS[name]
     height, width = input_size[0] // PATCH, input_size[1] // PATCH
     patches = height * width
-    # Outputs a window of each field's last layer, a row of patches or a patch at a time.
+    # Outputs of each field's last layer per window.
     outputs = {
         "map": map_channels * patches * PATCH**2,
         "image": patches * 3 * PATCH**2,
@@ -84,7 +76,7 @@ def head_flops(
 
 
 def pixel_path_flops(input_size: tuple[int, int], width: int, depth: int, bin_heads: int) -> int:
-    """FLOPs of a `pixel_path.PixelPath` that is trained, per window: forward and backward.
+    """FLOPs of training a `pixel_path.PixelPath` per window: forward and backward.
 
     Args:
       input_size: (H, W) in bins.
@@ -93,7 +85,7 @@ def pixel_path_flops(input_size: tuple[int, int], width: int, depth: int, bin_he
     rows, columns = input_size
     pixels = rows * columns
     features = 2 * len(SIGMAS) + 3 + 2 * bin_heads + PIXEL_FEATURES
-    channels = [(features, width, 1)]  # (in, out, how many times fewer pixels) of each convolution
+    channels = [(features, width, 1)]  # (in, out, factor by which it has fewer pixels) of each convolution
     for level in range(1, LEVELS + 1):
         channels += [
             (width if level == 1 else 2 * width, 2 * width, 4**level),
@@ -105,24 +97,6 @@ def pixel_path_flops(input_size: tuple[int, int], width: int, depth: int, bin_he
     channels += [(width, width, 1)] * depth
     convolutions = sum(2 * 9 * before * after * pixels // fewer for before, after, fewer in channels)
     smoothing = 2 * len(SIGMAS) * 2 * pixels * (rows + columns)
-    alike = 2 * bin_heads * pixels * (rows + columns)  # averages; the tokens of bins are small beside them
-    alike += 2 * bin_heads * HEAD_DIM * (rows**2 + columns**2)
-    return 3 * (convolutions + alike) + smoothing
-
-
-def matmul_rate(dtype: str, rounds: int = 4) -> float:
-    """FLOP/s that one device reaches in square matrix products, the best of a few chains of four.
-
-    The numbers are random: of zeros, products of bfloat16 run faster than of anything real.
-    """
-    # An accelerator needs large ones: small ones measure how fast it is told what to do.
-    size = 1024 if jax.default_backend() == "cpu" else 8192
-    x = (jax.random.normal(jax.random.key(0), (size, size)) / math.sqrt(size)).astype(dtype)
-    product = jax.jit(lambda a: a @ a @ a @ a @ a)
-    product(x).block_until_ready()
-    best = math.inf
-    for _ in range(rounds):
-        start = time.perf_counter()
-        product(x).block_until_ready()
-        best = min(best, time.perf_counter() - start)
-    return 4 * 2 * size**3 / best
+    attention = 2 * bin_heads * pixels * (rows + columns)  # averages; tokens of bins are small beside them
+    attention += 2 * bin_heads * HEAD_DIM * (rows**2 + columns**2)
+    return 3 * (convolutions + attention) + smoothing

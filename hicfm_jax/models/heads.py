@@ -1,7 +1,4 @@
-"""The networks that are fine-tuned: encoder and decoder on all patches, and the head of a task.
-
-From raw counts to what a head predicts, the same in training and in inference.
-"""
+"""Networks for fine-tuning: encoder, decoder and the head of a task."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -30,47 +27,47 @@ OUTPUTS = {
     "embedding": ("features",),
     "reconstruction": ("image",),
 }
-"""The fields of `HeadOutput` that each task fills."""
+"""Fields of `HeadOutput` that each task has."""
 
 TRACKS = ("CTCF", "H3K4me3", "H3K27ac", "H3K27me3", "ATAC-seq", "DNase-seq")
 """Assays of the epigenome task, in the order of `HeadOutput.tracks`."""
 
 RESIDUALS = ("none", "coverage")
-"""What a map is predicted from: tokens alone, as in the original, or with a path from pixels to pixels."""
+"""What the predicted map is added to: nothing, as in the original, or a coverage-aware estimate."""
 
 FIXED = ("decoder/pos_embed",)
-"""Parameters that are never trained nor decayed, whatever the recipe, as in the original."""
+"""Parameters that are never trained, as in the original."""
 
 
 @flax.struct.dataclass
 class Shallow:
-    """Windows of a shallow map, and how much deeper they are to become.
+    """Windows of a shallow map.
 
     Attributes:
       counts: contacts `[B, H, W]` float32.
-      expected: those that distance and coverage let expect, see `smoothing.expected_counts`.
-      enlarge: contacts of the deep map over those of the shallow one, `[B]`.
+      expected: see `smoothing.expected_counts`, same shape.
+      depth_ratio: contacts of the deep map to predict over those of the shallow one, `[B]`.
     """
 
     counts: Array
     expected: Array
-    enlarge: Array
+    depth_ratio: Array
 
 
 @flax.struct.dataclass
 class HeadOutput:
-    """What a head predicts; fields that its task does not have are None (see `OUTPUTS`).
+    """Predictions of a head; fields that its task does not have are None (see `OUTPUTS`).
 
     Attributes:
-      embedding: the decoder's class token, one vector a window, `[B, D']`.
+      embedding: the decoder's class token, one vector per window, `[B, D']`.
       map: `[B, H, W]`, on the scale of the targets the head was trained on. Loop: logits (the
         original's sigmoid is outside its model too). Published resolution and single-cell weights:
         `log10(x + 1) / log10(1001)`. With `residual="coverage"`: `log10(x + 1)`.
-      track: one value a row of bins, `[B, H]`.
-      tracks: one track an assay of `TRACKS`, `[B, 6, H]`.
+      track: one value per row of bins, `[B, H]`.
+      tracks: one track per assay of `TRACKS`, `[B, 6, H]`.
       features: patch tokens at every depth, `[B, h, w, C]` each: the encoder's output after its
         norm, then each decoder block's, before the decoder's norm.
-      image: the window as colours in 0..255, `[B, H, W, 3]`.
+      image: the window as colors in 0..255, `[B, H, W, 3]`.
     """
 
     embedding: Array | None = None
@@ -82,7 +79,7 @@ class HeadOutput:
 
 
 def _uniform_dense(features: int, fan_in: int, **options) -> nn.Dense:
-    # PyTorch's nn.Linear, which the original leaves these heads at: kernel and bias alike.
+    # PyTorch's default for nn.Linear, which the original keeps for these heads: kernel and bias.
     def init(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -(fan_in**-0.5), fan_in**-0.5)
 
@@ -92,9 +89,8 @@ def _uniform_dense(features: int, fan_in: int, **options) -> nn.Dense:
 class TaskModel(nn.Module):
     """Encoder, decoder and head on whole windows (original: `Finetune_Model_Head`).
 
-    Without pretrained weights, position tables start as sine-cosine ones and the transformer as in
-    pretraining; the original draws its encoder's table at random, which only matters there. Heads
-    start as in the original.
+    Without pretrained weights, position tables start as in pretraining (in the original the encoder's
+    starts at random). Heads start as in the original.
 
     Attributes:
       task: a key of `OUTPUTS`.
@@ -102,8 +98,8 @@ class TaskModel(nn.Module):
       dim, depth, heads, decoder_dim, decoder_depth, decoder_heads, dtype, scan, remat: see
         `mae.MaskedAutoencoder`.
       residual: one of `RESIDUALS`; "coverage" for task resolution only.
-      transformer: with a residual: whether there is an encoder and decoder beside the pixel path.
-      pixel_width, pixel_depth, bin_heads: of the pixel path, see `pixel_path.PixelPath`.
+      transformer: with a residual, False leaves out encoder and decoder.
+      pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`.
     """
 
     task: str
@@ -127,15 +123,15 @@ class TaskModel(nn.Module):
     def __call__(
         self, images: Array, total_count: Array | None = None, shallow: Shallow | None = None
     ) -> HeadOutput:
-        """Predicts what the task asks for.
+        """Predicts the outputs of the task.
 
         Args:
-          images: normalised images `[B, H, W, 3]` of exactly `input_size`.
+          images: normalized images `[B, H, W, 3]` of exactly `input_size`.
           total_count: contacts of each experiment `[B]`, None where unknown.
-          shallow: what a residual is added to; None for a residual of "none".
+          shallow: the windows themselves, for a residual; otherwise None.
 
         Raises:
-          InputError: the images have another size, or a residual has nothing to be added to.
+          InputError: images of another size, or a residual without `shallow`.
         """
         batch, height, width, _ = images.shape
         if (height, width) != tuple(self.input_size):
@@ -146,8 +142,8 @@ class TaskModel(nn.Module):
             )
         if self.residual != "none" and shallow is None:
             raise InputError(
-                "This model adds to a smooth estimate of shallow windows: give shallow, or use "
-                "models.apply.apply_head, which makes it."
+                "This model corrects an estimate from shallow windows: pass shallow, or use "
+                "models.heads.apply_head, which makes it."
             )
         if not self.transformer:
             return HeadOutput(map=self._enhanced(shallow))
@@ -194,7 +190,7 @@ class TaskModel(nn.Module):
         """`log10(1 + contacts)` of the deep map, `[B, H, W]`; arguments as of `PixelPath`."""
         path = PixelPath(self.pixel_width, self.pixel_depth, self.bin_heads, self.dtype, name="pixel_path")
         log_ratio = path(shallow.counts, shallow.expected, pixels, bins)
-        contacts = shallow.expected * shallow.enlarge[:, None, None] * jnp.exp(log_ratio)
+        contacts = shallow.expected * shallow.depth_ratio[:, None, None] * jnp.exp(log_ratio)
         return jnp.log1p(contacts) / jnp.log(10.0)
 
 
@@ -206,12 +202,12 @@ def apply_head(
     *,
     cutoff: float = 0.0,
     context: Mapping[str, Array] | None = None,
-    enlarge: Array | None = None,
+    depth_ratio: Array | None = None,
 ) -> HeadOutput:
     """Runs a head on windows of raw counts.
 
-    With a residual the transformer is not shown the raw counts, most of which are 0 in a shallow map,
-    but a smooth estimate of the deep map: that is closer to what pretraining saw.
+    With a residual, the transformer's input is the estimate of the deep map, which is closer to the maps
+    of pretraining than shallow counts, most of which are 0.
 
     Args:
       model: from `presets.create_model`.
@@ -219,23 +215,22 @@ def apply_head(
       counts: raw contacts `[B, H, W]`, any real dtype.
       total_count: contacts of each experiment `[B]`, None where unknown.
       cutoff: see `preprocess.intensity`.
-      context: what the whole chromosome says about each window, `contacts.expected.Expected.window`;
-        for a residual.
-      enlarge: contacts of the map that is wanted over those of this one, `[B]`; for a residual.
+      context: chromosome-level covariates of each window, see `types.Batch`; for a residual.
+      depth_ratio: see `Shallow`; for a residual.
 
     Raises:
-      InputError: a residual without context or `enlarge`.
+      InputError: a residual without context or depth ratio.
     """
     if model.residual == "none":
         return model.apply({"params": params}, preprocess.normalize(counts, cutoff), total_count)
-    if not context or enlarge is None:
+    if not context or depth_ratio is None:
         raise InputError(
-            "A model that adds to a smooth estimate needs the context of each window and by how much to "
-            "enlarge: take tiles of scripts/make_tiles.py that carry it, and set data.thin."
+            "A model with a residual needs the context and the depth ratio of each window: use tiles of "
+            "scripts/make_tiles.py that have a context, and set data.thin."
         )
     counts, expected = counts.astype(jnp.float32), expected_counts(context)
-    shallow = Shallow(counts, expected, enlarge)
-    estimate = estimated_counts(counts, expected) * enlarge[:, None, None]
+    shallow = Shallow(counts, expected, depth_ratio)
+    estimate = estimated_counts(counts, expected) * depth_ratio[:, None, None]
     return model.apply({"params": params}, preprocess.normalize(estimate, cutoff), total_count, shallow)
 
 

@@ -1,7 +1,4 @@
-"""Which patches the encoder may not see: random, but mirror images fall together.
-
-The masked autoencoder that is pretrained.
-"""
+"""The masked autoencoder of pretraining, and its random masks."""
 
 import flax.linen as nn
 import flax.struct
@@ -17,9 +14,9 @@ class Masking:
     """A drawn mask.
 
     Attributes:
-      keep: indices of the visible patches, in the order the encoder gets them, `[B, K]` int32.
-      restore: place of every patch in the list "visible, then removed", `[B, L]` int32.
-      token_mask: 1 where the encoder may not see the patch, `[B, L]` float32.
+      keep: indices of the visible patches, in the order of the encoder's tokens, `[B, K]` int32.
+      restore: place of every patch in the list "visible, then masked", `[B, L]` int32.
+      token_mask: 1 for a masked patch, `[B, L]` float32.
     """
 
     keep: Array
@@ -28,12 +25,12 @@ class Masking:
 
 
 def symmetric_noise(noise: Array, diag: Array, combine: str = "sum") -> Array:
-    """Gives mirror-image patches the same noise, so that neither gives the other away.
+    """Gives mirror-image patches the same noise, so that a visible one does not reveal a masked one.
 
     The mirror of patch (r, c) about a diagonal that enters at (0, d) is (c - d, r + d). Where it
     lies inside the grid, both get the sum of their noises (original: `apply_symmectric_noise`).
-    The sum is larger than a single draw, so patches near the diagonal are removed more often;
-    `combine="mean"` halves it, which lessens the bias.
+    The sum is larger than a single draw, so patches near the diagonal are masked more often;
+    `combine="mean"` halves it, which reduces the bias.
 
     Args:
       noise: `[B, h, w]` in [0, 1).
@@ -66,11 +63,11 @@ def mask_from_noise(noise: Array, mask_ratio: float) -> Masking:
 
     Args:
       noise: `[B, h, w]`, already symmetric.
-      mask_ratio: share to remove; `int(L * (1 - ratio))` are kept (truncated, as in the original).
+      mask_ratio: fraction to mask; `int(L * (1 - ratio))` stay visible (truncated, as in the original).
 
     Returns:
-      A `Masking`. Ties go to the first in row-major order: unlike the original's sort, this one
-      is stable, so a mask is a function of its noise.
+      A `Masking`. Unlike the original's sort, this one is stable (row-major), so a mask is a function of
+      its noise.
     """
     flat = noise.reshape(noise.shape[0], -1)
     kept = int(flat.shape[1] * (1 - mask_ratio))
@@ -80,18 +77,18 @@ def mask_from_noise(noise: Array, mask_ratio: float) -> Masking:
 
 
 def draw_noise(keys: Array, height: int, width: int) -> Array:
-    """Uniform noise on the patch grid, `[B, h, w]`, of a random key for each example `[B]`."""
+    """Uniform noise on the patch grid, `[B, h, w]`, from one random key per example `[B]`."""
     return jax.vmap(lambda k: jax.random.uniform(k, (height, width)))(keys)
 
 
 @flax.struct.dataclass
 class PretrainOutput:
-    """What pretraining predicts.
+    """Output of the pretraining model.
 
     Attributes:
-      patch_pred: predicted normalised pixels `[B, L, 768]`; inside a patch: row, column, channel.
+      patch_pred: predicted normalized pixels `[B, L, 768]`; inside a patch: row, column, channel.
       count_pred: predicted `log10(matrix_count + 1)`, `[B]`.
-      token_mask: 1 where the encoder did not see the patch, `[B, L]`.
+      token_mask: 1 for a masked patch, `[B, L]`.
     """
 
     patch_pred: Array
@@ -105,8 +102,8 @@ class MaskedAutoencoder(nn.Module):
     Attributes:
       dim, depth, heads: of the encoder.
       decoder_dim, decoder_depth, decoder_heads: of the decoder.
-      mask_ratio: share of patches that the encoder may not see.
-      mask_combine: how mirror-image patches share their noise, see `symmetric_noise`.
+      mask_ratio: fraction of patches that are masked.
+      mask_combine: noise of mirror-image patches, see `symmetric_noise`.
       dtype, scan, remat: see `vit.Blocks`. Parameters are float32 whatever `dtype` is.
     """
 
@@ -137,10 +134,10 @@ class MaskedAutoencoder(nn.Module):
         *,
         noise: Array | None = None,
     ) -> PretrainOutput:
-        """Hides patches and predicts the whole window.
+        """Masks patches and predicts the whole window.
 
         Args:
-          images: normalised images `[B, H, W, 3]`, H and W multiples of 16.
+          images: normalized images `[B, H, W, 3]`, H and W multiples of 16.
           total_count: contacts of each experiment `[B]`, None where unknown.
           diag: where the map's diagonal enters, in patches, `[B]` (see `types.Batch`); None: nowhere.
           noise: `[B, h, w]` in [0, 1); None draws it from the rng stream "mask".

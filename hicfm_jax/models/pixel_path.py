@@ -1,13 +1,7 @@
-"""Attention among the bins of a window: those with alike contacts lend each other theirs.
+"""Network from input to output pixels that corrects a coverage-aware estimate.
 
-Compartments, pericentromeres and telomeres make far-apart bins contact the same partners. Averaging
-over such bins lowers the noise where neighbours alone are too few, as a truncated eigenvector
-expansion of the map would, but adapts to each bin.
-
-From input pixels to output pixels: how the network corrects a smooth estimate of a shallow map.
-
-The original has no such path: its decoder redraws all 256 pixels of a patch from one token, and needs
-long training to do as well as a Gaussian filter. Here the filter is where training starts.
+The original has no such path: its decoder predicts all 256 pixels of a patch from one token, and needs
+long training to reach a Gaussian filter. Here training starts at the filter.
 """
 
 from functools import partial
@@ -26,10 +20,14 @@ TOKEN_HEADS = 4  # of the block among the bins before they are compared
 
 
 class BinAttention(nn.Module):
-    """Averages of whole rows of a map over rows that look alike.
+    """Averages of rows of a map over similar rows.
+
+    Compartments, pericentromeres and telomeres make distant bins contact the same partners. Averages over
+    such bins reduce the noise where neighbors are too few, as a truncated eigenvector expansion of the
+    map would, but adapt to each bin.
 
     Attributes:
-      heads: averages that are made.
+      heads: number of averages.
       dtype: of the products.
     """
 
@@ -41,9 +39,9 @@ class BinAttention(nn.Module):
         """Returns `[B, H, W, heads]`.
 
         Args:
-          profiles: `[B, H, W]`, rows by which bins are compared.
-          values: `[B, H, W]`, rows that are averaged.
-          tokens: what else is known of each row, `[B, H, D]`.
+          profiles: rows by which bins are compared, `[B, H, W]`.
+          values: rows that are averaged, `[B, H, W]`.
+          tokens: further features of each row, `[B, H, D]`.
         """
         x = Dense(TOKEN_DIM, dtype=self.dtype, name="profile")(profiles).astype(jnp.float32)
         if tokens is not None:
@@ -58,16 +56,16 @@ class BinAttention(nn.Module):
         logits = jnp.einsum("bihd,bjhd->bhij", query * HEAD_DIM**-0.5, key)
         weights = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
         batch, size, width = values.shape
-        # One product for all heads: two batch axes with one that is shared are slow on CPUs.
+        # One product for all heads: with a batch axis of heads it is slow on CPUs.
         averages = weights.reshape(batch, self.heads * size, size) @ values
         return averages.reshape(batch, self.heads, size, width).transpose(0, 2, 3, 1)
 
 
 AT_FIRST = (0.0, 1.5, 0.0, -1.0)
-"""Log shares of `SIGMAS` before training: mostly the second."""
+"""Logits of the weights of `SIGMAS` before training: mostly the second."""
 
 PIXEL_FEATURES = 8
-"""Numbers a pixel that the transformer hands over."""
+"""Features per pixel from the transformer."""
 
 LEVELS = 2  # halvings of the image in the convolutions: windows are multiples of 16
 
@@ -78,7 +76,7 @@ class PixelPath(nn.Module):
     Attributes:
       width: channels of the convolutions at full size; twice as many at half and quarter size.
       depth: residual convolutions at the end.
-      bin_heads: averages over alike rows and over alike columns (`bin_attention`); 0 for none.
+      bin_heads: averages over similar rows and over similar columns (`BinAttention`); 0 for none.
       dtype: of the products; smoothing and the sum at the end are float32.
     """
 
@@ -95,13 +93,13 @@ class PixelPath(nn.Module):
         pixels: Array | None = None,
         bins: tuple[Array, Array] | None = None,
     ) -> Array:
-        """Returns `[B, H, W]` float32; untrained, it is the filter of `SIGMAS[BASE]` for the most part.
+        """Returns `[B, H, W]` float32; untrained, mostly the filter of `SIGMAS[BASE]`.
 
         Args:
           counts: contacts of the shallow window `[B, H, W]` float32.
-          expected: `smoothing.expected_counts`, same shape; 0 where a bin cannot be seen.
-          pixels: what the transformer says of each pixel, `[B, H, W, C]`, and
-          bins: of each row and each column, `[B, H, D]` and `[B, W, D]`; None without it.
+          expected: `smoothing.expected_counts`, same shape; 0 for bins without coverage.
+          pixels: features of each pixel from the transformer, `[B, H, W, C]`; None without it.
+          bins: its features of each row and each column, `[B, H, D]` and `[B, W, D]`; None without it.
         """
         ratios, evidence = log_ratios(counts, expected)
         visible = (expected > 0)[..., None]
@@ -115,10 +113,10 @@ class PixelPath(nn.Module):
         ]
         if self.bin_heads:
             rows, columns = bins or (None, None)
-            alike = partial(BinAttention, self.bin_heads, dtype=self.dtype)
-            by_row = alike(name="rows")(known[..., BASE], known[..., 0], rows)
+            attention = partial(BinAttention, self.bin_heads, dtype=self.dtype)
+            by_row = attention(name="rows")(known[..., BASE], known[..., 0], rows)
             turned = known.swapaxes(1, 2)
-            by_column = alike(name="columns")(turned[..., BASE], turned[..., 0], columns)
+            by_column = attention(name="columns")(turned[..., BASE], turned[..., 0], columns)
             features += [by_row, by_column.swapaxes(1, 2)]
         if pixels is not None:
             features.append(pixels)
@@ -126,9 +124,9 @@ class PixelPath(nn.Module):
         x = self._convolutions(x)
         out = nn.Conv(len(SIGMAS) + 1, (1, 1), kernel_init=nn.initializers.zeros, name="out")(x)
         out = out.astype(jnp.float32)
-        # The width of the filter is chosen pixel by pixel, and what it gives is corrected.
-        share = jax.nn.softmax(out[..., :-1] + jnp.array(AT_FIRST), axis=-1)
-        return (share * ratios).sum(axis=-1) + out[..., -1]
+        # The width of the filter is chosen pixel by pixel, and a correction is added.
+        weights = jax.nn.softmax(out[..., :-1] + jnp.array(AT_FIRST), axis=-1)
+        return (weights * ratios).sum(axis=-1) + out[..., -1]
 
     def _convolutions(self, x: Array) -> Array:
         """A small U-Net (Ronneberger et al. 2015), `[B, H, W, C]` -> `[B, H, W, width]`."""

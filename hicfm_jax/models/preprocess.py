@@ -1,10 +1,4 @@
-"""Raw counts -> the image the network sees, and back; runs on the device, inside the step.
-
-What a head's outputs stand for: named scalings between targets and what the network regresses on.
-
-A scaling travels with a checkpoint by its name in the config (`targets.map_scaling`), so that
-inference can undo it.
-"""
+"""Raw counts to the network's images, and named scalings of its targets."""
 
 import math
 from typing import NamedTuple
@@ -19,16 +13,16 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def log_scale(counts: Array) -> Array:
-    """`log10(1 + max)` of each window, `[B, H, W]` -> `[B]`: what one unit of intensity stands for."""
+    """`log10(1 + max)` of each window, `[B, H, W]` -> `[B]`: the decades of one unit of intensity."""
     return jnp.log1p(jnp.max(counts.astype(jnp.float32), axis=(1, 2))) / jnp.log(10.0)
 
 
 def intensity(counts: Array, cutoff: float = 0.0) -> Array:
     """`log10(1 + counts) / log10(1 + max)` per window, `[B, H, W]` in [0, 1] float32.
 
-    With a `cutoff` above 0, larger counts are clipped to it and it takes the place of the maximum,
-    so that one intensity means one count in every window (original: `max_cutoff` in inference). A
-    window without contacts becomes all zero (the original divides 0 by 0 there).
+    With a `cutoff` above 0, larger counts are clipped to it and it replaces the maximum, so that an
+    intensity means the same count in every window (original: `max_cutoff` in inference). A window
+    without contacts becomes all zero (the original divides 0 by 0).
     """
     if cutoff > 0:
         return jnp.log1p(jnp.minimum(counts.astype(jnp.float32), cutoff)) / math.log1p(cutoff)
@@ -53,7 +47,7 @@ def normalize(counts: Array, cutoff: float = 0.0) -> Array:
 
 
 def denormalize(images: Array) -> Array:
-    """Undoes the ImageNet statistics: `[..., 3]` -> colours in about [0, 1]."""
+    """Undoes the ImageNet statistics: `[..., 3]` -> colors in about [0, 1]."""
     return images * jnp.asarray(IMAGENET_STD) + jnp.asarray(IMAGENET_MEAN)
 
 
@@ -65,8 +59,8 @@ def valid_mask(counts: Array) -> Array:
 def inside_chromosome(counts: Array) -> Array:
     """1 up to the outermost bins with contacts, 0 beyond: `[B, H, W]` float32.
 
-    A window may overhang a chromosome's end and is filled up with zeros there. Those are no data,
-    and unlike unmappable bins inside a map they can be told without looking at it.
+    A window that reaches beyond a chromosome's end is padded with zeros, which are not data. Unmappable
+    bins between others count as inside.
     """
     filled = counts != 0
 
@@ -94,20 +88,20 @@ def unpatchify(patches: Array, height: int, width: int) -> Array:
 
 
 class TargetScaling(NamedTuple):
-    """`log10(x + offset) / unit`, or x itself where `offset` is None."""
+    """Scale of a head's outputs: `log10(x + offset) / unit`, or x itself where `offset` is None."""
 
     offset: float | None = None
     unit: float = 1.0
 
     def scale(self, target: Array) -> Array:
-        """What the network is to put out for targets of any shape, float32."""
+        """The output for targets of any shape, float32."""
         target = jnp.asarray(target, jnp.float32)
         if self.offset is None:
             return target
         return jnp.log10(target + self.offset) / self.unit
 
     def unscale(self, output: Array) -> Array:
-        """The inverse; what would be below zero on a logarithmic scale is 0."""
+        """The inverse; on a logarithmic scale, negative results become 0."""
         if self.offset is None:
             return output
         return jnp.maximum(10.0 ** (output * self.unit) - self.offset, 0.0)
@@ -121,6 +115,7 @@ SCALINGS = {
     # Published single-cell weights: the count is 2 less, and rounded.
     "single_cell": TargetScaling(3.0, math.log10(1001.0)),
 }
+"""By the name in `config.targets`, which a checkpoint stores, so that inference can undo the scaling."""
 
 
 def target_scaling(name: str) -> TargetScaling:

@@ -1,4 +1,4 @@
-"""Named model sizes."""
+"""Named model sizes, and the function that creates a model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TaskModel
 from hicfm_jax.models.mae import MaskedAutoencoder
+from hicfm_jax.models.vit import REMATS
 from hicfm_jax.types import PATCH
 
 PRESETS = {
@@ -49,18 +50,17 @@ def create_model(
       task: "pretrain", or a key of `heads.OUTPUTS`.
       mask_ratio, mask_combine: of pretraining, see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `mae.MaskedAutoencoder`.
-      residual, transformer, pixel_width, pixel_depth, bin_heads: see `heads.TaskModel`; a config's are
-        what `head_options` gives.
+      residual, transformer, pixel_width, pixel_depth, bin_heads: see `heads.TaskModel`; `head_options`
+        takes them from a config.
 
     Returns:
-      A Linen module. Pretraining: apply it as
-      `model.apply({"params": p}, images, total_count, diag, noise=noise)`, which gives a
-      `mae.PretrainOutput`; heads: `model.apply({"params": p}, images, total_count)`, which gives a
-      `heads.HeadOutput`; with a residual they want a `heads.Shallow` besides. `apply.apply_head` does
-      it from raw counts.
+      A Linen module. Pretraining: `model.apply({"params": p}, images, total_count, diag, noise=noise)`
+      returns a `mae.PretrainOutput`. Heads: `model.apply({"params": p}, images, total_count)` returns a
+      `heads.HeadOutput`; with a residual it also needs a `heads.Shallow`. `heads.apply_head` starts from
+      raw counts.
 
     Raises:
-      InputError: the name, size, task or residual is none that there is.
+      InputError: unknown name, task, residual or remat, or an invalid size.
     """
     if name not in PRESETS:
         raise InputError(f"There is no model {name!r}: take one of {', '.join(PRESETS)}.")
@@ -73,11 +73,13 @@ def create_model(
         raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
     if residual not in RESIDUALS or (residual != "none" and task != "resolution"):
         raise InputError(
-            f"There is no residual {residual!r} for task {task!r}: take one of {', '.join(RESIDUALS)}, and "
-            "other than none only for resolution."
+            f"There is no residual {residual!r} for task {task!r}: take one of {', '.join(RESIDUALS)}; only "
+            "resolution takes another than none."
         )
+    if remat not in REMATS:
+        raise InputError(f"There is no remat {remat!r}: take one of {', '.join(REMATS)}.")
     if residual == "none" and not transformer:
-        raise InputError("Without a residual there is nothing but the transformer: leave transformer True.")
+        raise InputError("Without a residual the transformer is the whole network: leave transformer True.")
     size = dict(PRESETS[name], dtype=jnp.dtype(dtype), scan=scan, remat=remat)
     if task == "pretrain":
         return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
@@ -86,7 +88,7 @@ def create_model(
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
-    """What `create_model` needs to know of a config's section `model` for its residual; {} without one."""
+    """The options of `create_model` for the residual of a config's section `model`; {} without one."""
     if model.get("residual", "none") == "none":
         return {}
     names = ("residual", "transformer", "pixel_width", "pixel_depth", "bin_heads")

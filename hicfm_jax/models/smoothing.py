@@ -1,4 +1,4 @@
-"""Smooth estimates of a shallow window, aware of distance and coverage."""
+"""Coverage-aware Gaussian estimates of shallow windows."""
 
 import math
 
@@ -8,16 +8,16 @@ import numpy as np
 from hicfm_jax.types import Array
 
 SIGMAS = (1.0, 2.0, 4.0, 8.0)
-"""Standard deviations in bins: what suits 1/16 of a 100 M contact map at 30 kb up to 1/256 and less."""
+"""Standard deviations in bins, for 1/16 to less than 1/256 of a map of 100 M contacts at 30 kb."""
 
 BASE = 1
-"""Which of `SIGMAS` serves where one estimate has to do."""
+"""Index in `SIGMAS` of the single estimate."""
 
 REACH = 4.0  # a kernel ends at this many standard deviations
 
 
 def expected_counts(context: dict[str, Array]) -> Array:
-    """Contacts that distance and the visibility of both bins let expect, `[B, H, W]` float32.
+    """Expected contacts, decay at the distance times the biases of both bins, `[B, H, W]` float32.
 
     Args:
       context: `row_bias` `[B, H]`, `column_bias` `[B, W]` and `decay` `[B, H + W - 1]`, as
@@ -30,7 +30,7 @@ def expected_counts(context: dict[str, Array]) -> Array:
 
 
 def _kernel(size: int, sigma: float) -> np.ndarray:
-    """Matrix `[size, size]` that smooths one axis; what lies beyond the window counts as zero."""
+    """Matrix `[size, size]` that smooths one axis; pixels beyond the window count as zero."""
     distance = np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
     reach = int(REACH * sigma + 0.5)
     weights = np.where(distance <= reach, np.exp(-0.5 * (distance / sigma) ** 2), 0.0)
@@ -48,16 +48,16 @@ def smooth(values: Array, sigma: float) -> Array:
 
 
 def pixels_pooled(sigma: float) -> float:
-    """How many pixels the filter averages: its variance is that of a mean of so many."""
+    """Number of pixels whose mean has the variance of the filter."""
     return 4 * math.pi * sigma**2
 
 
 def log_ratios(counts: Array, expected: Array) -> tuple[Array, Array]:
-    """How far a window departs from what is expected, at each scale of `SIGMAS`.
+    """Log observed/expected contacts of a window at each scale of `SIGMAS`.
 
-    Observed and expected contacts are smoothed alike and then divided, so that neither decay nor
-    bins of low coverage are smeared. Half a contact is added to both, which draws the ratio to 1 where
-    hardly anything was seen.
+    Observed and expected contacts are smoothed before they are divided, so that neither the decay nor
+    bins of low coverage are blurred. Half a contact is added to both, which moves the ratio towards 1
+    where there are few contacts.
 
     Args:
       counts: observed contacts `[B, H, W]` float32.
@@ -65,11 +65,11 @@ def log_ratios(counts: Array, expected: Array) -> tuple[Array, Array]:
 
     Returns:
       `[B, H, W, S]` each: the logarithm of observed over expected, and the number of contacts expected
-      among the pixels that were pooled.
+      in the pooled pixels.
     """
     found = [_ratio(counts, expected, sigma) for sigma in SIGMAS]
-    ratios, awaited = (jnp.stack(each, axis=-1) for each in zip(*found, strict=True))
-    return jnp.log(ratios), awaited * jnp.array([pixels_pooled(sigma) for sigma in SIGMAS])
+    ratios, smoothed = (jnp.stack(each, axis=-1) for each in zip(*found, strict=True))
+    return jnp.log(ratios), smoothed * jnp.array([pixels_pooled(sigma) for sigma in SIGMAS])
 
 
 def estimated_counts(counts: Array, expected: Array) -> Array:
@@ -80,5 +80,5 @@ def estimated_counts(counts: Array, expected: Array) -> Array:
 def _ratio(counts: Array, expected: Array, sigma: float) -> tuple[Array, Array]:
     """Smoothed observed over smoothed expected, and the latter."""
     half = 0.5 / pixels_pooled(sigma)
-    awaited = smooth(expected, sigma)
-    return (smooth(counts, sigma) + half) / (awaited + half), awaited
+    smoothed = smooth(expected, sigma)
+    return (smooth(counts, sigma) + half) / (smoothed + half), smoothed

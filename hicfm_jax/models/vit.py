@@ -1,9 +1,4 @@
-"""Fixed position tables and the token that tells the network how deep the experiment is.
-
-The transformer: attention, MLP, block, a stack of blocks, and the encoder of Hi-C windows.
-
-The decoder that pretraining and every head share.
-"""
+"""The vision transformer: tokens, blocks, encoder and decoder of Hi-C windows."""
 
 from functools import partial
 
@@ -30,7 +25,7 @@ def sincos_2d(height: int, width: int, dim: int, class_token: bool = False) -> n
     Args:
       height, width: grid size in patches.
       dim: channels D, a multiple of 4.
-      class_token: put a zero row for the class token first.
+      class_token: start with a zero row for the class token.
 
     Returns:
       `[h * w (+ 1), D]` float32, patches row-major. The first half of the channels codes the
@@ -42,7 +37,7 @@ def sincos_2d(height: int, width: int, dim: int, class_token: bool = False) -> n
 
 
 def table_init(key: Array, height: int, width: int, dim: int, class_token: bool = False) -> Array:
-    """`sincos_2d` as what a parameter `[1, h * w (+ 1), D]` starts from; draws nothing from `key`."""
+    """Initializer of a parameter `[1, h * w (+ 1), D]`: `sincos_2d`, not random."""
     return jnp.asarray(sincos_2d(height, width, dim, class_token))[None]
 
 
@@ -50,7 +45,7 @@ def count_token(total_count: Array | None, batch: int, dim: int) -> Array:
     """Token for the depth of each experiment (original: `convert_count_to_pos_embed_cuda`).
 
     Args:
-      total_count: contacts of the whole experiment `[B]`, or None where unknown (1e9 is taken).
+      total_count: contacts of the whole experiment `[B]`, or None where unknown (then 1e9).
       batch: B.
       dim: channels D.
 
@@ -90,7 +85,7 @@ class Attention(nn.Module):
 
 
 class Mlp(nn.Module):
-    """Two dense layers around an exact (erf) GELU, widening four times."""
+    """Two dense layers around an exact (erf) GELU; the hidden layer is four times as wide."""
 
     dtype: jnp.dtype = jnp.float32
 
@@ -119,6 +114,10 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x).astype(self.dtype)).astype(x.dtype)
 
 
+REMATS = ("none", "products", "blocks")
+"""What a backward pass recomputes: nothing; all but the dense layers' products; all but blocks' inputs."""
+
+
 class Blocks(nn.Module):
     """A stack of blocks with parameters `block_0`, `block_1`, ... however it is run.
 
@@ -126,8 +125,7 @@ class Blocks(nn.Module):
       depth, heads, dtype, norm_eps: of the blocks.
       scan: run as one `lax.scan` over parameters stacked inside the step: compiles faster, the
         checkpoint layout stays the same. Otherwise the blocks are unrolled.
-      remat: what the backward pass computes again. "none"; "products": all but what the dense layers
-        give, attention above all; "blocks": all but each block's input.
+      remat: one of `REMATS`.
     """
 
     depth: int
@@ -144,8 +142,8 @@ class Blocks(nn.Module):
         ]
 
     def __call__(self, x: Array, every: bool = False) -> Array | list[Array]:
-        """The last block's output `[B, N, D]`, or with `every` a list of each block's."""
-        # XLA for CPUs finds what is computed twice outside a loop, and keeps it instead.
+        """The last block's output `[B, N, D]`, or with `every` the outputs of all blocks."""
+        # Outside a loop, XLA for CPUs merges the recomputation with the first computation.
         scan = self.scan or (self.remat != "none" and jax.default_backend() == "cpu")
         if not scan or self.is_initializing():
             outputs = []
@@ -177,8 +175,8 @@ class Encoder(nn.Module):
 
     Attributes:
       dim, depth, heads: width D, number of blocks and heads.
-      table_grid: (h, w) of a head, whose position table is a parameter, class token's row first
-        (kept as in the original's files, and unused as there); None, in pretraining: computed.
+      table_grid: (h, w) of a head, whose position table is a parameter that begins with a row for the
+        class token (unused, as in the original's files); None, in pretraining: computed.
       dtype, scan, remat: see `Blocks`.
     """
 
@@ -200,12 +198,12 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32)
 
     def tokens(self, images: Array, total_count: Array | None, keep: Array | None = None) -> Array:
-        """What enters block 0: `[B, H, W, 3]` -> `[B, 2 + K, D]` float32.
+        """Input of block 0: `[B, H, W, 3]` -> `[B, 2 + K, D]` float32.
 
         Args:
-          images: normalised images, H and W multiples of 16.
+          images: normalized images, H and W multiples of 16.
           total_count: `[B]` contacts of the experiment or None.
-          keep: indices `[B, K]` of the patches to see, or None for all of them.
+          keep: indices `[B, K]` of the visible patches, or None for all.
         """
         batch, height, width, _ = images.shape
         patches = patchify(images)
@@ -214,7 +212,7 @@ class Encoder(nn.Module):
         else:
             table = self.pos_embed[:, 1:]
         if keep is not None:
-            # Patches are picked before they are embedded: a quarter of the work.
+            # Selected before they are embedded: a quarter of the work.
             patches = jnp.take_along_axis(patches, keep[..., None], axis=1)
             table = table[0][keep]
         embedded = self.patch_embed(patches).astype(jnp.float32) + table
@@ -228,16 +226,16 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Mixes class, count and patch tokens at a smaller width, `[B, 2 + K, D]` -> `[B, 2 + L, D']`.
+    """Transformer on class, count and patch tokens of smaller width, `[B, 2 + K, D]` -> `[B, 2 + L, D']`.
 
     Attributes:
       dim, depth, heads: width D', number of blocks and heads.
       norm_eps: of every LayerNorm: 1e-6 in pretraining, 1e-5 in the heads (published weights
         depend on both).
-      table_grid: (h, w) of a head: every patch arrives, and the position table is a parameter,
-        because published tables are resized ones. None, in pretraining: mask tokens stand in for
-        the removed patches, and the table is computed.
-      dtype, scan, remat: see `vit.Blocks`.
+      table_grid: (h, w) of a head: there are tokens of all patches, and the position table is a
+        parameter, because published tables were resized. None, in pretraining: mask tokens replace the
+        masked patches, and the table is computed.
+      dtype, scan, remat: see `Blocks`.
     """
 
     dim: int
@@ -261,16 +259,16 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=jnp.float32)
 
     def _fill(self, visible: Array, restore: Array) -> Array:
-        """Mask tokens in the removed places: `[B, K, D']` -> `[B, L, D']`."""
+        """Adds mask tokens for the masked patches: `[B, K, D']` -> `[B, L, D']`."""
         batch, kept, _ = visible.shape
-        removed = jnp.broadcast_to(self.mask_token, (batch, restore.shape[1] - kept, self.dim))
-        shuffled = jnp.concatenate([visible, removed], axis=1)
+        masked = jnp.broadcast_to(self.mask_token, (batch, restore.shape[1] - kept, self.dim))
+        shuffled = jnp.concatenate([visible, masked], axis=1)
         return jnp.take_along_axis(shuffled, restore[..., None], axis=1)
 
     def tokens(
         self, latent: Array, restore: Array | None = None, grid: tuple[int, int] | None = None
     ) -> Array:
-        """What enters block 0, `[B, 2 + L, D']` float32; arguments as of `__call__`."""
+        """Input of block 0, `[B, 2 + L, D']` float32; arguments as of `__call__`."""
         embedded = self.embed(latent).astype(jnp.float32)
         if self.table_grid is None:
             patches = self._fill(embedded[:, 2:], restore) + jnp.asarray(sincos_2d(*grid, self.dim))
@@ -286,8 +284,8 @@ class Decoder(nn.Module):
 
         Args:
           latent: encoded tokens `[B, 2 + K, D]`.
-          restore: `masking.Masking.restore` `[B, L]`, and
-          grid: (h, w) of the window in patches, both in pretraining only.
+          restore: `mae.Masking.restore` `[B, L]`, in pretraining only.
+          grid: (h, w) of the window in patches, in pretraining only.
         """
         return self.norm(self.blocks(self.tokens(latent, restore, grid)))
 

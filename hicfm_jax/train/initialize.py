@@ -15,6 +15,7 @@ from hicfm_jax.convert import is_original_file, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.train.step import TrainState
+from hicfm_jax.train.tasks import TASKS
 
 
 def source_of(workdir: str | os.PathLike, config: ConfigDict) -> tuple[str, bool]:
@@ -50,7 +51,7 @@ def read_source(source: str | os.PathLike, config: ConfigDict, *, go_on: bool) -
     load = load_original if is_original_file(source) else load_weights
     weights = load(
         source,
-        task=config.task,
+        task=TASKS[config.task].head or config.task,
         # Pretraining takes windows of any size: its position tables are computed.
         input_size=None if pretrains else tuple(config.model.input_size),
         model=config.model.name,

@@ -1,4 +1,4 @@
-"""A run's batches: from a dataset, a file of arrays, or simulated maps."""
+"""Batches of a run: from a dataset, a file of arrays, or simulated maps."""
 
 from collections.abc import Iterator
 
@@ -16,20 +16,20 @@ from hicfm_jax.tiles.stream.source import Source, open_source
 from hicfm_jax.types import Batch
 
 HELD_OUT = "Chr4"
-"""Chromosome of the simulated genome that no training map shows."""
+"""Chromosome of the simulated genome that is not trained on."""
 
 
 class Inputs:
     """The streams of a run.
 
     Attributes:
-      steps_per_epoch: optimizer steps that show as many samples as there are training tiles.
-      num_validation: held-out tiles.
-      source: of the tiles.
+      steps_per_epoch: optimizer steps with as many samples as there are training tiles.
+      num_validation: number of held-out tiles.
+      source: source of the tiles.
     """
 
     def __init__(self, config: ConfigDict, source: Source, part: tuple[int, int] = (0, 1)):
-        """`part`: which part of each batch this process feeds, of how many (`sharding.batch_part`)."""
+        """`part`: index and number of the parts of a batch, see `sharding.batch_part`."""
         self._config, self.source, self._part = config, source, part
         self.steps_per_epoch = steps_per_epoch(source.num_tiles("train"), config.train.global_batch_size)
         self.num_validation = source.num_tiles("val")
@@ -52,7 +52,7 @@ class Inputs:
           InputError: nothing to train on or nothing held out to validate on.
         """
         source = open_source(config.data.tiles or simulated_tiles(config))
-        for split, use in (("train", "train on"), ("val", "validate on: a map cannot judge itself")):
+        for split, use in (("train", "train on"), ("val", "validate on")):
             if not source.num_tiles(split):
                 raise InputError(
                     f"{config.data.tiles or 'The simulation'} has no tiles to {use}; make them with "
@@ -60,17 +60,17 @@ class Inputs:
                 )
             if config.model.residual != "none" and not source.tiles(split).has_context:
                 raise InputError(
-                    f"{config.data.tiles} has tiles that do not carry the context of their chromosome, which "
-                    "model.residual needs: they show contacts between chromosomes, or were made by an "
+                    f"{config.data.tiles} has tiles without the context of their chromosome, which "
+                    "model.residual needs: they hold contacts between chromosomes, or were made by an "
                     "earlier version; make them again, without --trans, under another --output."
                 )
         inputs = cls(config, source, part)
-        # The streams check what they are asked for: now, before a workdir is made.
+        # The streams check their arguments: here, before a workdir is made.
         inputs.train(0), inputs.validation()
         return inputs
 
     def train(self, start_step: int) -> Iterator[Batch]:
-        """This process's part of the global batches from `start_step` on, without end."""
+        """Endless global batches from `start_step` on, this process's part of each."""
         return self._train(start_step, *self._part)
 
     def first_batch(self) -> Batch:
@@ -78,7 +78,7 @@ class Inputs:
         return next(self._train(0, 0, 1))
 
     def target_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of one example of everything in `Batch.targets`, by name; {} in pretraining."""
+        """Shape of one example of each entry of `Batch.targets`, by name; {} in pretraining."""
         if self._config.task == "pretrain":
             return {}
         return {name: value.shape[1:] for name, value in self.first_batch().targets.items()}
@@ -127,8 +127,8 @@ class Inputs:
 def simulated_tiles(config: ConfigDict) -> dict[str, ArrayTiles]:
     """Tiles of simulated assays: Chr1, 2, 3 and 5 of some to train, Chr4 of others to validate.
 
-    Neither an assay nor a chromosome is on both sides. Depths fall from `contacts` by a factor of 2
-    from assay to assay, down to an eighth, and start again.
+    No assay and no chromosome is in both splits. The depth halves from assay to assay, from `contacts`
+    to an eighth, and starts again.
     """
     settings = config.data.simulate
     chromosomes = {"train": [name for name in CHROMSIZES if name != HELD_OUT], "val": [HELD_OUT]}

@@ -10,20 +10,18 @@ import jax
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
-from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
 from hicfm_jax.train.initialize import read_source, source_of, start_from
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.logging.metric_writer import MetricWriter
-from hicfm_jax.train.optim import create_optimizer, create_schedule
+from hicfm_jax.train.optim import create_optimizer, create_schedule, create_select
 from hicfm_jax.train.processes import Stop
 from hicfm_jax.train.provenance import provenance, trained_before_on
 from hicfm_jax.train.step import TrainState, create_train_step
-from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.train.tasks.task import Task
-from hicfm_jax.train.trainable import create_select
 from hicfm_jax.train.validation import Validation
 from hicfm_jax.train.workdir import check_workdir, open_workdir
 from hicfm_jax.types import Batch
@@ -66,7 +64,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
       InputError: an invalid config, or a workdir, tiles or parameters that do not fit it, before anything is
         written; or no finite loss for `PATIENCE` steps.
     """
-    config_lib.validate(config)
+    check_config(config)
     check_workdir(workdir, config)
     mesh = sharding.create_mesh(config)
     inputs = Inputs.create(config, sharding.batch_part(mesh))

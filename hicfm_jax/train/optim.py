@@ -1,6 +1,7 @@
-"""AdamW and the learning rate, as the original sets them."""
+"""Optimizer of the original, its learning rates, and which parameters it trains."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,30 +10,34 @@ import optax
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import peak_learning_rate
+from hicfm_jax.errors import InputError
+from hicfm_jax.models.heads import FIXED
 from hicfm_jax.models.presets import PRESETS
 from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.types import Array
 
+Select = Callable[[Any], Any]
+
 
 def decayed(params: Any) -> Any:
-    """True for each parameter under weight decay: all but biases and norms.
+    """True for each parameter with weight decay: all but biases and norms.
 
-    The class and mask tokens are decayed too, and in fine-tuning the encoder's position table, as in
-    the original (timm's rule: one axis or a name in "bias" means no decay).
+    Class and mask tokens are decayed too, and in fine-tuning the encoder's position table, as in the
+    original (timm's rule: no decay for one axis or a name in "bias").
     """
     return jax.tree.map(lambda p: p.ndim > 1, params)
 
 
 def layer_scale(name: str, decay: float, rule: str, depth: int, decoder_depth: int) -> float:
-    """What the learning rate of a parameter is multiplied by: `decay` once for each layer above it.
+    """Factor of a parameter's learning rate: `decay` to the power of the number of layers above it.
 
     Args:
       name: of the parameter, such as "decoder/blocks/block_0/norm1/scale".
       decay: factor from each layer to the one before it, in (0, 1].
       rule: "full", a ladder through both halves: tokens, table and patch embedding lowest, then the
         encoder's blocks, the decoder's, and norm and heads at the full rate. "original", the
-        decoder's blocks alone: the original's rule misses the encoder's names, so the whole encoder
-        and everything else has the full rate (`util/lr_decay.py`, `param_groups_lrd`).
+        decoder's blocks alone: the original's rule does not match the encoder's names, so that the whole
+        encoder and everything else has the full rate (`util/lr_decay.py`, `param_groups_lrd`).
       depth, decoder_depth: blocks of encoder and decoder.
     """
     block = re.match(r"(encoder|decoder)/blocks/block_(\d+)/", name)
@@ -65,9 +70,9 @@ def _scale_by_layer(config: ConfigDict) -> optax.GradientTransformation:
 
 
 def create_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """AdamW without its learning rate: `step` multiplies by -`schedule(step)`.
+    """AdamW without its learning rate: the train step multiplies by -`schedule(step)`.
 
-    The rate is applied outside because a skipped step leaves the optimizer's own counter behind.
+    The rate is applied there because a skipped step does not advance the optimizer's own counter.
     """
     optim = config.optim
     parts = [
@@ -77,15 +82,15 @@ def create_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     if optim.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(optim.clip_norm))
     if optim.layer_decay < 1:
-        parts.append(_scale_by_layer(config))  # last, because the decay of weights is scaled too
+        parts.append(_scale_by_layer(config))  # last, because it scales weight decay too
     return optax.chain(*parts)
 
 
 def create_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
     """Linear warm-up, then a cosine, per optimizer step (original: `util/lr_sched.py`).
 
-    The very first step has rate 0. The warm-up's share of training is `optim.warmup_epochs /
-    train.epochs`, also where `train.total_steps` sets the length.
+    The first step has rate 0. The fraction of warm-up is `optim.warmup_epochs / train.epochs`, also
+    where `train.total_steps` sets the length.
 
     Returns:
       Function of the number of optimizer steps already taken.
@@ -97,7 +102,7 @@ def create_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
 def warmup_cosine(peak: float, min_lr: float, warmup: float, total: float) -> optax.Schedule:
     """The rate after `t` units of time: `peak * t / warmup`, then a cosine from peak to `min_lr`.
 
-    Units are free (steps or epochs) and need not be whole, unlike in optax's own schedule.
+    Units are steps or epochs, and need not be whole, unlike in optax's own schedule.
     """
     cosine = optax.cosine_decay_schedule(1.0, max(total - warmup, 1e-9))
 
@@ -108,3 +113,63 @@ def warmup_cosine(peak: float, min_lr: float, warmup: float, total: float) -> op
         return jnp.where(time < warmup, rising, falling)
 
     return schedule
+
+
+def trainable_names(names: list[str], optim: ConfigDict) -> set[str]:
+    """The names of parameters that `config.optim` trains; frozen patterns win over trainable ones.
+
+    Raises:
+      InputError: a pattern that matches nothing, or nothing to train.
+    """
+    for field in ("trainable_patterns", "frozen_patterns"):
+        for pattern in optim[field]:
+            if not any(re.search(pattern, name) for name in names):
+                raise InputError(
+                    f"config.optim.{field} has {pattern!r}, which matches no parameter: names look like "
+                    f"{names[0]} and {names[-1]}."
+                )
+
+    def trained(name: str) -> bool:
+        if any(re.search(pattern, name) for pattern in optim.frozen_patterns):
+            return False
+        if any(re.search(pattern, name) for pattern in optim.trainable_patterns):
+            return True
+        if name in FIXED or optim.trainable == "none":
+            return False
+        return optim.trainable == "all" or not name.startswith("encoder/")
+
+    found = {name for name in names if trained(name)}
+    if not found:
+        raise InputError(
+            f"config.optim.trainable={optim.trainable!r} with these patterns trains no parameter: use "
+            "'decoder' or 'all', or name some in optim.trainable_patterns."
+        )
+    return found
+
+
+def create_select(config: ConfigDict) -> Select:
+    """Returns `(params) -> nested dict of the trained ones`; the others have no gradient and no moments."""
+
+    def select(params: Any) -> Any:
+        names = [parameter_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+        return _subtree(params, trainable_names(names, config.optim))
+
+    return select
+
+
+def _subtree(params: Any, names: set[str], prefix: str = "") -> Any:
+    found = {}
+    for key, value in params.items():
+        if isinstance(value, dict):
+            if inner := _subtree(value, names, f"{prefix}{key}/"):
+                found[key] = inner
+        elif prefix + key in names:
+            found[key] = value
+    return found
+
+
+def merge(params: Any, trained: Any) -> Any:
+    """`params` with the leaves of the subtree `trained` in place of its own."""
+    if not isinstance(params, dict):
+        return trained
+    return {key: merge(value, trained[key]) if key in trained else value for key, value in params.items()}

@@ -1,4 +1,4 @@
-"""Where arrays live: one mesh (data, fsdp, tensor) and a rule table over parameter names."""
+"""Placement of arrays: one mesh (data, fsdp, tensor), rules over parameter names."""
 
 import re
 from typing import Any
@@ -14,8 +14,8 @@ from hicfm_jax.errors import InputError
 AXES = ("data", "fsdp", "tensor")
 BATCH_SPEC = PartitionSpec(("data", "fsdp"))
 
-# First match wins; an axis that does not divide its dimension is left out. fc1 -> fc2 then needs one
-# reduction over "tensor"; the packed columns of qkv are besides moved between its devices.
+# The first match counts; an axis that does not divide its dimension is left out. fc1 -> fc2 needs one
+# reduction over "tensor"; the packed columns of qkv are also moved between its devices.
 RULES = (
     (r"(qkv|fc1)/kernel$", ("fsdp", "tensor")),
     (r"(qkv|fc1)/bias$", ("tensor",)),
@@ -38,20 +38,20 @@ def create_mesh(config: ConfigDict, devices: list[Any] | None = None) -> Mesh:
         sizes[0] = max(1, len(devices) // (sizes[1] * sizes[2]))
     if np.prod(sizes) != len(devices):
         raise InputError(
-            f"config.mesh asks for {' x '.join(map(str, sizes))} devices (data x fsdp x tensor) "
+            f"config.mesh needs {' x '.join(map(str, sizes))} devices (data x fsdp x tensor) "
             f"but there are {len(devices)}: choose sizes whose product is {len(devices)}."
         )
-    micro, share = micro_batch_size(config), sizes[0] * sizes[1]
-    if micro % share:
+    micro, parts = micro_batch_size(config), sizes[0] * sizes[1]
+    if micro % parts:
         raise InputError(
             f"A micro-batch of {micro} samples (train.global_batch_size / train.accum_steps) cannot be "
-            f"split over {share} devices: make it a multiple of {share}, or lower mesh.data."
+            f"split over {parts} devices: make it a multiple of {parts}, or lower mesh.data."
         )
     # Axis types are Auto because masking gathers along sharded axes, which Explicit refuses.
     types = (AxisType.Auto,) * 3
     if len({device.process_index for device in devices}) == 1:
         return jax.make_mesh(tuple(sizes), AXES, axis_types=types, devices=devices)
-    # A process's devices side by side: so it feeds consecutive samples, and "tensor" stays inside a machine.
+    # A process's devices side by side: it feeds consecutive samples, and "tensor" stays inside a machine.
     in_order = sorted(devices, key=lambda device: (device.process_index, device.id))
     mesh = Mesh(np.array(in_order).reshape(sizes), AXES, axis_types=types)
     batch_part(mesh)
@@ -59,10 +59,10 @@ def create_mesh(config: ConfigDict, devices: list[Any] | None = None) -> Mesh:
 
 
 def batch_part(mesh: Mesh) -> tuple[int, int]:
-    """Which part of a batch this process feeds, of how many equal ones; processes may feed the same.
+    """Index and number of the equal parts of a batch that processes feed; two may feed the same part.
 
     Raises:
-      InputError: `tensor` cuts processes in two, so that parts differ in size.
+      InputError: `tensor` splits processes, so that parts differ in size.
     """
     rows = mesh.devices.reshape(-1, mesh.shape["tensor"])
     owners = np.vectorize(lambda device: device.process_index)(rows)
@@ -85,8 +85,7 @@ def parameter_name(path: tuple[Any, ...]) -> str:
 def state_shardings(shapes: Any, mesh: Mesh) -> Any:
     """A `NamedSharding` for each leaf of a tree of shapes (parameters, or a whole train state).
 
-    Optimizer moments carry their parameter's name at the end of their own, so the same rules
-    place them.
+    The names of optimizer moments end in their parameter's name, so the same rules place them.
     """
 
     def place(path, leaf):

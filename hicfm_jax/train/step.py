@@ -10,7 +10,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hicfm_jax.train import sharding
-from hicfm_jax.train.trainable import Select, merge
+from hicfm_jax.train.optim import Select, merge
 from hicfm_jax.types import Array, Batch
 
 LossFunction = Callable[[Any, Batch, Array], tuple[Array, dict[str, Array]]]
@@ -49,7 +49,7 @@ class TrainState:
           params: all parameters.
           optimizer: of those that `select` picks.
           metrics: names of what the loss function reports.
-          select: see `trainable.create_select`; all parameters if not given.
+          select: see `optim.create_select`; all parameters if not given.
         """
         return cls(
             step=jnp.zeros((), jnp.int32),

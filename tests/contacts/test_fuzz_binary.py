@@ -41,7 +41,11 @@ def test_cool(cool, tmp_path):
     assert outcomes["error"] > outcomes.total() / 2, "most damage should be noticed"
 
 
+_STRAW = pytest.param("straw", marks=[pytest.mark.needs("hicstraw"), pytest.mark.slow])  # 20 s
+
+
 @pytest.mark.needs("hictkpy")
+@pytest.mark.parametrize("engine", ["hictk", _STRAW])
 def test_hic(hic, engine):
     outcomes = survives(hic[0], options={"engine": engine, "resolution": 2000})
     assert outcomes["error"] > outcomes.total() / 2, "most damage should be noticed"

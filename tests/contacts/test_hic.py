@@ -56,6 +56,7 @@ def test_resolutions_follow_the_rule_of_mcool(hic, cool, engine):
         open_contacts(path, 2500, engine)
 
 
+@pytest.mark.slow  # some seconds for each engine and resolution
 @pytest.mark.parametrize("resolution", [100_000, 1_000_000])
 def test_real_map_equals_its_mcool(data_dir, engine, resolution):
     contact_map = open_contacts(data_dir / "fly_dm6_100kb.hic", resolution, engine)

@@ -31,6 +31,7 @@ def test_a_pretraining_file_becomes_a_head(tmp_path):
     drawn = stored.params["map_head/kernel"]
     assert 0.9 * 16**-0.5 < np.abs(drawn).max() <= 16**-0.5 and abs(drawn.mean()) < 0.01
     assert stored.meta["config"]["task"] == "resolution" and stored.adam is None
+    assert stored.meta["untrained"] == ["map_head/bias", "map_head/kernel"]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance, infer_file, load_network, tasks
 from hicfm_jax.infer.tasks import resolution as resolution_task
 from hicfm_jax.progress import NullProgress
-from tests.convert import made_up
-from tests.infer.toy_networks import CHROMSIZES, SEEN, toy_map
+from tests.infer.toy_networks import CHROMSIZES, SEEN, echo, toy_map
 from tests.run_script import run_script
 
 
@@ -70,17 +69,16 @@ def test_every_format_holds_the_same_map(tmp_path, shallow, checkpoint, expected
     assert f"{same.total_count:,.0f} cis contacts of 3 chromosomes" in line
 
 
-@pytest.mark.needs("torch")
-def test_published_weights_go_the_same_way(tmp_path, shallow):
-    weights = made_up.save({"model": made_up.state_dict("resolution", size=(32, 32))}, tmp_path)
+def test_published_weights_go_the_same_way(tmp_path, shallow, monkeypatch):
+    monkeypatch.setattr(tasks, "load_network", lambda *_: echo(published=True))
     output = tmp_path / "deep.cool"
-    choices = dict(input_size=(32, 32), merge="original", target_contacts=1e5, balance=False)
-    infer_file("resolution", str(shallow), None, weights, output, **choices)
+    choices = dict(merge="original", target_contacts=1e5, balance=False)
+    infer_file("resolution", str(shallow), None, "published.pth.tar", output, **choices)
     about = cooler.Cooler(str(output)).info["metadata"]["enhancement"]
     assert about["trained_on"] is None and about["merge"] == "original"
-    assert about["stride"] == 20 and about["bound"] == 0
+    assert about["stride"] == 20 and about["bound"] == 0 and about["input"] == str(shallow)
     assert "weight" not in cooler.Cooler(str(output)).bins().columns
-    assert open_contacts(output).total_count < 1e5
+    assert 0 < open_contacts(output).total_count < 1e5
 
 
 def test_what_cannot_be_written_is_told_before_the_work(tmp_path, shallow, checkpoint):
@@ -177,7 +175,11 @@ def test_the_step_of_a_workdir_is_said_and_stored(tmp_path, shallow, checkpoint)
 
 
 @pytest.mark.default_compiler
-@pytest.mark.parametrize("case", ["synthetic", "synthetic_deep"])
+@pytest.mark.needs("torch")
+@pytest.mark.parametrize(
+    "case",
+    ["synthetic", pytest.param("synthetic_deep", marks=pytest.mark.slow)],  # which compiles another
+)
 def test_published_weights_give_the_original_map(golden, fixtures_dir, case):
     """From counts to merged contacts, `10^x` and all; chromosome 4 is shorter than half a window."""
     arrays, manifest = golden("upstream_inference")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.checkpoints import folder
 from hicfm_jax.convert import convert_to_folder, export, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import load_network
@@ -75,20 +74,16 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         load_network(write_checkpoint(tmp_path / "run"), (64, 64))
 
 
-@pytest.mark.needs("torch")
 def test_a_head_that_was_never_trained_is_refused(tmp_path):
-    """Conversion draws it at random; a copy of the folder says so too, and one of an older version cannot."""
-    convert_to_folder(made_up.save(made_up.trained(), tmp_path), tmp_path / "head", "resolution", (32, 32))
-    convert_to_folder(tmp_path / "head", tmp_path / "copy")
+    """Conversion drew it and stored that; a copy says so too, a folder of an older version cannot."""
+    drawn = {"residual": "none", "untrained": ["map_head/bias", "map_head/kernel"]}
+    convert_to_folder(write_checkpoint(tmp_path / "head", **drawn), tmp_path / "copy")
     for path in ("head", "copy"):
         with pytest.raises(InputError, match=f"{path} has no trained head for resolution, its map_head"):
             load_network(tmp_path / path)
         with pytest.raises(InputError, match="fine-tune it first"):
             export(tmp_path / path, tmp_path / "back.pth.tar")
-    stored = folder.read(tmp_path / "head")
-    old = {name: value for name, value in stored.meta.items() if name not in ("step", "digest", "untrained")}
-    folder.write(tmp_path / "old", 0, stored.params, None, old)
-    assert load_network(tmp_path / "old").model.task == "resolution"
+    assert load_network(write_checkpoint(tmp_path / "old", residual="none")).model.task == "resolution"
 
 
 @pytest.mark.needs("torch")

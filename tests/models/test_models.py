@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hicfm_jax.config import REMATS
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import PRESETS, create_model, mae, preprocess
 from hicfm_jax.models.flops import pretrain_flops
-from hicfm_jax.models.vit import Blocks
+from hicfm_jax.models.vit import REMATS, Blocks
 from hicfm_jax.types import NO_DIAGONAL
 
 
@@ -135,6 +134,7 @@ def test_flops_of_a_step(size, giga):
         (("vit_test", (64, 64), "segmentation"), {}, "segmentation"),
         (("vit_test", (64, 64), "pretrain"), dict(residual="coverage"), "coverage"),
         (("vit_test", (64, 64), "resolution"), dict(transformer=False), "transformer"),
+        (("vit_test", (64, 64)), dict(remat="block"), "block"),
     ],
 )
 def test_what_there_is_not(arguments, options, named):

@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import PRESETS, create_model
 from hicfm_jax.models.flops import head_flops, pixel_path_flops
-from hicfm_jax.models.heads import RESIDUALS, apply_head, init_head
+from hicfm_jax.models.heads import apply_head, init_head
 from hicfm_jax.models.pixel_path import PIXEL_FEATURES, BinAttention, PixelPath
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.models.smoothing import estimated_counts, expected_counts
@@ -52,10 +51,10 @@ def shallow():
     return counts, context_of(counts)[1]
 
 
-def predict(model, params, counts, context, enlarge=8.0):
+def predict(model, params, counts, context, depth_ratio=8.0):
     counts = jnp.asarray(counts)[None]
-    total, enlarge = jnp.full(1, 1e6), jnp.full(1, enlarge)
-    return _apply(model, params, counts, total, cutoff=100.0, context=context, enlarge=enlarge).map[0]
+    total, depth_ratio = jnp.full(1, 1e6), jnp.full(1, depth_ratio)
+    return _apply(model, params, counts, total, cutoff=100.0, context=context, depth_ratio=depth_ratio).map[0]
 
 
 def assert_starts_at_the_filter(found, counts, context):
@@ -71,7 +70,7 @@ def test_untrained_it_is_close_to_the_coverage_aware_filter(params, shallow):
 
 
 def test_it_predicts_at_the_depth_that_is_asked_for(params, shallow):
-    # The transformer's input is enlarged too; with a zero last layer the map is proportional to it.
+    # The transformer's input is depth_ratiod too; with a zero last layer the map is proportional to it.
     silent = {**params["pixel_path"], "out": jax.tree.map(jnp.zeros_like, params["pixel_path"]["out"])}
     params = {**params, "pixel_path": silent}
     eight, sixteen = (10 ** predict(WITH, params, *shallow, by) - 1 for by in (8.0, 16.0))
@@ -154,10 +153,6 @@ def test_the_arithmetic_of_the_whole_model_is_counted(monkeypatch):
     counted = pixel_path_flops(SIZE, 32, 2, 4) / 3
     counted += head_flops("wide", SIZE, "resolution", map_channels=PIXEL_FEATURES)
     assert 0.9 < counted / predicted.cost_analysis()["flops"] < 1.02
-
-
-def test_settings_know_every_residual():
-    assert config_lib.RESIDUALS == RESIDUALS
 
 
 def test_it_can_stand_alone(untrained, shallow):

@@ -1,4 +1,4 @@
-"""Tiles that the tests of this folder share."""
+"""Maps and a tile dataset for the tests of this folder."""
 
 import pytest
 

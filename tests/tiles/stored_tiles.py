@@ -1,4 +1,4 @@
-"""Tiles in memory written as a dataset, for what no contact map gives: targets, shapes, mixes."""
+"""Writes tiles in memory as a dataset: with targets, any shape, a mix."""
 
 import dataclasses
 import pathlib

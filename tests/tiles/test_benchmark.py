@@ -1,4 +1,4 @@
-"""What the stream's benchmark reports, on tiles too few and too small to say anything about speed."""
+"""The report of the stream's benchmark, on too few tiles for meaningful rates."""
 
 import json
 

@@ -1,3 +1,5 @@
+"""Building datasets: contents, bytes, splits, interruptions, damaged files."""
+
 import errno
 import filecmp
 import itertools

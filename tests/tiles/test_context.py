@@ -1,4 +1,4 @@
-"""What the whole chromosome says about a window: cut, turned, stored and thinned with it."""
+"""Covariates of windows: cut, flipped, stored and downsampled with them."""
 
 import itertools
 import json

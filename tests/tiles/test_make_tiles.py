@@ -1,3 +1,5 @@
+"""scripts/make_tiles.py: output, dry run, mistakes."""
+
 import functools
 import json
 import pathlib

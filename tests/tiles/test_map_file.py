@@ -1,3 +1,5 @@
+"""Names and options of input files."""
+
 import pytest
 
 from hicfm_jax.errors import InputError

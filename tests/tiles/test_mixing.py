@@ -1,3 +1,5 @@
+"""Mixtures: weights, quotas, order of the tiles."""
+
 import collections
 
 import numpy as np
@@ -53,7 +55,7 @@ def test_every_assay_answers_to_one_key(mix, message):
         groups_of(mix, {"rice": 3, "maize": 4})
 
 
-def test_a_share_too_small_for_an_epoch_is_told():
+def test_a_share_too_small_for_an_epoch_is_reported():
     with pytest.raises(InputError, match="without a sample in an epoch of 8"):
         mixing.batch_indices(0, 0, 8, 4, groups_of({"rice": 1, "maize": 1e-3}, {"rice": 4, "maize": 4}))
 

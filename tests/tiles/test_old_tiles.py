@@ -1,4 +1,4 @@
-"""Tiles stored by an earlier version still open, and give the batches that they gave then.
+"""Tiles of an earlier version open, and give the same batches.
 
 `data/tiles_v2.zip` (a dataset) and `data/tiles_v2.npz` hold three training tiles of 32 bins and one
 validation tile, written before the package was divided into rooms. Only the numbers below know what

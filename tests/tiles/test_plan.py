@@ -1,3 +1,5 @@
+"""Planning: regions, pieces, splits."""
+
 import pytest
 
 from hicfm_jax.contacts import ContactMap

@@ -1,4 +1,4 @@
-"""More files than a process may have open, as datasets of millions of tiles consist of."""
+"""Datasets of more files than a process may open."""
 
 import resource
 import subprocess

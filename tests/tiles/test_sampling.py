@@ -1,3 +1,5 @@
+"""Order, crops and flips, compared with the original's draws."""
+
 import itertools
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a trainer relies on, for the stream from memory and the one from disk."""
+"""Streams from memory and from disk: the same bits, exact resume, alignment."""
 
 import dataclasses
 import itertools
@@ -353,7 +353,7 @@ def test_a_mixture_resumes_at_any_step(wide_dataset):
             assert_same(left, right)
 
 
-def test_a_tile_that_cannot_be_decoded_is_told(wide_tiles, tmp_path, monkeypatch):
+def test_a_tile_that_cannot_be_decoded_is_reported(wide_tiles, tmp_path, monkeypatch):
     real = zlib.compress
     monkeypatch.setattr(zlib, "compress", lambda content, *_: real(content)[:-20])
     folder = store(tmp_path / "cut", {"train": wide_tiles}, mix={})

@@ -1,4 +1,4 @@
-"""Thinning windows in the stream: what is kept, mirrored and repeatable."""
+"""Downsampled windows: kept fraction, mirror symmetry, repeatability."""
 
 import itertools
 import pickle
@@ -6,12 +6,14 @@ import pickle
 import numpy as np
 import pytest
 
+from hicfm_jax.config import base_config
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.build import builder
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.shallow_windows import Thinning, binomial, log_uniform, thin_window
 from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.tiles.upstream_folder import import_folder
+from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.types import NO_DIAGONAL, Batch
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
@@ -92,6 +94,20 @@ def test_tiles_that_leave_no_room_for_the_diagonal_are_refused(tmp_path):
         with pytest.raises(InputError, match=message):
             stream("train", **draw, keep_diagonal=True)
         next(stream("train", **draw))  # pretraining takes them, without their diagonal
+
+
+def test_training_with_thinned_windows_asks_for_the_diagonal():
+    """`data.thin` sets `keep_diagonal`; the same tiles train without it."""
+    tiles = ArrayTiles.from_contact_maps({"leaf": dense_to_map({"A": random_matrix(220, 0)})}, 64, 40, 0.0)
+    config = base_config()
+    config.model.input_size, config.train.global_batch_size, config.train.accum_steps = (64, 64), 4, 1
+    source = open_source({"train": tiles, "val": tiles})
+    next(Inputs(config, source).train(0))
+    config.data.thin = (0.1, 0.5)
+    inputs = Inputs(config, source)
+    for stream in (lambda: inputs.train(0), inputs.validation):
+        with pytest.raises(InputError, match="thin the two triangles separately"):
+            next(stream())
 
 
 def test_an_imported_tile_that_leaves_no_room_is_refused(tmp_path):

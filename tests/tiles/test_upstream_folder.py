@@ -1,4 +1,4 @@
-"""Tiles go to the original's folders and come from them; how it reads them is stated here as it does it."""
+"""Conversion to and from the original's folders of tiles."""
 
 import errno
 import os

@@ -1,3 +1,5 @@
+"""Positions of tiles and their contents."""
+
 import collections
 import itertools
 

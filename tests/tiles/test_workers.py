@@ -1,4 +1,4 @@
-"""Processes that draw for a stream; each takes seconds to start."""
+"""Worker processes of a downsampled stream."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A build in a process of its own, to be killed."""
+"""A build in a separate process, to be killed."""
 
 import multiprocessing
 import pathlib

@@ -1,4 +1,4 @@
-"""Contact maps made of small matrices."""
+"""Contact maps of small matrices."""
 
 import numpy as np
 import scipy.sparse

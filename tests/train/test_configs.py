@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hicfm_jax import config as config_lib
 from hicfm_jax.contacts import simulate
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.memory import ArrayTiles
@@ -15,6 +14,7 @@ from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train import loop
 from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.logging.panels import GAP
+from hicfm_jax.train.tasks import check_config
 from tests.train import small_run
 from tests.train.toy_configs import toy
 
@@ -38,7 +38,7 @@ def tiles(tmp_path_factory):
 def test_every_variant_is_valid(name):
     get_config = CONFIGS[name]["get_config"]
     for variant in CONFIGS[name]["VARIANTS"]:
-        config_lib.validate(get_config(variant))
+        check_config(get_config(variant))
     with pytest.raises(InputError, match=f"{name}.py has no variant 'demmo': .*demo"):
         get_config("demmo")
 

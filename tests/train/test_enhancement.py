@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from configs import enhance_arabidopsis, pretrain_arabidopsis
-from hicfm_jax import config as config_lib
 from hicfm_jax.contacts import simulate
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train import loop
 from hicfm_jax.train.logging import metric_writer
+from hicfm_jax.train.tasks import check_config
 from tests.train import small_run
 from tests.train.toy_configs import assert_resumes_exactly, create, leaves, save_fresh, toy
 
@@ -106,7 +106,7 @@ def test_a_start_that_does_not_fit_is_refused_and_nothing_is_left(tiles, pretrai
 
 def test_tiles_without_the_context_of_their_chromosome_are_refused(tmp_path):
     config = enhancement(small_run.save_tiles(tmp_path))
-    with pytest.raises(InputError, match="tiles.npz has tiles that do not carry the context"):
+    with pytest.raises(InputError, match="tiles.npz has tiles without the context of their chromosome"):
         loop.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -129,4 +129,4 @@ def test_a_bad_value_is_named(field, value):
     (config[section] if section else config)[name] = value
     named = "model.residual" if field == "task" else field
     with pytest.raises(InputError, match=f"config.{named}"):
-        config_lib.validate(config)
+        check_config(config)

@@ -9,11 +9,18 @@ from hicfm_jax.config import base_config
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import create_model
 from hicfm_jax.models.heads import FIXED
-from hicfm_jax.train.losses.finetuning_losses import finetune_losses, target_losses
-from hicfm_jax.train.optim import create_optimizer, decayed, layer_scale, warmup_cosine
+from hicfm_jax.train.losses import target_losses
+from hicfm_jax.train.losses.finetuning_losses import finetune_losses
+from hicfm_jax.train.optim import (
+    create_optimizer,
+    create_select,
+    decayed,
+    layer_scale,
+    merge,
+    warmup_cosine,
+)
 from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.train.step import TrainState, create_train_step
-from hicfm_jax.train.trainable import create_select, merge
 from hicfm_jax.types import Batch
 from tests.models.original_names import head_to_ours
 from tests.train.golden_model import named_leaves

@@ -9,8 +9,8 @@ import pytest
 
 from hicfm_jax.models import create_model, preprocess
 from hicfm_jax.models.mae import PretrainOutput
+from hicfm_jax.train.losses import pretrain_losses, ssim
 from hicfm_jax.train.losses import pretraining_losses as losses
-from hicfm_jax.train.losses import ssim
 from hicfm_jax.train.losses.ssim import gaussian_taps, ssim_per_channel
 from hicfm_jax.train.metrics.pretrain_metrics import predicted_intensity
 from tests.train.golden_model import load_params, named_leaves, spreads
@@ -39,7 +39,7 @@ def golden_losses(tiny):
             arrays["diag"].astype(np.int32),
             noise=arrays["noise"],
         )
-        parts = losses.pretrain_losses(output, images, arrays["imgs_mask"][:, 0, 0], arrays["matrix_count"])
+        parts = pretrain_losses(output, images, arrays["imgs_mask"][:, 0, 0], arrays["matrix_count"])
         return jnp.stack([parts[name] for name in LOSSES])
 
     @jax.jit
@@ -118,7 +118,7 @@ _normalize = jax.jit(preprocess.normalize)
 
 @jax.jit
 def _parts(output, counts, example_mask):
-    return losses.pretrain_losses(
+    return pretrain_losses(
         output,
         preprocess.normalize(counts),
         preprocess.valid_mask(counts),
@@ -206,5 +206,6 @@ def test_log_loss_is_the_error_that_the_metrics_judge():
     predicted = jax.jit(predicted_intensity, static_argnums=(1, 2))(output, 32, 48) * scale
     errors = np.asarray((predicted - logs) ** 2)
     expected = np.concatenate([errors[0].ravel(), errors[1, :20, :30].ravel()]).mean()
-    ours = jax.jit(losses.log_loss)(output, counts, jnp.array([1.0, 1.0, 0.0]))
+    windows = losses.Reconstruction(output, output, None, None, jnp.array([1.0, 1.0, 0.0]), counts)
+    ours = jax.jit(losses.log_loss)(windows)["log_loss"]
     assert float(ours) == pytest.approx(float(expected), rel=1e-4)

@@ -7,7 +7,7 @@ import pytest
 
 from hicfm_jax.config import base_config, peak_learning_rate
 from hicfm_jax.models import create_model
-from hicfm_jax.train.losses import pretraining_losses
+from hicfm_jax.train.losses import pretrain_losses
 from hicfm_jax.train.optim import create_optimizer, create_schedule, decayed, warmup_cosine
 from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.train.step import TrainState, create_train_step
@@ -40,7 +40,7 @@ def _golden_loss(params, batch, _):
     output = create_model("vit_test", (64, 96)).apply(
         {"params": params}, images, batch.total_count, batch.diag, noise=batch.targets["noise"]
     )
-    parts = pretraining_losses.pretrain_losses(output, images, batch.counts, batch.matrix_count)
+    parts = pretrain_losses(output, images, batch.counts, batch.matrix_count)
     return parts["loss"], {
         name: parts[name] for name in ("loss", "ssim_loss", "count_loss", "contrastive_loss")
     }

@@ -12,7 +12,7 @@ from configs import pretrain_arabidopsis
 from hicfm_jax.config import base_config
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.step import TrainState, accumulate, create_train_step
-from hicfm_jax.train.tasks.pretrain_task import pretrain_task
+from hicfm_jax.train.tasks import create_task
 from hicfm_jax.types import Batch
 from tests.train import small_run
 
@@ -55,7 +55,7 @@ def test_accumulation_equals_the_whole_batch():
 def test_pretraining_in_parts_hides_the_same_patches():
     config = pretrain_arabidopsis.get_config("demo")
     config.model.name, config.model.input_size = "vit_test", (48, 48)
-    task = pretrain_task(config)
+    task = create_task(config)
     tiles = small_run.make_tiles(4, 0)
     batch = Batch(
         counts=tiles.counts[:, :48, :48],

@@ -45,6 +45,15 @@ def save_fresh(config: ConfigDict, workdir):
     return state.params
 
 
+def take_step(config: ConfigDict):
+    """(parameters before, parameters after, logged means) of one training step at a fixed rate."""
+    inputs, task, optimizer, state = create(config)
+    before = jax.device_get(state.params)
+    step = loop.compile_train_step(config, task, optimizer, lambda _: 1e-2, state, create_mesh(config))
+    state, means = step(state, inputs.first_batch()).read_window()
+    return before, state.params, means
+
+
 def leaves(params) -> dict[str, np.ndarray]:
     """Parameters by name."""
     return {parameter_name(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(params)}

@@ -13,6 +13,7 @@ from hicfm_jax.contacts.formats.pairs import open_pairs, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
 from hicfm_jax.contacts.formats.text import open_text
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import check_new_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,11 +145,7 @@ def check_output(path: str | os.PathLike) -> str:
     """
     path = pathlib.Path(path)
     suffix, _ = _find(str(path), _written(), "write")
-    if path.exists():
-        raise InputError(f"{path} exists already: remove it or choose another name.")
-    _check_folder(path)
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} is not writable: choose another.")
+    check_new_file(path)
     return suffix
 
 

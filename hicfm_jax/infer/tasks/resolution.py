@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
+from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
@@ -113,7 +113,7 @@ def enhance(
     return _collect(found, contact_map, network, plan, folder)[0]
 
 
-def prepare(matrix: scipy.sparse.csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:
+def prepare(matrix: csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:
     """Windows of a chromosome, with context for a network that takes the depth.
 
     For published weights, windows that begin on the main diagonal come without it, as in the original.

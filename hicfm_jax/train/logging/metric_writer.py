@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -15,55 +14,17 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
-from hicfm_jax.models.flops import matmul_rate
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import in_bucket, write_atomically
+from hicfm_jax.train.logging.matmul_rate import matmul_rate, published_peak
 from hicfm_jax.train.logging.panels import panel_picture
+from hicfm_jax.train.metrics import METRICS
 
 TIMING = ("samples_per_second", "matmul_fraction", "mfu")
 """Fields of metrics.jsonl that differ from run to run; everything else is reproducible."""
 
 UPLOAD_SECONDS = 60
 """Least time between two uploads of metrics.jsonl to a bucket, which cannot append to an object."""
-
-TERMS = ("ssim", "count", "contrastive", "log", "map", "track", "embedding")
-"""Losses that a line on the screen shows beside their sum."""
-
-JUDGED = (
-    "pixel_r",
-    "masked_r2",
-    "map_r",
-    "input_r",
-    "smoothed_r",
-    "coverage_aware_r",
-    "track_r",
-    "track_CTCF_r",
-    "embedding_cosine",
-    "call_f1",
-    "told_apart",
-)
-"""Prefixes of the scores that a validation's line shows; metrics.jsonl has all."""
-
-# Dense bfloat16 FLOP/s of one device, by a pattern of `device_kind`; the first match counts. Sources: data
-# sheets of NVIDIA H200, H100, A100 and L4 ("with sparsity" halved), Google's Cloud TPU documentation.
-_PEAKS = (
-    ("H(100|200) NVL", 835e12),
-    ("H100 PCIe", 756e12),
-    ("H(100|200)", 989e12),
-    ("A100", 312e12),
-    ("L4$", 121e12),
-    ("TPU v4$", 275e12),
-    ("TPU v5 ?(lite|e)$", 197e12),
-    ("TPU v5p?$", 459e12),
-    ("TPU v6 ?(lite|e)$", 918e12),
-)
-
-
-def published_peak(device_kind: str) -> float | None:
-    """Published dense bfloat16 FLOP/s of a device, None where it is not known or a part of a GPU (MIG)."""
-    if "MIG" in device_kind:
-        return None
-    return next((peak for pattern, peak in _PEAKS if re.search(pattern, device_kind)), None)
 
 
 def duration(seconds: float) -> str:
@@ -236,8 +197,8 @@ class MetricWriter(NullProgress):
         self._write("val", step, metrics)
         if not self.active:
             return
-        judged = [name for start in JUDGED for name in sorted(metrics) if name.startswith(start)]
-        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in dict.fromkeys(judged))
+        shown = [name for name, metric in METRICS.items() if metric.shown and name in metrics]
+        shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in shown)
         self.say(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
         if len(panels):
             picture = panel_picture(np.asarray(panels), names)
@@ -272,5 +233,6 @@ class MetricWriter(NullProgress):
 
 
 def _terms(metrics: dict[str, float]) -> str:
-    parts = [f"{name} {metrics[f'{name}_loss']:.3f}" for name in TERMS if f"{name}_loss" in metrics]
+    losses = {name: value for name, value in metrics.items() if name.endswith("_loss")}
+    parts = [f"{name.removesuffix('_loss')} {value:.3f}" for name, value in losses.items()]
     return "  ".join([f"loss {metrics['loss']:.3f}", *parts])

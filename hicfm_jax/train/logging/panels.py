@@ -1,4 +1,4 @@
-"""Pictures of contact maps without matplotlib: what a training run shows of its predictions."""
+"""Pictures of predicted contact maps, drawn without matplotlib."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -21,12 +21,12 @@ GAP = 4  # pixels between panels
 
 
 def heatmap(values: np.ndarray) -> np.ndarray:
-    """Colours of intensities: `[H, W]` in [0, 1] (clipped; NaN: grey-blue) -> `[H, W, 3]` uint8."""
+    """Colors of intensities: `[H, W]` in [0, 1] (clipped; NaN: gray-blue) -> `[H, W, 3]` uint8."""
     place = np.clip(np.nan_to_num(values), 0, 1) * (len(_ANCHORS) - 1)
     low = np.minimum(place.astype(int), len(_ANCHORS) - 2)
-    share = (place - low)[..., None]
-    colours = _ANCHORS[low] * (1 - share) + _ANCHORS[low + 1] * share
-    return np.where(np.isnan(values)[..., None], _HIDDEN, colours).round().astype(np.uint8)
+    fraction = (place - low)[..., None]
+    colors = _ANCHORS[low] * (1 - fraction) + _ANCHORS[low + 1] * fraction
+    return np.where(np.isnan(values)[..., None], _HIDDEN, colors).round().astype(np.uint8)
 
 
 def panel_picture(panels: np.ndarray, names: tuple[str, ...], scale: int = 2) -> np.ndarray:

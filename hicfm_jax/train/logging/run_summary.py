@@ -1,4 +1,4 @@
-"""The last lines of a run: where it is, what was learned, how to go on."""
+"""Last lines of a run: its files, first and last scores, next commands."""
 
 import json
 import os
@@ -7,33 +7,8 @@ import sys
 from etils import epath
 from ml_collections import ConfigDict
 
-_PANELS = {
-    "pretrain": "target, what the encoder saw, reconstruction",
-    "reproducibility": "two draws, all contacts",
-}
-
-MEANINGS = {
-    "pixel_r": "correlation of predicted and true windows, visible patches included",
-    "ssim_loss_gb": "1 - SSIM of the channels that hold data",
-    "count_loss": "squared error of log10 of the tile's contacts",
-    "masked_r2_distance": "masked pixels: 0 is as good as the mean at each distance",
-    "masked_r2_coverage": "masked pixels: 0 is as good as distance, row and column means",
-    "map_r": "correlation of predicted and true maps (log10 counts), each window's mean off",
-    "input_r": "the same of the input, scaled to the depth of the target",
-    "smoothed_r": "the same of the input, scaled and smoothed",
-    "coverage_aware_r": "the same of the input, smoothed relative to distance and coverage",
-    "map_r_distance": "as map_r, after the mean at each distance is taken off both",
-    "input_r_distance": "the same of the input",
-    "smoothed_r_distance": "the same of the smoothed input",
-    "coverage_aware_r_distance": "the same of the input, smoothed relative to distance and coverage",
-    "track_r": "correlation of predicted and true tracks, each window's mean off",
-    "embedding_cosine": "cosine of predicted and true embeddings",
-    "call_f1": "F1 score of pixels called at 0.5",
-    "replicate_cosine": "cosine of the embeddings of two draws of a window",
-    "other_cosine": "cosine of the embeddings of two windows",
-    "told_apart": "windows that are more like their replicate than like another",
-}
-"""What the scores of a validation say."""
+from hicfm_jax.train.metrics import METRICS
+from hicfm_jax.train.tasks import TASKS
 
 
 def _validations(workdir: str) -> list[dict]:
@@ -43,7 +18,7 @@ def _validations(workdir: str) -> list[dict]:
 
 
 def _number(value: float | None) -> str:
-    return "     nan" if value is None else f"{value:8.3f}"  # JSON has no nan; the file holds null
+    return "     nan" if value is None else f"{value:8.3f}"  # JSON has no NaN, the file has null
 
 
 def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
@@ -61,7 +36,7 @@ def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
     ]
     lines += [
         "  checkpoints/     parameters and optimizer (newest and best)",
-        f"  images/          held-out windows: {_PANELS.get(config.task, 'input, output, target')}",
+        f"  images/          held-out windows: {', '.join(TASKS[config.task].pictures)}",
         f"  tensorboard/     tensorboard --logdir={workdir}/tensorboard",
         "  metrics.jsonl    every logged number",
     ]
@@ -70,11 +45,12 @@ def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
         first, last = validations[0], validations[-1]
         data = f"the val split of {config.data.tiles}" if config.data.tiles else "SIMULATED maps held out"
         lines += ["", f"Learned, on {data} (step {first['step']} -> step {last['step']}):"]
-        for name, meaning in MEANINGS.items():
-            if name in last:
-                lines.append(f"  {name:<21} {_number(first[name])} -> {_number(last[name])}   {meaning}")
+        for name, metric in METRICS.items():
+            if metric.meaning and name in last:
+                numbers = f"{_number(first[name])} -> {_number(last[name])}"
+                lines.append(f"  {name:<21} {numbers}   {metric.meaning}")
     if not finished:
-        lines += ["", "The same command goes on from here."]
+        lines += ["", "The same command continues from here."]
     elif not config.data.tiles and config.task != "pretrain":
         lines += [
             "",

@@ -1,28 +1,75 @@
-"""The task that a config names."""
+"""Table of training tasks, and the checks of a config against all tables."""
 
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
-from hicfm_jax.train.tasks.finetune_task import finetune_task
-from hicfm_jax.train.tasks.pretrain_task import pretrain_task
-from hicfm_jax.train.tasks.reproducibility_task import reproducibility_task
-from hicfm_jax.train.tasks.task import Task
+from hicfm_jax import config as config_lib
+from hicfm_jax.config import require
+from hicfm_jax.models.heads import RESIDUALS
+from hicfm_jax.models.presets import PRESETS
+from hicfm_jax.models.vit import REMATS
+from hicfm_jax.train.losses import target_losses
+from hicfm_jax.train.tasks.finetune_task import DERIVED, finetune_task
+from hicfm_jax.train.tasks.pretrain_task import PRETRAIN
+from hicfm_jax.train.tasks.reproducibility_task import REPRODUCIBILITY
+from hicfm_jax.train.tasks.task import Task, TaskKind
+
+TASKS = {
+    "pretrain": PRETRAIN,
+    "finetune": TaskKind(finetune_task, {"map": "map", "track": "track", "embedding": "embedding"}),
+    "reproducibility": REPRODUCIBILITY,
+    "loop": TaskKind(finetune_task, {"map": "map"}, logits=True),
+    "resolution": TaskKind(finetune_task, {"map": "map"}),
+    "single_cell": TaskKind(finetune_task, {"map": "map"}),
+    "epigenome": TaskKind(finetune_task, {"track": "tracks"}),
+}
+"""Tasks by their word in `config.task`."""
 
 
-def create_task(config: ConfigDict, targets: Mapping[str, tuple[int, ...]] | None = None) -> Task:
+def create_task(config: ConfigDict, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Task:
     """The task of `config.task`.
 
     Args:
-      config: validated.
-      targets: what the batches bring to regress on: shape of one example by name (`Batch.targets`).
-        Fine-tuning needs it, pretraining and reproducibility do not.
+      config: see `check_config`.
+      shapes: of one example of everything in `Batch.targets`, by name; for fine-tuning.
 
     Raises:
-      InputError: targets that are missing or of another shape than the model's outputs.
+      InputError: a name without an entry in its table; targets that are missing or of another shape than
+        the model's outputs.
     """
-    if config.task == "pretrain":
-        return pretrain_task(config)
-    if config.task == "reproducibility":
-        return reproducibility_task(config)
-    return finetune_task(config, targets or {})
+    _check_names(config)
+    kind = TASKS[config.task]
+    return kind.create(config, kind, shapes or {})
+
+
+def check_config(config: ConfigDict) -> None:
+    """Checks all fields of a config, before any work.
+
+    Raises:
+      InputError: names the field, its value and what it must be.
+    """
+    config_lib.validate(config)
+    _check_names(config)
+    kind, model, data = TASKS[config.task], config.model, config.data
+    kind.check(config)
+    allowed = [name for name in DERIVED if kind.targets.get(name) == name]
+    expected = f"some of {', '.join(allowed)}" if allowed else f"empty for task={config.task}"
+    require(set(data.derive) <= set(allowed), "data.derive", tuple(data.derive), expected)
+    if model.residual == "none":
+        return
+    head, thin, scaling = kind.head or config.task, tuple(data.thin), config.targets.map_scaling
+    require(head == "resolution", "model.residual", model.residual, "none except for task=resolution")
+    require(thin != (), "data.thin", thin, "set for model.residual: inputs are downsampled")
+    require(scaling == "log10", "targets.map_scaling", scaling, "log10, the scale of model.residual")
+
+
+def _check_names(config: ConfigDict) -> None:
+    for field, value, table in (
+        ("task", config.task, TASKS),
+        ("model.name", config.model.name, PRESETS),
+        ("model.residual", config.model.residual, RESIDUALS),
+        ("model.remat", config.model.remat, REMATS),
+    ):
+        require(value in table, field, value, "one of " + ", ".join(table))
+    target_losses(config)

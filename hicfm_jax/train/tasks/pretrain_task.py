@@ -1,17 +1,19 @@
-"""Pretraining as a task: whole windows from a quarter of their patches."""
+"""Pretraining: whole windows reconstructed from a quarter of their patches."""
 
+import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from hicfm_jax.models import create_model, mae, preprocess
+from hicfm_jax.config import require
+from hicfm_jax.models import PretrainOutput, create_model, mae, preprocess
 from hicfm_jax.models.flops import pretrain_flops
-from hicfm_jax.train.losses import pretraining_losses
+from hicfm_jax.train.losses import pretrain_losses
 from hicfm_jax.train.metrics import pretrain_metrics
-from hicfm_jax.train.tasks.task import Task
-from hicfm_jax.types import PATCH
+from hicfm_jax.train.tasks.task import Task, TaskKind
+from hicfm_jax.types import PATCH, Batch
 
 
-def pretrain_task(config: ConfigDict) -> Task:
+def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
     """The masked autoencoder of `config`."""
     size = tuple(config.model.input_size)
     grid = (size[0] // PATCH, size[1] // PATCH)
@@ -27,16 +29,16 @@ def pretrain_task(config: ConfigDict) -> Task:
         return model.init({"params": key, "mask": key}, images)["params"]
 
     def center(params, batch):
-        # Far from its target the count head's error, about 40, drowns the other losses for long.
+        # Far from its target, the count head has an error of about 40, which hides the other losses for long.
         mean = jnp.log10(jnp.asarray(batch.matrix_count) + 1.0).mean(keepdims=True)
         return {**params, "count_head": {**params["count_head"], "bias": mean}}
 
-    def predict(params, batch, noise):
-        images = preprocess.normalize(batch.counts)
+    def predict(params, batch, keys):
+        images, noise = preprocess.normalize(batch.counts), mae.draw_noise(keys, *grid)
         return images, model.apply({"params": params}, images, batch.total_count, batch.diag, noise=noise)
 
-    def pretrain_losses(output, images, batch):
-        return pretraining_losses.pretrain_losses(
+    def losses(images, output, batch):
+        return pretrain_losses(
             output,
             images,
             preprocess.valid_mask(batch.counts),
@@ -47,41 +49,38 @@ def pretrain_task(config: ConfigDict) -> Task:
         )
 
     def loss(params, batch, keys):
-        images, output = predict(params, batch, mae.draw_noise(keys, *grid))
-        parts = pretrain_losses(output, images, batch)
+        parts = losses(*predict(params, batch, keys), batch)
         return parts["loss"], parts
 
     def evaluate(params, batch, keys):
-        images, output = predict(params, batch, mae.draw_noise(keys, *grid))
+        images, output = predict(params, batch, keys)
         examples = batch.mask.sum()
-        means = pretrain_losses(output, images, batch)
+        means = losses(images, output, batch)
         return {
             "examples": examples,
             **{name: value * examples for name, value in means.items()},
             **pretrain_metrics.metric_sums(output, batch),
         }
 
+    def example():
+        one, patches = jnp.ones(1), grid[0] * grid[1]
+        output = PretrainOutput(jnp.ones((1, patches, 3 * PATCH**2)), one, jnp.ones((1, patches)))
+        return losses(jnp.ones((1, *size, 3)), output, Batch(jnp.ones((1, *size)), one, one, one, one))
+
+    metrics = tuple(jax.eval_shape(example))
+
     def finish(sums):
         means = {name: sums[name] / sums["examples"] for name in metrics}
         return {**means, **pretrain_metrics.finish(sums)}
 
     def panels(params, batch, keys):
-        images, output = predict(params, batch, mae.draw_noise(keys, *grid))
+        _, output = predict(params, batch, keys)
         true = preprocess.intensity(batch.counts)
         visible = pretrain_metrics.visible_pixels(output.token_mask, *size)
         masked = jnp.where(visible > 0, true, jnp.nan)
         predicted = pretrain_metrics.predicted_intensity(output, *size)
         return jnp.stack([true, masked, predicted], axis=2)
 
-    metrics = (
-        "loss",
-        "ssim_loss",
-        "count_loss",
-        "contrastive_loss",
-        "pixel_loss",
-        "log_loss",
-        "ssim_loss_gb",
-    )
     return Task(
         model=model,
         init=init,
@@ -90,7 +89,14 @@ def pretrain_task(config: ConfigDict) -> Task:
         evaluate=evaluate,
         finish=finish,
         panels=panels,
-        panel_names=("target", "visible to the encoder", "reconstruction"),
+        panel_names=kind.pictures,
         metrics=metrics,
         flops=pretrain_flops(config.model.name, size, config.model.mask_ratio),
     )
+
+
+def _check(config: ConfigDict) -> None:
+    require(not config.data.thin, "data.thin", tuple(config.data.thin), "empty for task=pretrain")
+
+
+PRETRAIN = TaskKind(_create, pictures=("target", "visible to the encoder", "reconstruction"), check=_check)

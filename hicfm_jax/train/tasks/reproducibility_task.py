@@ -1,21 +1,19 @@
-"""Reproducibility as a task: embeddings that tell replicates of a window from other windows."""
+"""Reproducibility: embeddings that separate replicates of a window from other windows."""
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from hicfm_jax.config import micro_batch_size, require
 from hicfm_jax.models import preprocess
+from hicfm_jax.models.heads import init_head
 from hicfm_jax.train.losses.finetuning_losses import triplet_loss, triplet_similarities
 from hicfm_jax.train.tasks.finetune_task import create_head, flops
-from hicfm_jax.train.tasks.task import Task
+from hicfm_jax.train.tasks.task import Task, TaskKind
 
 
-def reproducibility_task(config: ConfigDict) -> Task:
-    """A triplet of two draws of a window and another window (see `finetune_losses.triplet_loss`)."""
-    size = tuple(config.model.input_size)
-    model = create_head(config)
-
-    def init(key):
-        return model.init(key, jnp.zeros((1, *size, 3)))["params"]
+def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
+    """Triplets of two downsamplings of a window and another window (`finetuning_losses.triplet_loss`)."""
+    model = create_head(config, kind)
 
     def embed(params, counts, total_count):
         images = preprocess.normalize(counts, config.data.cutoff)
@@ -53,13 +51,29 @@ def reproducibility_task(config: ConfigDict) -> Task:
 
     return Task(
         model=model,
-        init=init,
+        init=lambda key: init_head(model, key),
         center=lambda params, batch: params,
         loss=loss,
         evaluate=evaluate,
         finish=finish,
         panels=panels,
-        panel_names=("a draw", "its replicate", "all contacts"),
+        panel_names=kind.pictures,
         metrics=("loss",),
-        flops=2 * flops(config),
+        flops=2 * flops(config, kind),
     )
+
+
+def _check(config: ConfigDict) -> None:
+    thin, batch = tuple(config.data.thin), config.train.global_batch_size
+    require(thin != (), "data.thin", thin, "set for task=reproducibility: replicates are downsampled")
+    require(
+        micro_batch_size(config) > 1,
+        "train.global_batch_size",
+        batch,
+        f"at least twice train.accum_steps ({config.train.accum_steps}), for windows to compare",
+    )
+
+
+REPRODUCIBILITY = TaskKind(
+    _create, pictures=("a downsampling", "its replicate", "all contacts"), check=_check
+)

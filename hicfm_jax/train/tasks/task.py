@@ -1,30 +1,30 @@
-"""What a task brings to the loop: its model, its loss, how it is judged and what it shows."""
+"""Interface between a task and the training loop."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+from ml_collections import ConfigDict
 
 from hicfm_jax.types import Array, Batch
 
 
 class Task(NamedTuple):
-    """A task as functions over (params, batch, keys), with a random key for each example `[B]`.
-
-    The loop knows nothing else of it.
+    """A task as functions of (params, batch, keys), with one random key per example `[B]`.
 
     Attributes:
       model: the network.
       init: `(key) -> params`.
       center: `(params, batch) -> params`, output biases set to the mean of a batch's targets.
       loss: `(params, batch, keys) -> (loss, metrics)`, means over the batch's examples.
-      evaluate: `(params, batch, keys) -> sums` over the examples of a batch; sums of all batches go to
+      evaluate: `(params, batch, keys) -> sums` over the examples of a batch; sums over all batches go to
         `finish`.
       finish: `(sums) -> metrics` of a whole evaluation.
       panels: `(params, batch, keys) -> [B, H, P, W]` intensities of P panels side by side.
       panel_names: names of the panels.
-      metrics: names of what `loss` reports.
-      flops: of one training sample.
+      metrics: names of the metrics that `loss` returns.
+      flops: per training sample.
     """
 
     model: nn.Module
@@ -37,3 +37,25 @@ class Task(NamedTuple):
     panel_names: tuple[str, ...]
     metrics: tuple[str, ...]
     flops: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskKind:
+    """An entry of `tasks.TASKS`.
+
+    Attributes:
+      create: `(config, kind, shapes) -> Task`, where `shapes` are those of one example of
+        `Batch.targets`, by name.
+      targets: targets of fine-tuning, and the field of `HeadOutput` that predicts each.
+      head: task of `models.create_model`; "": the name of the entry.
+      logits: the outputs are logits of targets in [0, 1].
+      pictures: panels of a validation picture.
+      check: raises InputError where a config does not fit the task.
+    """
+
+    create: Callable[[ConfigDict, "TaskKind", Mapping[str, tuple[int, ...]]], Task]
+    targets: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    head: str = ""
+    logits: bool = False
+    pictures: tuple[str, ...] = ("input", "output", "target")
+    check: Callable[[ConfigDict], None] = lambda config: None
