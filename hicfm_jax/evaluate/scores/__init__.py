@@ -6,7 +6,7 @@ To add a score, write its function in a file of this folder and add a line to `S
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from hicfm_jax.evaluate.scores import correlation, genome_disco, scc, tracks
+from hicfm_jax.evaluate.scores import correlation, scc, tracks, whole_map
 from hicfm_jax.evaluate.scores.scored_pair import ScoredPair
 
 
@@ -65,7 +65,7 @@ SCORES = {score.name: score for score in (
           lambda pair: tracks.compartment_correlation(pair.test.compartments, pair.reference.compartments),
           "bins", whole=True),
     Score("genome_disco", "GenomeDISCO", "concordance after a random walk of 3 steps",
-          lambda pair: genome_disco.genome_disco(*pair.whole), "bins", whole=True),
+          lambda pair: whole_map.genome_disco(*pair.whole), "bins", whole=True),
     Score("focus_recovery", "foci", "strength times fraction of true calls",
           lambda pair: pair.focus_score("recovery"), "foci"),
     Score("focus_strength", "focus strength", "fraction of the foci's log enrichment",

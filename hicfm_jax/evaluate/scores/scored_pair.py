@@ -7,7 +7,7 @@ import numpy as np
 
 from hicfm_jax.contacts.expected import Expected, find_expected
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate.scores import correlation, foci, image_scores, tracks
+from hicfm_jax.evaluate.scores import correlation, foci, tracks, whole_map
 from hicfm_jax.evaluate.scores.diagonals import Matrix, coarsen
 
 WHOLE_BINS = 3200
@@ -115,7 +115,7 @@ class ScoredPair:
 
     @functools.cached_property
     def _image_scores(self) -> tuple[float, float]:
-        return image_scores.image_scores(*self.whole)
+        return whole_map.image_scores(*self.whole)
 
     @functools.cached_property
     def _focus_recovery(self) -> foci.FocusRecovery:
