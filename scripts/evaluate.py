@@ -1,4 +1,4 @@
-"""Compares contact maps with a deeper one and writes `metrics.csv`, `report.html` and `report.png`.
+"""Compares contact maps with a deeper one and writes a report.
 
 python scripts/evaluate.py --reference=deep.mcool --resolution=10000 --chromosomes=Chr4 --output=evaluation \
     --maps=input=shallow.mcool,enhanced=enhanced.mcool --baselines_of=input --tune_chromosomes=Chr1,Chr3

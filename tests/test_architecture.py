@@ -186,6 +186,26 @@ def test_every_folder_is_a_package_with_its_tests():
     assert tested <= set(FLOORS) | {"scripts", "configs"}
 
 
+def test_the_package_stays_small():
+    """A change that needs more has to take something out, or to say here why not."""
+    assert len(MODULES) <= 140
+    assert sum(len(path.read_text().splitlines()) for path in MODULES.values()) <= 17_000
+
+
+def test_a_folder_lists_at_most_14_files():
+    listed = collections.Counter(path.parent.relative_to(ROOT).as_posix() for path in MODULES.values())
+    assert not {folder: number for folder, number in listed.items() if number > 14}
+
+
+def test_no_public_class_name_occurs_twice():
+    defined = collections.defaultdict(list)
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                defined[node.name].append(module)
+    assert not {name: modules for name, modules in defined.items() if len(modules) > 1}
+
+
 def test_no_file_name_occurs_twice():
     names = collections.Counter(path.name for path in MODULES.values() if path.name != "__init__.py")
     assert not [name for name, number in names.items() if number > 1]

@@ -1,4 +1,4 @@
-"""Files of docs/ to run elsewhere: the notebook, the batch script, the Dockerfiles."""
+"""Files of docs/ to run elsewhere: notebook, batch script, Dockerfiles."""
 
 import ast
 import json

@@ -12,8 +12,8 @@ from hicfm_jax.evaluate.report.thumbnails import choose_regions, make_thumbnail
 from hicfm_jax.evaluate.scores import CRITERIA, SCORES, scc, scored_pair, titles, tracks
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.scores.diagonals import Matrix, upper
-from hicfm_jax.evaluate.scores.image_scores import data_range
 from hicfm_jax.evaluate.scores.scored_pair import PreparedMap, ScoredPair
+from hicfm_jax.evaluate.scores.whole_map import data_range
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""Opens the maps of a comparison and warns of evaluation on training data."""
+"""Opens the compared maps, and warns of evaluation on training data."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence

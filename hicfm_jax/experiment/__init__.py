@@ -1,1 +1,1 @@
-"""An experiment from one deep map: the commands of the README in order."""
+"""An experiment from one deep map: the README's commands in order."""

@@ -1,4 +1,4 @@
-"""Runs the stages in order, skips those that are done, and tabulates the scores."""
+"""Runs the stages of an experiment and tabulates their scores."""
 
 import csv
 import hashlib

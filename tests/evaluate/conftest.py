@@ -1,10 +1,10 @@
-"""A small simulated map, the same map at a sixteenth of its depth, and their comparison and report."""
+"""Small simulated maps and their comparison."""
 
 import pytest
 
 from hicfm_jax.contacts import ContactMap, simulate, thin, write_contacts
 from hicfm_jax.evaluate import compare
-from tests.run_script import run_script
+from hicfm_jax.evaluate.report import figures
 
 
 @pytest.fixture(scope="session")
@@ -36,17 +36,9 @@ def files(deep, shallow, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="session")
-def report(files, tmp_path_factory):
-    """(what `scripts/evaluate.py` returned, the folder it wrote). Drawing takes 5 s, so it is done once."""
-    folder = tmp_path_factory.mktemp("report") / "new" / "folder"
-    done = run_script(
-        "evaluate.py",
-        f"--reference={files}/deep.cool",
-        f"--maps=input={files}/shallow.mcool::/resolutions/60000,a <b>={files}/leak.cool",
-        "--chromosomes=4",
-        "--baselines_of=input",
-        "--tune_chromosomes=chr3",
-        f"--output={folder}",
-    )
-    return done, folder
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are left out: drawing takes seconds, and one test draws a whole report."""
+    for name in ("draw_maps", "draw_ratios", "draw_zooms", "draw_curves"):
+        monkeypatch.setattr(figures, name, lambda *_: None)
+    monkeypatch.setattr(figures, "png", lambda figure: b"")

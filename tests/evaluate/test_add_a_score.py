@@ -1,11 +1,11 @@
-"""A score is one line of the table: from there it reaches the metrics, the report, and the tuning."""
+"""A toy score through one line of the table."""
 
 import csv
 
 import pytest
 
 from hicfm_jax.evaluate import compare
-from hicfm_jax.evaluate.report import figures, html, tables
+from hicfm_jax.evaluate.report import html, tables
 from hicfm_jax.evaluate.scores import SCORES, Score
 
 
@@ -15,12 +15,11 @@ def _missing_contacts(pair):
     return float(reference - test), pair.reference.counts.shape[0]
 
 
-def test_a_new_score_is_one_line_of_the_table(deep, shallow, tmp_path, monkeypatch):
+def test_a_new_score_is_one_line_of_the_table(deep, shallow, tmp_path, monkeypatch, undrawn):
     toy = Score(
         "missing", "missing contacts", "contacts that it lacks", _missing_contacts, "bins", "Mio", "lower", 0
     )
     monkeypatch.setitem(SCORES, toy.name, toy)
-    monkeypatch.setattr(figures, "png", lambda figure: b"")
     deep, shallow = deep.coarsen(2), shallow.coarsen(2)
     found = compare({"input": shallow, "same": deep}, deep, ["Chr3", "Chr4"])
     lacks = {chrom: deep.matrix(chrom).sum() - shallow.matrix(chrom).sum() for chrom in ("Chr3", "Chr4")}

@@ -105,7 +105,7 @@ def test_means_over_fewer_chromosomes_are_not_shown(monkeypatch):
 
 def test_only_the_shallow_map_needs_the_tuning_chromosomes(deep, shallow):
     """An enhanced map may have contacts on the evaluated chromosome alone."""
-    deep, shallow = deep.coarsen(2), shallow.coarsen(2)
+    deep, shallow = deep.coarsen(4), shallow.coarsen(4)
     one = shallow.matrix("Chr4")
     model = ContactMap({"Chr4": deep.chromsizes["Chr4"]}, deep.resolution, {("Chr4", "Chr4"): one})
     for tune in (None, ["Chr3"]):

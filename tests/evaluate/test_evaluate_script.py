@@ -1,30 +1,46 @@
 """scripts/evaluate.py: its files, its output, and its errors."""
 
 import csv
+import re
 import subprocess
 import sys
 
+import PIL.Image
 import pytest
 
 from tests.commands import ROOT
 from tests.run_script import run_script
 
 
-def test_from_files_to_a_report(report):
-    done, folder = report
+def test_from_files_to_a_report(files, tmp_path):
+    """Drawing takes 8 s, so one test looks at all that it gives."""
+    folder = tmp_path / "new" / "folder"
+    done = run_script(
+        "evaluate.py",
+        f"--reference={files}/deep.cool",
+        f"--maps=input={files}/shallow.mcool::/resolutions/60000,a <b>={files}/leak.cool",
+        "--chromosomes=4",
+        "--baselines_of=input",
+        "--tune_chromosomes=chr3",
+        f"--output={folder}",
+    )
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", "report.html", "report.png"]
+    assert "coverage-aware blend" in done.stdout and "report.html" in done.stdout
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert {row["chromosome"] for row in rows} == {"pooled", "Chr4"}
     assert [row["map"] for row in rows][:3] == ["input", "a <b>", "rescaled input"]
     assert float(rows[1]["r"]) == 1
-    assert "coverage-aware blend" in done.stdout and "report.html" in done.stdout
-
-
-def test_leakage_is_reported_on_stderr_and_in_the_report(report):
-    done, folder = report
+    page = (folder / "report.html").read_text()
+    assert "a &lt;b&gt;" in page and "a <b>" not in page
+    assert re.search(r"data range of \d\.\d\d", page)
+    assert not re.search(r'(src|href)="(?!data:)', page)  # nothing is fetched
+    assert page.count("data:image/png;base64,") == 4
+    with PIL.Image.open(folder / "report.png") as image:
+        assert min(image.size) > 800
+    # One of the maps was enhanced by a model that was trained on the chromosome.
     assert "WARNING" in done.stderr and "trained on Chr4" in done.stderr
-    assert "trained on Chr4" in (folder / "report.html").read_text()
+    assert "trained on Chr4" in page
 
 
 MISTAKES = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.evaluate.scores.diagonals import upper
-from hicfm_jax.evaluate.scores.genome_disco import genome_disco
+from hicfm_jax.evaluate.scores.whole_map import genome_disco
 
 
 def network(size, *edges):

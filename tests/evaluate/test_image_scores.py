@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.evaluate.scores.diagonals import upper
-from hicfm_jax.evaluate.scores.image_scores import data_range, image_scores
+from hicfm_jax.evaluate.scores.whole_map import data_range, image_scores
 
 
 def test_psnr_by_hand():

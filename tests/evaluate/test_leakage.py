@@ -1,4 +1,4 @@
-"""Warnings of models that were trained on evaluated chromosomes, and notes on their checkpoints."""
+"""Warnings of evaluation on training data, and notes on checkpoints."""
 
 from hicfm_jax.evaluate import compare
 from hicfm_jax.evaluate.opening import checkpoint_notes, leakage_warnings

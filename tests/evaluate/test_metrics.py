@@ -1,4 +1,4 @@
-"""Correlation by distance and error of logarithms, by hand, by scipy, dense and sparse."""
+"""Correlation by distance and error of logarithms, by hand and by scipy."""
 
 import math
 

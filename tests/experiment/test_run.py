@@ -1,4 +1,4 @@
-"""Running stages: finished ones are skipped, and changed inputs run all that depends on them again."""
+"""Running stages: finished ones are skipped, dependent ones run again."""
 
 import dataclasses
 import json

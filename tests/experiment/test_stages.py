@@ -1,4 +1,4 @@
-"""The commands of an experiment: they fit together and keep the test chromosomes out of training."""
+"""Commands of an experiment: inputs, outputs and chromosomes."""
 
 import re
 

@@ -1,12 +1,12 @@
 """The table of scores.
 
-To add a score, write its function in a file of this folder and add a line to the table.
+To add a score, write its function in a file of this folder and add a line to `SCORES`.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from hicfm_jax.evaluate.scores import correlation, genome_disco, scc, tracks
+from hicfm_jax.evaluate.scores import correlation, scc, tracks, whole_map
 from hicfm_jax.evaluate.scores.scored_pair import ScoredPair
 
 
@@ -38,7 +38,7 @@ class Score:
 
 
 # fmt: off
-_TABLE = (
+SCORES = {score.name: score for score in (
     Score("r", "r", "Pearson correlation on each diagonal, averaged by their pixels",
           lambda pair: correlation.stratified_pearson(*pair.counts, pair.max_diagonal)),
     Score("log_r", "log r", "the same of log10(1 + count)",
@@ -65,7 +65,7 @@ _TABLE = (
           lambda pair: tracks.compartment_correlation(pair.test.compartments, pair.reference.compartments),
           "bins", whole=True),
     Score("genome_disco", "GenomeDISCO", "concordance after a random walk of 3 steps",
-          lambda pair: genome_disco.genome_disco(*pair.whole), "bins", whole=True),
+          lambda pair: whole_map.genome_disco(*pair.whole), "bins", whole=True),
     Score("focus_recovery", "foci", "strength times fraction of true calls",
           lambda pair: pair.focus_score("recovery"), "foci"),
     Score("focus_strength", "focus strength", "fraction of the foci's log enrichment",
@@ -76,10 +76,8 @@ _TABLE = (
           lambda pair: pair.focus_score("recall"), "foci"),
     Score("focus_f1", "focus F1", "harmonic mean of precision and recall",
           lambda pair: pair.focus_score("f1"), "foci"),
-)
+)}
 # fmt: on
-
-SCORES = {score.name: score for score in _TABLE}
 """All scores by name, in the order of the columns of `metrics.csv`."""
 
 CRITERIA = ("r", "log_r", "mse")

@@ -1,4 +1,4 @@
-"""Foci far from the diagonal, such as the KEE loci's, and their recovery."""
+"""Foci far from the diagonal, as of KEE loci, and their recovery."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A map and its reference on one chromosome, with what several scores share."""
+"""A map and its reference on one chromosome: the argument of scores."""
 
 import dataclasses
 import functools
@@ -7,7 +7,7 @@ import numpy as np
 
 from hicfm_jax.contacts.expected import Expected, find_expected
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate.scores import correlation, foci, image_scores, tracks
+from hicfm_jax.evaluate.scores import correlation, foci, tracks, whole_map
 from hicfm_jax.evaluate.scores.diagonals import Matrix, coarsen
 
 WHOLE_BINS = 3200
@@ -23,24 +23,27 @@ class PreparedMap:
 
     counts: Matrix
     resolution: int
+    _coarse: dict[int, "PreparedMap"] = dataclasses.field(default_factory=dict)
 
     def coarsened(self, factor: int) -> "PreparedMap":
         """The map in bins `factor` times as wide."""
         if factor == 1:
             return self
-        return PreparedMap(coarsen(self.counts, factor), self.resolution * factor)
+        if factor not in self._coarse:
+            self._coarse[factor] = PreparedMap(coarsen(self.counts, factor), self.resolution * factor)
+        return self._coarse[factor]
 
     @functools.cached_property
     def expected(self) -> Expected:
         """Decay and biases of the map."""
         return find_expected(self.counts)
 
-    @functools.cached_property
+    @property
     def whole(self) -> "PreparedMap":
         """The map in at most `WHOLE_BINS` bins."""
         return self.coarsened(-(-self.counts.shape[0] // WHOLE_BINS))
 
-    @functools.cached_property
+    @property
     def for_foci(self) -> "PreparedMap":
         """The map in the bins in which foci are called."""
         return self.coarsened(max(foci.bin_factor(self.resolution), self.whole.resolution // self.resolution))
@@ -112,7 +115,7 @@ class ScoredPair:
 
     @functools.cached_property
     def _image_scores(self) -> tuple[float, float]:
-        return image_scores.image_scores(*self.whole)
+        return whole_map.image_scores(*self.whole)
 
     @functools.cached_property
     def _focus_recovery(self) -> foci.FocusRecovery:
