@@ -102,11 +102,8 @@ CASES |= {task: (_head, task) for task in ("embedding", "reconstruction")}
 CASES["pixel path"] = (_step, "resolution", "coverage")
 
 
-# Each case compiles a step twice at full effort: one stays in the first tier.
-_MARKED = [case if case == "resolution" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
-
-
-@pytest.mark.parametrize("case", _MARKED)
+@pytest.mark.slow  # each case compiles a step twice, with full effort
+@pytest.mark.parametrize("case", CASES)
 def test_loss_and_gradients_are_those_without_fusions(case):
     make, *arguments = CASES[case]
     loss, params, batch = make(*arguments)

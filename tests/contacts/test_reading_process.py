@@ -103,6 +103,7 @@ def test_relative_paths_start_from_here(cool, monkeypatch):
         assert contact_map.total_count == cool[1].sum()
 
 
+@pytest.mark.slow  # starts programs anew
 def test_scripts_need_no_guard_and_may_fork(cool, tmp_path):
     """Libraries that start processes through multiprocessing run the user's script a second time."""
     script = tmp_path / "script.py"

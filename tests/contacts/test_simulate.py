@@ -253,6 +253,7 @@ def same(one, two):
     return all((one.matrix(*pair) != two.matrix(*pair)).nnz == 0 for pair in one.pairs())
 
 
+@pytest.mark.slow  # draws whole genomes
 def test_a_seed_is_one_assay():
     assert same(small(trans_fraction=0.1), small(trans_fraction=0.1))
     assert not same(small(), small(seed=2))
@@ -272,6 +273,7 @@ def test_assays_share_the_genome(facts):
     assert 0.4 < np.corrcoef(*smooth)[0, 1] < 0.97
 
 
+@pytest.mark.slow  # draws whole genomes
 def test_trans_contacts_are_a_free_share():
     contact_map = simulate(20e6, 30_000, seed=3, trans_fraction=0.3)
     cis = sum(contact_map.matrix(chrom).sum() for chrom in contact_map.chromsizes)

@@ -90,6 +90,7 @@ def _compare(path, content):
         assert np.abs(value - content["model"][name].numpy()).max() > 1e-4, f"{name} has not moved"
 
 
+@pytest.mark.slow  # compiles a training step of its own
 def test_the_next_step_is_that_of_pytorch(tmp_path):
     content = made_up.trained()
     _compare(made_up.save(content, tmp_path), content)

@@ -105,6 +105,7 @@ def test_a_map_tells_how_it_came_about_wherever_it_goes(network, tmp_path):
         assert open_contacts(path, RESOLUTION).metadata[ENHANCEMENT] == about
 
 
+@pytest.mark.slow  # compiles for several batch sizes
 def test_the_order_of_the_work_does_not_matter(network):
     shallow = toy_map()
     together = enhance(shallow, network)

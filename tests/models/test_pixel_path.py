@@ -64,6 +64,7 @@ def assert_starts_at_the_filter(found, counts, context):
     assert np.abs(found - near).mean() < 0.05
 
 
+@pytest.mark.slow  # compiles a network of its own
 def test_untrained_it_is_close_to_the_coverage_aware_filter(params, shallow):
     """Training starts there."""
     assert_starts_at_the_filter(predict(WITH, params, *shallow), *shallow)

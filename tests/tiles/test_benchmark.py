@@ -9,6 +9,7 @@ from hicfm_jax.errors import InputError
 from tests.run_script import run_script
 
 
+@pytest.mark.slow  # measures for seconds
 @pytest.mark.parametrize("density", [0.12, 0.9])
 def test_every_stage_of_the_stream_is_measured(density):
     with synthetic.tiles_folder(f"synthetic:{density}", (64, 96)) as tiles:

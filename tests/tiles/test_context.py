@@ -195,6 +195,7 @@ def test_thinned_contexts_repeat_and_differ_from_step_to_step(chromosome):
         assert not np.array_equal(values, first[1].context[name])
 
 
+@pytest.mark.slow  # builds real tiles twice
 def test_an_interrupted_build_ends_with_the_same_context(toy_maps, toy_dataset, tmp_path):
     class Stopped(Exception):
         pass

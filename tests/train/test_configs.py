@@ -27,13 +27,9 @@ def test_every_variant_is_valid(name):
         get_config("demmo")
 
 
-def _marked(name):
-    """One config is in the fast tier; each of the others compiles for seconds."""
-    return name if name == "finetune_track" else pytest.param(name, marks=pytest.mark.slow)
-
-
 # test_enhancement.py trains the demo of the remaining config.
-@pytest.mark.parametrize("name", [_marked(name) for name in CONFIGS if name != "enhance_arabidopsis"])
+@pytest.mark.slow  # each config compiles for seconds
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "enhance_arabidopsis"])
 def test_a_demo_trains(name, tmp_path, monkeypatch):
     monkeypatch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)
     config = toy(CONFIGS[name]["get_config"]("demo"), small_run.save_tiles(tmp_path))

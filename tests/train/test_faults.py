@@ -99,10 +99,11 @@ def test_kill_9(tiles, straight, tmp_path, fault, saved, train, capsys):
     assert_same(tmp_path / "run", straight)
 
 
+@pytest.mark.slow  # whole runs
 @pytest.mark.parametrize(
     ("fault", "step"),
     [
-        pytest.param(Fault("compile", 0, signal.SIGTERM), 1, marks=pytest.mark.slow, id="compile"),
+        pytest.param(Fault("compile", 0, signal.SIGTERM), 1, id="compile"),
         pytest.param(Fault("validation", 1, signal.SIGTERM), 5, id="validation"),
     ],
 )

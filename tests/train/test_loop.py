@@ -60,6 +60,7 @@ def _lines(workdir):
 
 
 # The network's programs are compiled once, here, for this whole file: 20 s of CPU time.
+@pytest.mark.default_compiler
 def test_the_script_trains_from_nothing_to_the_end(run):
     workdir, out = run
     assert json.loads((workdir / "config.json").read_text())["model"]["name"] == "vit_test"
@@ -70,6 +71,7 @@ def test_the_script_trains_from_nothing_to_the_end(run):
     assert "step 4/4" in out and f"Finished at step 4. Everything is in {workdir}" in out and "pixel_r" in out
 
 
+@pytest.mark.default_compiler
 def test_lines_of_metrics(run):
     records = _lines(run[0])
     assert [(record["step"], record["split"]) for record in records] == [

@@ -46,6 +46,7 @@ def _golden_loss(params, batch, _):
     }
 
 
+@pytest.mark.slow  # compiles a training step of its own
 def test_three_steps_of_the_original(golden):
     """Accumulation over 2 micro-batches, AdamW, warm-up and cosine, three steps."""
     optim, manifest = golden("upstream_tiny_optim")
