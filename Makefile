@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Two processes; a file stays in one, because its tests share what is slow to make.
+PYTEST := bin/python -m pytest -n 2 --dist loadfile
 COMPILED := tests/convert tests/infer tests/models tests/train
 
 .PHONY: demo experiment test test-all test-slow test-core docs lint format venv venv-core clean
@@ -12,16 +14,16 @@ experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.m
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) $(FLAGS)
 
 test: lint ## what a contributor needs to trust a change, under 4 minutes on two cores
-	$(BIN)/python -m pytest -n 2 -m "not slow and not default_compiler"
-	HICFM_DEFAULT_COMPILER=1 $(BIN)/python -m pytest -n 2 -m "default_compiler and not slow" $(COMPILED)
+	.venv/$(PYTEST) -m "not slow and not default_compiler"
+	HICFM_DEFAULT_COMPILER=1 .venv/$(PYTEST) -m "default_compiler and not slow" $(COMPILED)
 
 test-all: test test-slow ## everything, under 15 minutes on two cores
 
 test-slow: .venv/installed
-	$(BIN)/python -m pytest -n 2 -m slow
+	.venv/$(PYTEST) -m slow
 
 test-core: .venv-core/installed ## the first tier without hic-straw, hictk, PyTorch and Beam
-	.venv-core/bin/python -m pytest -n 2 -m "not slow"
+	.venv-core/$(PYTEST) -m "not slow"
 
 docs: .venv/installed ## the pages as a website in site/, built without internet; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
