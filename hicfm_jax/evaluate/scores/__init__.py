@@ -62,8 +62,9 @@ SCORES = {score.name: score for score in (
     Score("insulation_r", "insulation", "correlation of log2 insulation scores",
           lambda pair: map_tracks.track_correlation(pair.test.insulation, pair.reference.insulation), "bins"),
     Score("compartment_r", "compartments", "|correlation| of first eigenvectors",
-          lambda pair: map_tracks.compartment_correlation(pair.test.compartments, pair.reference.compartments),
-          "bins", whole=True),
+          lambda pair: map_tracks.compartment_correlation(
+              pair.test.compartments, pair.reference.compartments
+          ), "bins", whole=True),
     Score("genome_disco", "GenomeDISCO", "concordance after a random walk of 3 steps",
           lambda pair: whole_map.genome_disco(*pair.whole), "bins", whole=True),
     Score("focus_recovery", "foci", "strength times fraction of true calls",
