@@ -4,6 +4,7 @@ import bisect
 import contextlib
 import itertools
 import json
+import math
 import os
 import resource
 import threading
@@ -65,7 +66,7 @@ def features(
     Args:
       tile_shape: (H, W) in bins.
       dtype: of the counts, uint16 or float32.
-      targets: shapes of regression targets by name: `map` (H, W), `track` (H,), `embedding` (D,).
+      targets: shapes of regression targets by name: `map` (H, W), `track` (H,) or (K, H), `embedding` (D,).
     """
     tfds = import_tfds()
 
@@ -135,6 +136,14 @@ def _is_split(value) -> bool:
     return _is_count(value.get("tiles")) and all(map(_is_count, assays)) and sum(assays) == value["tiles"]
 
 
+def _is_track(value) -> bool:
+    if not isinstance(value, dict) or set(value) != {"name", "unit", "mean", "sd"}:
+        return False
+    texts, numbers = (value["name"], value["unit"]), (value["mean"], value["sd"])
+    finite = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    return all(isinstance(text, str) for text in texts) and finite and value["sd"] > 0
+
+
 def _is_shape(value) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(map(_is_count, value))
 
@@ -146,6 +155,7 @@ _FIELDS = {
     "tile_size": lambda value: _is_shape(value) and len(value) == 2,
     "dtype": lambda value: value in ("uint16", "float32"),
     "targets": lambda value: isinstance(value, dict) and all(map(_is_shape, value.values())),
+    "tracks": lambda value: value is None or (isinstance(value, list) and all(map(_is_track, value))),
     "mix": lambda value: isinstance(value, dict) and all(map(_is_weight, value.values())),
     "splits": lambda value: isinstance(value, dict) and all(map(_is_split, value.values())),
     "tiles": lambda value: isinstance(value, dict),

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.tiles.build.targets import Targets
 from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 
@@ -86,6 +87,7 @@ def cut_tiles(
     total_count: float,
     first: int = 0,
     last: int | None = None,
+    targets: Targets | None = None,
 ) -> Iterator[dict | None]:
     """Cuts the windows of one chromosome pair; yields None for each that is too sparse.
 
@@ -97,12 +99,14 @@ def cut_tiles(
       dtype: of the counts (see `fits_uint16`).
       total_count: contacts of the whole map; 0 becomes `DEFAULT_TOTAL_COUNT`, as in the original.
       first, last: number of the first window and of the one after the last; None for all.
+      targets: what is stored with the tiles; None for nothing.
 
     Yields:
       Records with the fields of `memory.ArrayTiles`, which are also those of a dataset.
     """
     cis = chromosomes[0] == chromosomes[1]
     total_count = np.float32(total_count or DEFAULT_TOTAL_COUNT)
+    targets = targets or Targets()
     for window in scan_region(contact_map, assay, chromosomes, tiling, first, last):
         if window.nonzero < tiling.needed:
             yield None
@@ -117,6 +121,7 @@ def cut_tiles(
             "chromosomes": list(chromosomes),
             "starts": np.array([window.row, window.col], np.int32),
             "assay": assay,
+            **targets.cut(assay, chromosomes, window.row, window.col, tiling.tile_shape),
         }
 
 

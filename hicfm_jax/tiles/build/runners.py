@@ -20,6 +20,7 @@ from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting, shards
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.plan import Piece
+from hicfm_jax.tiles.build.targets import Targets
 from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.tiles.stream import workers
 
@@ -34,6 +35,7 @@ class Job:
       total_counts: contacts of each whole map.
       tiling: which windows become tiles.
       dtype: of the counts, `uint16` or `float32`.
+      targets: what is stored with the tiles.
     """
 
     folder: str
@@ -41,6 +43,7 @@ class Job:
     total_counts: Mapping[str, float]
     tiling: Tiling
     dtype: str
+    targets: Targets = dataclasses.field(default_factory=Targets)
 
     def shard(self, piece: Piece) -> pathlib.Path:
         """The file of a piece; a piece without tiles has none."""
@@ -48,7 +51,8 @@ class Job:
 
     def features(self):
         """The TFDS features of its tiles."""
-        return dataset.features(self.tiling.tile_shape, np.dtype(self.dtype))
+        shape = self.tiling.tile_shape
+        return dataset.features(shape, np.dtype(self.dtype), self.targets.shapes(shape))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +113,7 @@ class PieceWriter:
             where = f"{part.assay} {' x '.join(dict.fromkeys(part.chromosomes))}"
             source = self._maps[part.assay], part.assay, part.chromosomes
             kind = job.tiling, np.dtype(job.dtype), job.total_counts[part.assay]
-            for tile in cutting.cut_tiles(*source, *kind, part.first, part.last):
+            for tile in cutting.cut_tiles(*source, *kind, part.first, part.last, job.targets):
                 (too_sparse if tile is None else kept)[number] += 1
                 advance(1, where)
                 if tile is not None:
