@@ -2,6 +2,7 @@
 
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.tasks import infer_file
+from hicfm_jax.infer.tasks.loops import find_loops
 from hicfm_jax.infer.tasks.resolution import enhance
 
-__all__ = ["Network", "enhance", "infer_file", "load_network"]
+__all__ = ["Network", "enhance", "find_loops", "infer_file", "load_network"]
