@@ -4,6 +4,7 @@ import itertools
 import math
 import os
 import pathlib
+import types
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -85,7 +86,7 @@ def write_bigwig(path: str | os.PathLike, contact_map: ContactMap, track: Mappin
     Raises:
       InputError: pybigtools is not installed, or no bin has a value.
     """
-    pybigtools = _pybigtools(path)
+    pybigtools = check_pybigtools(path)
     if not any(np.isfinite(values).any() for values in track.values()):
         raise InputError(f"{path}: no bin of the track has a value, so there is nothing to write.")
 
@@ -163,7 +164,7 @@ class BigWigReader:
 
 
 def _read_bigwig(path: pathlib.Path, contact_map: ContactMap) -> Track:
-    _pybigtools(path)
+    check_pybigtools(path)
     reading = ReadingProcess(BigWigReader, str(path))
     lengths = reading.ask("lengths")
     chroms = matched_chromosomes(path, lengths, contact_map)
@@ -194,7 +195,8 @@ def _kinds() -> str:
     return "a bigWig (.bw, .bigWig), a bedGraph (.bedGraph, .bg) or a table (.tsv)"
 
 
-def _pybigtools(path: str | os.PathLike):
+def check_pybigtools(path: str | os.PathLike) -> types.ModuleType:
+    """The library that reads and writes bigWig; InputError where it is not installed."""
     try:
         import pybigtools
     except ImportError as error:
