@@ -77,6 +77,9 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
     """
     if plan.max_bins is not None:
         raise InputError("Task epigenome has no option max_distance, which is for maps: leave it out.")
+    if network.takes_depth:
+        deepest = max(network.total_counts.values(), default=contact_map.total_count)
+        plan = dataclasses.replace(plan, depth_ratio=deepest / contact_map.total_count)
     if not network.published and plan.merge != "original":
         return plan
     least = plan.window[0] // 2

@@ -104,8 +104,9 @@ def target_loss(spec: TargetLoss, output: Array, target: Array, example_mask: Ar
     target = jnp.where(known, target, 0.0)
     output = jnp.where(known, output, spec.scaling.scale(target))
     values = spec.loss(output, target, spec.scaling)
-    shares = known.reshape(len(known), -1).mean(axis=1)
-    return jnp.sum(values * example_mask) / jnp.maximum(jnp.sum(shares * example_mask), 1e-6)
+    share = known.reshape(len(known), -1).mean(axis=1)
+    example_mask = example_mask * (share > 0)
+    return jnp.sum(values * example_mask) / jnp.maximum(jnp.sum(share * example_mask), 1e-9)
 
 
 def triplet_similarities(anchor: Array, replicate: Array) -> tuple[Array, Array]:
