@@ -10,7 +10,7 @@ import numpy as np
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.intervals import Track, empty_track
-from hicfm_jax.contacts.tracks import check_pybigtools, write_bigwig, write_table
+from hicfm_jax.contacts.tracks import TABLE, check_pybigtools, write_bigwig, write_table
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import cut_windows, scan
@@ -22,7 +22,6 @@ from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import atomic_folder
 from hicfm_jax.types import Array
 
-TABLE = "tracks.tsv"
 PICTURE = "tracks.png"
 
 
