@@ -8,7 +8,7 @@ import pytest
 
 from hicfm_jax.contacts import simulate, write_contacts
 from tests.commands import ROOT
-from tests.contacts.run_script import run_script
+from tests.run_script import run_script
 
 
 def thin_map(*flags):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from hicfm_jax.contacts.chromsizes import check_bins, need_resolution, read_chromsizes
 from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.formats.contact_lines import largest_positions, read_header, spool_contacts
+from hicfm_jax.contacts.formats.contact_list import largest_positions, read_header, spool_contacts
 from hicfm_jax.errors import InputError
 
 

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from hicfm_jax.contacts.chromsizes import add_length
-from hicfm_jax.contacts.formats.spool import Spool
+from hicfm_jax.contacts.formats.binned_contacts import Spool
 from hicfm_jax.errors import InputError
 
 UNMAPPED = ("!", ".")
