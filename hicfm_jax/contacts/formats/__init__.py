@@ -181,7 +181,7 @@ def write_contacts(
     if balance and not form.holds_weights:
         raise InputError(f"{path}: a {suffix} file stores no weights: leave balancing out or write .mcool.")
     extra = (balance, metadata) if form.holds_weights else ()
-    return form.write(contact_map.spooled(path), path, *extra) or [contact_map.resolution]
+    return form.write(contact_map.cached_beside(path), path, *extra) or [contact_map.resolution]
 
 
 def _written() -> list[Format]:

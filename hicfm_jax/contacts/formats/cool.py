@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from hicfm_jax.contacts.balancing import balance, settle_kind
+from hicfm_jax.contacts.balancing import balance, weight_kind_of
 from hicfm_jax.contacts.chromsizes import choose_resolution, zoom_levels
 from hicfm_jax.contacts.contact_map import MAX_COUNT, ContactMap, Pair, check_counts
 from hicfm_jax.contacts.formats.lazy_map import lazy_map
@@ -68,7 +68,7 @@ def open_cool(
     values, stated = reader.ask("weights", groups[0], weight)
     if stated is None and weight == "weight":
         stated = "multiplicative"  # https://cooler.readthedocs.io/en/latest/schema.html
-    kind = settle_kind(raw.name, weight, stated, weight_kind)
+    kind = weight_kind_of(raw.name, weight, stated, weight_kind)
     ends = np.cumsum([raw.n_bins(chrom) for chrom in raw.chromsizes])
     by_chromosome = dict(zip(raw.chromsizes, np.split(values, ends[:-1]), strict=True))
     return balance(raw, by_chromosome.__getitem__, kind, weight)

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from hicfm_jax.contacts.balancing import balance, settle_kind
+from hicfm_jax.contacts.balancing import balance, weight_kind_of
 from hicfm_jax.contacts.chromsizes import check_bins, choose_resolution, zoom_levels
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.hic_engines import ENGINES
@@ -40,7 +40,7 @@ def open_hic(
             f"{path} has no weights at {resolution} bp, and weights apply to one resolution only: choose one "
             f"that it holds, {', '.join(map(str, sorted(resolutions)))} bp."
         )
-    kind = settle_kind(path, weight, "divisive", weight_kind)
+    kind = weight_kind_of(path, weight, "divisive", weight_kind)
     names = reader.ask("weight_names", source)
     if weight not in names:
         raise InputError(

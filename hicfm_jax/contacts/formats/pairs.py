@@ -12,8 +12,8 @@ import numpy as np
 
 from hicfm_jax.contacts.chromsizes import check_bins, need_resolution
 from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.formats.contact_list import Header, read_header, spool_contacts
 from hicfm_jax.contacts.formats.binned_contacts import Spool
+from hicfm_jax.contacts.formats.contact_list import Header, read_header, spool_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
