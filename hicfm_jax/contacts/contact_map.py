@@ -156,9 +156,7 @@ class ContactMap:
             shape = coarse.n_bins(chrom1), coarse.n_bins(chrom2)
             return scipy.sparse.coo_array((counts, (fine.row // factor, fine.col // factor)), shape).tocsr()
 
-        coarse = self.derived(
-            load, resolution=self.resolution * factor, total_count=lambda: self.total_count
-        )
+        coarse = self.derived(load, resolution=self.resolution * factor, total_count=lambda: self.total_count)
         return coarse
 
     def cached_beside(self, path: pathlib.Path) -> "ContactMap":

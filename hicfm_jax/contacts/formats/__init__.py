@@ -9,9 +9,8 @@ from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
 from hicfm_jax.contacts.formats.cool import open_cool, write_cool
 from hicfm_jax.contacts.formats.hic import open_hic, write_hic
-from hicfm_jax.contacts.formats.pairs import open_pairs, write_pairs
+from hicfm_jax.contacts.formats.pairs import open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
-from hicfm_jax.contacts.formats.text import open_text
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import check_new_file
 

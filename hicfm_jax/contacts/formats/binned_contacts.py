@@ -1,4 +1,4 @@
-"""Contacts that come in any order, binned and kept on disk so that one chromosome pair is in memory."""
+"""Binned contacts in a temporary file, read by chromosome pair."""
 
 import os
 import tempfile
@@ -14,36 +14,40 @@ CONTACTS_AT_ONCE = 4_000_000
 _PIXEL = np.dtype([("bin1", "<i4"), ("bin2", "<i4"), ("count", "<i4")])
 
 
-class Spool:
-    """A temporary file of pixels, 12 bytes each; it has no name and goes when nobody holds it.
+class BinnedContacts:
+    """Contacts that are added in any order; one chromosome pair is in memory when it is loaded.
 
-    Some millions of contacts at a time are sorted, those of one pixel added up, and written; a chromosome
-    pair is read back from each of these parts. The file lies where `tempfile` puts it (TMPDIR).
+    Some millions of contacts at a time are counted by pixel, sorted and written to an unnamed file in TMPDIR,
+    12 bytes per pixel. A chromosome pair is read from each of these parts.
 
     Args:
       chromsizes: chromosome -> length in bp.
       resolution: bin width in bp.
+
+    Attributes:
+      index: number of each chromosome.
+      offset: first bin of each chromosome in the genome, `[chromosomes + 1]`.
+      total: number of contacts.
+      pairs: chromosome pairs that have contacts.
 
     Raises:
       OSError: the disk of temporary files is full.
     """
 
     def __init__(self, chromsizes: Mapping[str, int], resolution: int):
-        self.names = list(chromsizes)
-        self._index = {name: index for index, name in enumerate(self.names)}
+        self.index = {name: number for number, name in enumerate(chromsizes)}
         bins = [-(-size // resolution) for size in chromsizes.values()]
         self.offset = np.concatenate([[0], np.cumsum(bins, dtype=np.int64)])
         self.total = 0
-        self._file = tempfile.TemporaryFile(buffering=0)
-        self._end = 0
+        self.pairs: set[Pair] = set()
+        self._file = tempfile.TemporaryFile()
         self._waiting: list[np.ndarray] = []
         self._n_waiting = 0
-        self._parts: dict[int, list[tuple[int, int]]] = {}  # chromosome of the rows -> (offset, bytes)
-        self._pairs: set[tuple[int, int]] = set()
+        self._parts: dict[int, list[tuple[int, int]]] = {}  # chromosome of the rows -> (bytes, start)
 
     def add(self, bin1: np.ndarray, bin2: np.ndarray) -> None:
         """Adds contacts between bins numbered over the whole genome, `[n]` int64 each, in any order."""
-        # The lower bin first puts chromosomes in order and cis contacts in the upper triangle at once.
+        # The lower bin first gives the order of the chromosomes and the upper triangle.
         keys = np.minimum(bin1, bin2) * self.offset[-1] + np.maximum(bin1, bin2)
         self.total += keys.size
         self._waiting.append(keys)
@@ -52,43 +56,34 @@ class Spool:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what waits; call it after the last `add`."""
-        keys = np.sort(np.concatenate([np.empty(0, np.int64), *self._waiting]))
+        """Writes what was added; to be called after the last `add`."""
+        keys, counts = np.unique(np.concatenate([np.empty(0, np.int64), *self._waiting]), return_counts=True)
         self._waiting, self._n_waiting = [], 0
-        first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: keys.size])
-        pixels = np.empty(first.size, _PIXEL)
-        pixels["bin1"], pixels["bin2"] = np.divmod(keys[first], self.offset[-1])
-        pixels["count"] = np.diff(np.append(first, keys.size))
+        pixels = np.empty(keys.size, _PIXEL)
+        pixels["bin1"], pixels["bin2"] = np.divmod(keys, self.offset[-1])
+        pixels["count"] = counts
+        names = list(self.index)
         bounds = np.searchsorted(pixels["bin1"], self.offset)
-        for chrom in np.flatnonzero(np.diff(bounds)).tolist():
-            part = pixels[bounds[chrom] : bounds[chrom + 1]]
+        for number in np.flatnonzero(np.diff(bounds)).tolist():
+            part = pixels[bounds[number] : bounds[number + 1]]
             partners = np.unique(np.searchsorted(self.offset, part["bin2"], side="right") - 1)
-            self._pairs.update((chrom, partner) for partner in partners.tolist())
-            self._write(chrom, part)
-
-    def pairs(self) -> list[Pair]:
-        """The chromosome pairs that hold contacts."""
-        return [(self.names[one], self.names[two]) for one, two in self._pairs]
+            self.pairs.update((names[number], names[partner]) for partner in partners.tolist())
+            self._parts.setdefault(number, []).append((part.nbytes, self._file.tell()))
+            try:
+                self._file.write(part)
+                self._file.flush()
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
 
     def load(self, chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-        """Counts of a pair, chrom1 not after chrom2: `[bins of chrom1, bins of chrom2]`."""
-        index1, index2 = self._index[chrom1], self._index[chrom2]
-        row0, row1 = self.offset[index1 : index1 + 2].tolist()
-        col0, col1 = self.offset[index2 : index2 + 2].tolist()
-        held = [np.empty(0, _PIXEL)]
-        for start, size in self._parts.get(index1, []):
+        """Counts of a pair, in the order of the chromosomes: `[bins of chrom1, bins of chrom2]`."""
+        one, two = self.index[chrom1], self.index[chrom2]
+        row0, row1 = self.offset[one : one + 2].tolist()
+        col0, col1 = self.offset[two : two + 2].tolist()
+        stored = [np.empty(0, _PIXEL)]
+        for size, start in self._parts.get(one, []):
             part = np.frombuffer(os.pread(self._file.fileno(), size, start), _PIXEL)
-            held.append(part[(part["bin2"] >= col0) & (part["bin2"] < col1)])
-        pixels = np.concatenate(held)
+            stored.append(part[(part["bin2"] >= col0) & (part["bin2"] < col1)])
+        pixels = np.concatenate(stored)
         counts, rows, cols = pixels["count"].astype(np.int64), pixels["bin1"] - row0, pixels["bin2"] - col0
         return scipy.sparse.coo_array((counts, (rows, cols)), (row1 - row0, col1 - col0)).tocsr()
-
-    def _write(self, chrom: int, part: np.ndarray) -> None:
-        data = part.tobytes()
-        self._parts.setdefault(chrom, []).append((self._end, len(data)))
-        try:
-            while data:
-                data = data[self._file.write(data) :]
-                self._end = self._file.tell()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
