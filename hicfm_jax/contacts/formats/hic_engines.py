@@ -7,16 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from hicfm_jax.contacts.contact_map import Pair, check_counts
+from hicfm_jax.contacts.contact_map import Pair
 from hicfm_jax.errors import InputError
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class _HicReader:
-    """What both readers share. The generator methods are called in a `ReadingProcess`.
-
-    Subclasses set `pixels_at_once` and define `_fetch`.
+    """Base of both readers. The generator methods are called in a `ReadingProcess`.
 
     Args:
       path: the file.
@@ -46,16 +44,9 @@ class _HicReader:
             for part in self._fetch(resolution, chrom1, start, end, chrom2):
                 found += len(part[2])
                 yield part
-            # Maps are sparse: more rows, until a part has as many pixels as it may.
+            # Maps are sparse: as many rows as give about `pixels_at_once` pixels.
             rows = max(1, min(4 * rows, rows * self.pixels_at_once // max(found, 1)))
             start = end
-
-    def summary(self, resolution: int) -> Iterator[tuple[float, list[Pair]]]:
-        """Sums of the counts of each pair, in parts."""
-        for pair in self.pairs:
-            for _, _, counts in self.pixels(resolution, *pair):
-                check_counts(counts, f"{self.path}, chromosome {pair[0]} x {pair[1]}")
-                yield counts.sum().item(), [pair]
 
 
 class HictkReader(_HicReader):
@@ -109,8 +100,8 @@ class HictkReader(_HicReader):
 class StrawReader(_HicReader):
     """A `.hic` file read with hic-straw.
 
-    Straw ends the process on a wrong request, and takes a block that it cannot unpack for an empty one. So
-    hictkpy, where it is installed, says what the file holds, and how many contacts a pair has.
+    Straw ends the process on an invalid request, and returns no pixels for a block that it cannot unpack. So
+    hictkpy, where it is installed, checks the chromosomes and the number of contacts of each pair.
     """
 
     pixels_at_once = 1_000_000  # straw returns each pixel as a Python object
@@ -136,7 +127,7 @@ class StrawReader(_HicReader):
         return list(self._file.getResolutions())
 
     def pixels(self, resolution: int, chrom1: str, chrom2: str) -> Iterator[Part]:
-        """As `HictkReader.pixels`, and compared with what that finds."""
+        """As `HictkReader.pixels`; ValueError if the sum differs from hictk's."""
         expected = None if self._guard is None else self._guard.contacts(resolution, chrom1, chrom2)
         if expected == 0:
             return
@@ -159,7 +150,7 @@ class StrawReader(_HicReader):
         yield (rows // resolution).astype(np.int32), (cols // resolution).astype(np.int32), counts
 
     def weight_names(self, resolution: int) -> Iterator[list[str]]:
-        """The normalizations at a resolution; straw would take all memory in search of another one."""
+        """The normalizations at a resolution, from hictkpy: straw takes all memory for an unknown one."""
         if self._guard is None:
             raise InputError(f"{self.path} needs hictkpy for its weights: pip install -e '.[hic]'.")
         return self._guard.weight_names(resolution)
@@ -172,8 +163,8 @@ class StrawReader(_HicReader):
             weights = np.full(-(-size // resolution), np.nan)
             if chrom in partners:
                 zoom = self._zoom(*partners[chrom], name, resolution)
-                held = np.asarray(zoom.getNormVector(self._index[chrom]))[: len(weights)]
-                weights[: len(held)] = held
+                stored = np.asarray(zoom.getNormVector(self._index[chrom]))[: len(weights)]
+                weights[: len(stored)] = stored
             found[chrom] = weights
         yield found
 
@@ -195,8 +186,7 @@ def _check_magic(path: str) -> None:
 def _listed_pairs(path: str, chromosomes: Sequence[str]) -> list[Pair]:
     """The pairs in the master index of a `.hic` file, which neither library lists.
 
-    Layout: https://github.com/aidenlab/hic-format. To try all pairs of 3,000 scaffolds takes a quarter of an
-    hour.
+    Layout: https://github.com/aidenlab/hic-format. Trying all pairs of 3,000 scaffolds takes 15 minutes.
     """
     with open(path, "rb") as file:
         version, footer = struct.unpack("<4xiq", file.read(16))
@@ -206,15 +196,11 @@ def _listed_pairs(path: str, chromosomes: Sequence[str]) -> list[Pair]:
             raise ValueError("its index lists no matrix")
         pairs = []
         for _ in range(entries):
-            key = b""
-            while not key.endswith(b"\0"):
-                byte = file.read(1)
-                if not byte or len(key) > 20:
-                    raise ValueError("its index is invalid")
-                key += byte
-            one, two = (int(number) for number in key[:-1].split(b"_"))
-            if not 0 <= one <= two < len(chromosomes):
+            start = file.tell()
+            key, end, _ = file.read(24).partition(b"\0")
+            one, two = (int(number) for number in key.split(b"_"))
+            if not end or not 0 <= one <= two < len(chromosomes):
                 raise ValueError(f"its index lists the pair {one}_{two}")
             pairs.append((chromosomes[one], chromosomes[two]))
-            file.seek(12, 1)  # position and size of the matrix
+            file.seek(start + len(key) + 1 + 12)  # after position and size of the matrix
     return pairs

@@ -8,8 +8,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts.chromsizes import MAX_BINS, check_bins, check_name
 from hicfm_jax.contacts.contact_map import ContactMap, Pair
-from hicfm_jax.contacts.formats.lazy_map import assemble
-from hicfm_jax.contacts.formats.reading_process import ReadingProcess
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess, assemble
 from hicfm_jax.errors import InputError
 
 Matrix = np.ndarray | scipy.sparse.sparray
