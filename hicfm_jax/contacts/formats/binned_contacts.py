@@ -26,7 +26,7 @@ class BinnedContacts:
 
     Attributes:
       index: number of each chromosome.
-      offset: first bin of each chromosome in the genome, `[chromosomes + 1]`.
+      offset: first bin of each chromosome in the genome, and the number of all bins.
       total: number of contacts.
       pairs: chromosome pairs that have contacts.
 
