@@ -14,7 +14,7 @@ from hicfm_jax.models import preprocess
 from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
 from hicfm_jax.models.preprocess import denormalize, unpatchify
 from hicfm_jax.models.smoothing import estimated_counts, expected_counts
-from hicfm_jax.models.vit import Decoder, Dense, Encoder
+from hicfm_jax.models.vit import Dense, EncoderDecoder
 from hicfm_jax.types import PATCH, Array
 
 OUTPUTS = {
@@ -60,9 +60,9 @@ class HeadOutput:
 
     Attributes:
       embedding: the decoder's class token, one vector per window, `[B, D']`.
-      map: `[B, H, W]`, on the scale of the targets the head was trained on. Loop: logits (the
-        original's sigmoid is outside its model too). Published resolution and single-cell weights:
-        `log10(x + 1) / log10(1001)`. With `residual="coverage"`: `log10(x + 1)`.
+      map: `[B, H, W]`, on the scale of the targets the head was trained on. Loop: logits, as in the
+        original. Published resolution and single-cell weights: `log10(x + 1) / log10(1001)`. With
+        `residual="coverage"`: `log10(x + 1)`.
       track: one value per row of bins, `[B, H]`.
       tracks: one track per assay of `TRACKS`, `[B, 6, H]`.
       features: patch tokens at every depth, `[B, h, w, C]` each: the encoder's output after its
@@ -86,7 +86,7 @@ def _uniform_dense(features: int, fan_in: int, **options) -> nn.Dense:
     return nn.Dense(features, kernel_init=init, bias_init=init, **options)
 
 
-class TaskModel(nn.Module):
+class TaskModel(EncoderDecoder):
     """Encoder, decoder and head on whole windows (original: `Finetune_Model_Head`).
 
     Without pretrained weights, position tables start as in pretraining (in the original the encoder's
@@ -95,8 +95,6 @@ class TaskModel(nn.Module):
     Attributes:
       task: a key of `OUTPUTS`.
       input_size: (H, W) of a window in bins; it fixes the size of the position tables.
-      dim, depth, heads, decoder_dim, decoder_depth, decoder_heads, dtype, scan, remat: see
-        `mae.MaskedAutoencoder`.
       residual: one of `RESIDUALS`; "coverage" for task resolution only.
       transformer: with a residual, False leaves out encoder and decoder.
       pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`.
@@ -104,15 +102,6 @@ class TaskModel(nn.Module):
 
     task: str
     input_size: tuple[int, int]
-    dim: int
-    depth: int
-    heads: int
-    decoder_dim: int
-    decoder_depth: int
-    decoder_heads: int
-    dtype: jnp.dtype = jnp.float32
-    scan: bool = False
-    remat: str = "none"
     residual: str = "none"
     transformer: bool = True
     pixel_width: int = 32
@@ -148,11 +137,7 @@ class TaskModel(nn.Module):
         if not self.transformer:
             return HeadOutput(map=self._enhanced(shallow))
         grid = (height // PATCH, width // PATCH)
-        run = dict(table_grid=grid, dtype=self.dtype, scan=self.scan, remat=self.remat)
-        encoder = Encoder(self.dim, self.depth, self.heads, **run, name="encoder")
-        decoder = Decoder(
-            self.decoder_dim, self.decoder_depth, self.decoder_heads, 1e-5, **run, name="decoder"
-        )
+        encoder, decoder = self.parts(grid, norm_eps=1e-5)
 
         def on_grid(tokens):  # patches only, [B, 2 + L, C] -> [B, h, w, C]
             return tokens[:, 2:].reshape(batch, *grid, -1)
@@ -206,8 +191,8 @@ def apply_head(
 ) -> HeadOutput:
     """Runs a head on windows of raw counts.
 
-    With a residual, the transformer's input is the estimate of the deep map, which is closer to the maps
-    of pretraining than shallow counts, most of which are 0.
+    With a residual, the transformer's input is the estimate of the deep map, which is closer to the maps of
+    pretraining than the sparse shallow counts.
 
     Args:
       model: from `presets.create_model`.
@@ -236,9 +221,7 @@ def apply_head(
 
 def init_head(model: TaskModel, key: Array) -> Any:
     """Fresh parameters of a head."""
-    height, width = model.input_size
-    shallow = None
-    if model.residual != "none":
-        pixels = jnp.ones((1, height, width))
-        shallow = Shallow(pixels, pixels, jnp.ones(1))
-    return model.init(key, jnp.zeros((1, height, width, 3)), None, shallow)["params"]
+    images = jnp.zeros((1, *model.input_size, 3))
+    pixels = images[..., 0]
+    shallow = None if model.residual == "none" else Shallow(pixels, pixels, jnp.ones(1))
+    return model.init(key, images, None, shallow)["params"]

@@ -48,7 +48,8 @@ def create_model(
       name: a key of `PRESETS`.
       input_size: (H, W) of a window in bins, multiples of 16.
       task: "pretrain", or a key of `heads.OUTPUTS`.
-      mask_ratio, mask_combine, dtype, scan, remat: see `mae.MaskedAutoencoder`.
+      mask_ratio, mask_combine: see `mae.MaskedAutoencoder`.
+      dtype, scan, remat: see `vit.Blocks`.
       residual, transformer, pixel_width, pixel_depth, bin_heads: see `heads.TaskModel`; `head_options`
         takes them from a config.
 
@@ -82,7 +83,8 @@ def create_model(
     if task == "pretrain":
         return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
     path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
-    return TaskModel(task, tuple(input_size), **size, residual=residual, transformer=transformer, **path)
+    head = dict(task=task, input_size=tuple(input_size), residual=residual, transformer=transformer)
+    return TaskModel(**size, **head, **path)
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
