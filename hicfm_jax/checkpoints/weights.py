@@ -1,7 +1,6 @@
 """Parameters for a task, and an account of where each came from."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,36 +126,17 @@ class Weights:
             )
 
 
-def load_weights(
-    path: str | os.PathLike,
-    task: str | None = None,
-    input_size: tuple[int, int] | None = None,
-    model: str | None = None,
-    *,
-    head: Mapping[str, Any] | None = None,
-    with_adam: bool = False,
-    progress: NullProgress | None = None,
+def read_weights(
+    path: str, task: str | None, model: str | None, with_adam: bool, progress: NullProgress
 ) -> Weights:
-    """Reads a checkpoint of this project; `convert.load_original` reads files of the original.
+    """Reads a checkpoint of this project; arguments and errors as of `convert.load_weights`.
 
-    Args:
-      path: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow, see `folder.step_folder`.
-      task: what for; None: what the checkpoint is. Pretraining serves every task, a head only its own.
-      input_size: windows in bins (H, W) of a head; None: those of the checkpoint.
-      model: key of `models.PRESETS` that it must be; None: any.
-      head: `models.presets.head_options` of a head to be made of pretraining.
-      with_adam: read the moments of AdamW too, which are twice as large as the parameters.
-      progress: shows which step was chosen, and why.
-
-    Raises:
-      InputError: no such folder, damaged, with names, shapes or values that do not fit, or for another
-        task, size or model.
+    The weights are for the checkpoint's own task and windows, see `for_task`.
     """
-    path = os.fspath(path)
     step, reason = folder.chosen_step(path)
     stored = folder.read(path, with_adam)
     if stored.folder != folder.absolute(path):
-        (progress or NullProgress()).say(f"Using step {step} of {path}: {reason}.")
+        progress.say(f"Using step {step} of {path}: {reason}.")
     config = stored.meta["config"]
     own, name, size = config["task"], config["model"]["name"], tuple(config["model"]["input_size"])
     layers = HEAD_LAYERS.get(own)
@@ -166,8 +146,7 @@ def load_weights(
     shapes = parameter_shapes(name, size, own, **options)
     refuse(path, f"{own} of {name}", differences(stored.params, shapes))
     report = Report(path, own, fits, name, size, own, mapped={name: name for name in shapes})
-    weights = Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta, options)
-    return for_task(weights, task, input_size, head)
+    return Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta, options)
 
 
 def check_purpose(path: str, fits: Sequence[str], holds: str, task: str | None, model: str | None) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from hicfm_jax.checkpoints.folder import step_folder
-from hicfm_jax.checkpoints.weights import Report, Weights, load_weights
+from hicfm_jax.checkpoints.weights import Report, Weights
 from hicfm_jax.convert import files, names, optimizer
 from hicfm_jax.convert.files import OriginalFile
+from hicfm_jax.convert.load import load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.progress import NullProgress

@@ -7,8 +7,8 @@ from typing import Any
 
 from flax.traverse_util import unflatten_dict
 
-from hicfm_jax.checkpoints.weights import Weights, for_task, load_weights
-from hicfm_jax.convert import is_original_file, load_original
+from hicfm_jax.checkpoints.weights import Weights, for_task
+from hicfm_jax.convert import load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import OUTPUTS, TaskModel
 from hicfm_jax.models.preprocess import TargetScaling, target_scaling
@@ -80,8 +80,7 @@ def load_network(
       InputError: no such checkpoint, damaged, of another task or size, or with an untrained head.
     """
     path = os.fspath(path)
-    load = load_original if is_original_file(path) else load_weights
-    weights = load(path, head[0] if "pretrain" in head else None, input_size, progress=progress)
+    weights = load_weights(path, head[0] if "pretrain" in head else None, input_size, progress=progress)
     if weights.report.source == "pretrain":
         weights = for_task(weights, head[0], input_size or default_window)
     weights.check_trained()

@@ -10,8 +10,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
 from hicfm_jax.checkpoints.folder import Adam, is_converted
-from hicfm_jax.checkpoints.weights import Weights, load_weights
-from hicfm_jax.convert import is_original_file, load_original
+from hicfm_jax.checkpoints.weights import Weights
+from hicfm_jax.convert import load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.train.step import TrainState
@@ -48,8 +48,7 @@ def read_source(source: str | os.PathLike, config: ConfigDict, *, go_on: bool) -
       InputError: see `load_weights`; or a head that was trained for another scaling or of another kind.
     """
     pretrains = config.task == "pretrain"
-    load = load_original if is_original_file(source) else load_weights
-    weights = load(
+    weights = load_weights(
         source,
         task=TASKS[config.task].head or config.task,
         # Pretraining takes windows of any size: its position tables are computed.

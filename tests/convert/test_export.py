@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.checkpoints import folder
-from hicfm_jax.convert import convert_to_folder, export
+from hicfm_jax.convert import convert_to_folder, export, load_weights
 from hicfm_jax.errors import InputError
 from tests.convert import made_up
 
@@ -55,15 +55,15 @@ def test_what_the_maps_stand_for_travels_there_and_back(tmp_path):
     source = made_up.save({"model": made_up.state_dict("resolution")}, tmp_path)
     sized = {"task": "resolution", "input_size": (64, 96)}
     convert_to_folder(source, tmp_path / "published", **sized)
-    assert made_up.load(tmp_path / "published").map_scaling == "log1000"
+    assert load_weights(tmp_path / "published").map_scaling == "log1000"
 
-    weights = made_up.load(tmp_path / "published")
+    weights = load_weights(tmp_path / "published")
     config = weights.meta["config"] | {"targets": {"map_scaling": "log10"}}
     folder.write(tmp_path / "ours", 3, weights.params, None, {"config": config})
     export(tmp_path / "ours", tmp_path / "ours.pth.tar")
     convert_to_folder(tmp_path / "ours.pth.tar", tmp_path / "again")
     for path in ("ours", "ours.pth.tar", "again"):
-        assert made_up.load(tmp_path / path).map_scaling == "log10"
+        assert load_weights(tmp_path / path).map_scaling == "log10"
 
 
 def test_an_export_replaces_nothing_and_takes_checkpoints_of_ours_only(tmp_path):
@@ -81,7 +81,7 @@ def test_an_export_replaces_nothing_and_takes_checkpoints_of_ours_only(tmp_path)
 def test_safetensors_there_and_back(tmp_path):
     path = made_up.save(made_up.trained(), tmp_path)
     back = _there_and_back(path, tmp_path, "back.safetensors")
-    before, after = made_up.load(path), made_up.load(back)
+    before, after = load_weights(path), load_weights(back)
     for name, value in before.params.items():
         np.testing.assert_array_equal(after.params[name], value)
     assert after.report.input_size == (64, 96)
@@ -91,7 +91,7 @@ def test_a_run_of_ours_gets_the_originals_command_line(tmp_path):
     """What the original reads from `args` and the optimizer when it goes on training."""
     import torch
 
-    weights = made_up.load(made_up.save(made_up.trained(), tmp_path), with_adam=True)
+    weights = load_weights(made_up.save(made_up.trained(), tmp_path), with_adam=True)
     config = {
         "task": "pretrain",
         "model": {"name": "vit_test", "input_size": [64, 96], "mask_ratio": 0.6},
