@@ -34,7 +34,7 @@ EXTRAS = {
         "isal>=1.7",
     ],
     "hic": ["hictkpy>=1.4"],
-    "straw": ["hic-straw>=1.3.1"],
+    "straw": ["hic-straw>=1.3.1", "hictkpy>=1.4"],
     "beam": ["apache-beam>=2.70"],
     "evaluate": ["cooltools>=0.7", "matplotlib>=3.8", "scikit-image>=0.24"],
     "torch": ["torch==2.13.0", "safetensors>=0.5"],

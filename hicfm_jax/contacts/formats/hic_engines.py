@@ -1,9 +1,8 @@
 """Readers of `.hic` files with hictk and with hic-straw."""
 
 import functools
-import importlib.util
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -13,25 +12,32 @@ from hicfm_jax.errors import InputError
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class _HicReader:
-    """Base of both readers. The generator methods are called in a `ReadingProcess`.
+class HictkReader:
+    """A `.hic` file read with hictkpy. The generator methods are called in a `ReadingProcess`."""
 
-    Args:
-      path: the file.
-      chromsizes: lengths in bp by chromosome.
-      header: the names of all chromosomes in the order of the header, `All` included.
-    """
+    pixels_at_once = 5_000_000
 
-    pixels_at_once = 0
-
-    def __init__(self, path: str, chromsizes: Mapping[str, int], header: Sequence[str]):
-        self.path, self.chromsizes = path, dict(chromsizes)
-        listed = _listed_pairs(path, header)
+    def __init__(self, path: str):
+        try:
+            # Not preloaded: it warns at each fork after its import, and readers are forked.
+            import hictkpy
+        except ImportError as error:
+            raise InputError(f"{path} needs hictkpy to be read: pip install -e '.[hic]'.") from error
+        with open(path, "rb") as file:
+            if file.read(4) != b"HIC\0":
+                raise InputError(
+                    f"{path} is not a .hic file, which starts with 'HIC': it may be of another format."
+                )
+        hictkpy.logging.setLevel("CRITICAL")
+        file = hictkpy.MultiResFile(path)
+        self.chromsizes, self._resolutions = dict(file.chromosomes()), file.resolutions().tolist()
+        listed = _listed_pairs(path, list(file.chromosomes(include_ALL=True)))
         self.pairs = dict.fromkeys(pair for pair in listed if set(pair) <= self.chromsizes.keys())
+        self._file = functools.cache(functools.partial(hictkpy.File, path))
 
     def layout(self) -> Iterator[tuple[dict[str, int], list[int], list[Pair]]]:
         """Chromosome lengths in bp, resolutions in bp, and the pairs that the file lists."""
-        yield self.chromsizes, self._resolutions(), list(self.pairs)
+        yield self.chromsizes, self._resolutions, list(self.pairs)
 
     def pixels(self, resolution: int, chrom1: str, chrom2: str) -> Iterator[Part]:
         """Rows, columns (int32, from the first bins of the chromosomes) and counts (float64), in parts."""
@@ -47,27 +53,6 @@ class _HicReader:
             # Maps are sparse: as many rows as give about `pixels_at_once` pixels.
             rows = max(1, min(4 * rows, rows * self.pixels_at_once // max(found, 1)))
             start = end
-
-
-class HictkReader(_HicReader):
-    """A `.hic` file read with hictkpy."""
-
-    pixels_at_once = 5_000_000
-
-    def __init__(self, path: str):
-        try:
-            # Not preloaded: it warns at each fork after its import, and readers are forked.
-            import hictkpy
-        except ImportError as error:
-            raise InputError(f"{path} needs hictkpy to be read: pip install -e '.[hic]'.") from error
-        _check_magic(path)
-        hictkpy.logging.setLevel("CRITICAL")
-        self._all = hictkpy.MultiResFile(path)
-        self._file = functools.cache(functools.partial(hictkpy.File, path))
-        super().__init__(path, self._all.chromosomes(), list(self._all.chromosomes(include_ALL=True)))
-
-    def _resolutions(self) -> list[int]:
-        return self._all.resolutions().tolist()
 
     def _fetch(self, resolution: int, chrom1: str, start: int, end: int, chrom2: str) -> Iterator[Part]:
         # A query of a cis map may reach below the diagonal in a square around it only.
@@ -97,11 +82,11 @@ class HictkReader(_HicReader):
         yield dict(zip(self.chromsizes, np.split(values, np.cumsum(bins)[:-1]), strict=True))
 
 
-class StrawReader(_HicReader):
-    """A `.hic` file read with hic-straw.
+class StrawReader(HictkReader):
+    """A `.hic` file whose pixels and weights are read with hic-straw, and the rest with hictkpy.
 
     Straw ends the process on an invalid request, and returns no pixels for a block that it cannot unpack. So
-    hictkpy, where it is installed, checks the chromosomes and the number of contacts of each pair.
+    the number of contacts of each pair is compared with hictk's.
     """
 
     pixels_at_once = 1_000_000  # straw returns each pixel as a Python object
@@ -113,29 +98,23 @@ class StrawReader(_HicReader):
             raise InputError(
                 f"{path} needs hic-straw to be read with engine='straw': pip install -e '.[straw]'."
             ) from error
-        _check_magic(path)
-        self._guard = HictkReader(path) if importlib.util.find_spec("hictkpy") else None
-        self._file = hicstraw.HiCFile(path)
-        chromosomes = self._file.getChromosomes()
+        super().__init__(path)
+        self._straw = hicstraw.HiCFile(path)
+        chromosomes = self._straw.getChromosomes()
         self._index = {chrom.name: chrom.index for chrom in chromosomes}
         sizes = {chrom.name: chrom.length for chrom in chromosomes if chrom.name.lower() != "all"}
-        super().__init__(path, sizes, list(self._index))
-        if self._guard is not None and self._guard.chromsizes != sizes:
+        if sizes != self.chromsizes:
             raise ValueError("straw finds other chromosomes in it than hictk")
-
-    def _resolutions(self) -> list[int]:
-        return list(self._file.getResolutions())
 
     def pixels(self, resolution: int, chrom1: str, chrom2: str) -> Iterator[Part]:
         """As `HictkReader.pixels`; ValueError if the sum differs from hictk's."""
-        expected = None if self._guard is None else self._guard.contacts(resolution, chrom1, chrom2)
+        expected, found = self.contacts(resolution, chrom1, chrom2), 0.0
         if expected == 0:
             return
-        found = 0.0
         for part in super().pixels(resolution, chrom1, chrom2):
             found += part[2].sum()
             yield part
-        if expected is not None and not abs(found - expected) <= 1e-6 * expected:
+        if not abs(found - expected) <= 1e-6 * expected:
             raise ValueError(f"straw finds {found:.9g} contacts of {chrom1} x {chrom2}, not {expected:.9g}")
 
     def _fetch(self, resolution: int, chrom1: str, start: int, end: int, chrom2: str) -> Iterator[Part]:
@@ -148,12 +127,6 @@ class StrawReader(_HicReader):
             for field, dtype in (("binX", np.int64), ("binY", np.int64), ("counts", np.float64))
         )
         yield (rows // resolution).astype(np.int32), (cols // resolution).astype(np.int32), counts
-
-    def weight_names(self, resolution: int) -> Iterator[list[str]]:
-        """The normalizations at a resolution, from hictkpy: straw takes all memory for an unknown one."""
-        if self._guard is None:
-            raise InputError(f"{self.path} needs hictkpy for its weights: pip install -e '.[hic]'.")
-        return self._guard.weight_names(resolution)
 
     def weights(self, resolution: int, name: str) -> Iterator[dict[str, np.ndarray]]:
         """Divisive weights of all bins by chromosome, NaN where a chromosome has no contacts."""
@@ -169,18 +142,10 @@ class StrawReader(_HicReader):
         yield found
 
     def _zoom(self, chrom1: str, chrom2: str, norm: str, resolution: int):
-        return self._file.getMatrixZoomData(chrom1, chrom2, "observed", norm, "BP", resolution)
+        return self._straw.getMatrixZoomData(chrom1, chrom2, "observed", norm, "BP", resolution)
 
 
 ENGINES = {"hictk": HictkReader, "straw": StrawReader}
-
-
-def _check_magic(path: str) -> None:
-    with open(path, "rb") as file:
-        if file.read(4) != b"HIC\0":
-            raise InputError(
-                f"{path} is not a .hic file, which starts with 'HIC': it may be of another format."
-            )
 
 
 def _listed_pairs(path: str, chromosomes: Sequence[str]) -> list[Pair]:
