@@ -15,9 +15,8 @@ from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.types import PATCH
 
+# `config.targets.map_scaling` of the published heads.
 PUBLISHED_SCALINGS = {"resolution": "log1000", "single_cell": "single_cell"}
-"""Scaling of the maps of the published heads, as `config.targets.map_scaling` names it."""
-
 _PROVENANCE = ("seen", "unknown", "total_counts", "untrained")
 _NUMBER = r"(blocks?[._](?:block_)?|track_heads_)\d+"
 _LEAF = r"[./](weight|bias|kernel|scale)$"
@@ -93,7 +92,7 @@ class Weights:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Metadata on the data that the parameters were trained on, see `train.provenance`."""
+        """Metadata on the training data, see `train.provenance`."""
         return {name: self.meta[name] for name in _PROVENANCE if name in self.meta}
 
     @property

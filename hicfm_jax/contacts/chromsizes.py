@@ -5,13 +5,10 @@ from collections.abc import Iterable, Mapping
 
 from hicfm_jax.errors import InputError
 
+# Of one chromosome: the longest known ones (4 Gb) have a tenth of it at 2 kb, damaged headers more.
 MAX_BINS = 20_000_000
-"""Of one chromosome: the longest known ones (4 Gb) have a tenth of it at 2 kb, damaged headers more."""
-
 MAX_GENOME_BINS = 2**31 - 1
-
-COARSEST_BINS = 200
-"""Zoom levels stop before the genome has fewer bins: about one screen tile."""
+COARSEST_BINS = 200  # of the genome at the coarsest zoom level: about one screen tile
 
 
 def read_chromsizes(chromsizes: Mapping[str, int] | str | os.PathLike | None) -> dict[str, int] | None:

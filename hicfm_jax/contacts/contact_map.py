@@ -15,11 +15,8 @@ from hicfm_jax.storage import check_space
 Pair = tuple[str, str]
 Load = Callable[[str, str], scipy.sparse.csr_array]
 
-ENHANCEMENT = "enhancement"
-"""Key of the metadata that describe how a map was enhanced."""
-
-MAX_COUNT = 2**53
-"""Largest whole number up to which float64 is exact; larger counts come from damaged files."""
+ENHANCEMENT = "enhancement"  # key of the metadata that describe how a map was enhanced
+MAX_COUNT = 2**53  # up to which float64 is exact; larger counts come from damaged files
 
 
 def bare_name(chrom: str) -> str:

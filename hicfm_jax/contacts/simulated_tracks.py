@@ -27,12 +27,12 @@ COVERAGE = ((2_000, 0.33), (100_000, 0.06))
 
 @dataclasses.dataclass(frozen=True)
 class Tracks:
-    """Tracks along the `n` bins of a chromosome, float32.
+    """Tracks of a chromosome, float32.
 
     Attributes:
       heterochromatin: 0 on arms to 1 in pericentromeres and the knob, `[n]`.
-      side: heterochromatin left (-1) or right (+1) of the centromere, times its degree, `[n]`.
-      texture: tracks whose product is the log contact frequency's fine structure, `[n, tracks]`.
+      side: heterochromatin, negative left of the centromere, `[n]`.
+      texture: tracks whose product is the fine structure of the log contact frequency, `[n, tracks]`.
       domain: gene-scale boundaries summed up from the left, `[n]`.
       coverage: relative coverage, about 1; 0 where nothing maps, `[n]`.
     """

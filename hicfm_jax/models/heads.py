@@ -32,11 +32,9 @@ OUTPUTS = {
 TRACKS = ("CTCF", "H3K4me3", "H3K27ac", "H3K27me3", "ATAC-seq", "DNase-seq")
 """Assays of the epigenome task, in the order of `HeadOutput.tracks`."""
 
+# What the predicted map corrects: nothing, as in the original, or a coverage-aware estimate.
 RESIDUALS = ("none", "coverage")
-"""What the predicted map is added to: nothing, as in the original, or a coverage-aware estimate."""
-
-FIXED = ("decoder/pos_embed",)
-"""Parameters that are never trained, as in the original."""
+FIXED = ("decoder/pos_embed",)  # parameters that are never trained, as in the original
 
 
 @flax.struct.dataclass
@@ -46,7 +44,7 @@ class Shallow:
     Attributes:
       counts: contacts `[B, H, W]` float32.
       expected: see `smoothing.expected_counts`, same shape.
-      depth_ratio: contacts of the deep map to predict over those of the shallow one, `[B]`.
+      depth_ratio: contacts of the deep map over those of the shallow one, `[B]`.
     """
 
     counts: Array
@@ -65,8 +63,7 @@ class HeadOutput:
         `residual="coverage"`: `log10(x + 1)`.
       track: one value per row of bins, `[B, H]`.
       tracks: one track per assay of `TRACKS`, `[B, 6, H]`.
-      features: patch tokens at every depth, `[B, h, w, C]` each: the encoder's output after its
-        norm, then each decoder block's, before the decoder's norm.
+      features: patch tokens `[B, h, w, C]` of the encoder after its norm, and of each decoder block.
       image: the window as colors in 0..255, `[B, H, W, 3]`.
     """
 
@@ -89,8 +86,8 @@ def _uniform_dense(features: int, fan_in: int, **options) -> nn.Dense:
 class TaskModel(EncoderDecoder):
     """Encoder, decoder and head on whole windows (original: `Finetune_Model_Head`).
 
-    Without pretrained weights, position tables start as in pretraining (in the original the encoder's
-    starts at random). Heads start as in the original.
+    Heads start as in the original; position tables start as in pretraining (in the original the encoder's
+    starts at random).
 
     Attributes:
       task: a key of `OUTPUTS`.
@@ -172,7 +169,7 @@ class TaskModel(EncoderDecoder):
     def _enhanced(
         self, shallow: Shallow, pixels: Array | None = None, bins: tuple[Array, Array] | None = None
     ) -> Array:
-        """`log10(1 + contacts)` of the deep map, `[B, H, W]`; arguments as of `PixelPath`."""
+        """`log10(1 + contacts)` of the deep map, `[B, H, W]`; arguments see `PixelPath`."""
         path = PixelPath(self.pixel_width, self.pixel_depth, self.bin_heads, self.dtype, name="pixel_path")
         log_ratio = path(shallow.counts, shallow.expected, pixels, bins)
         contacts = shallow.expected * shallow.depth_ratio[:, None, None] * jnp.exp(log_ratio)
@@ -195,13 +192,11 @@ def apply_head(
     pretraining than the sparse shallow counts.
 
     Args:
-      model: from `presets.create_model`.
-      params: its parameters.
+      model, params: from `presets.create_model`, and its parameters.
       counts: raw contacts `[B, H, W]`, any real dtype.
       total_count: contacts of each experiment `[B]`, None where unknown.
       cutoff: see `preprocess.intensity`.
-      context: chromosome-level covariates of each window, see `types.Batch`; for a residual.
-      depth_ratio: see `Shallow`; for a residual.
+      context, depth_ratio: see `types.Batch` and `Shallow`; for a residual.
 
     Raises:
       InputError: a residual without context or depth ratio.

@@ -52,12 +52,7 @@ Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform(), dot_gene
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; `qkv` columns are packed q, k, v, each heads-major.
-
-    Attributes:
-      heads: number of heads; the scale is (D / heads) ** -0.5.
-      dtype: dtype of the products; the softmax runs in float32.
-    """
+    """Multi-head self-attention (`attend`); `qkv` columns are packed q, k, v, each heads-major."""
 
     heads: int
     dtype: jnp.dtype = jnp.float32
@@ -102,8 +97,8 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x).astype(self.dtype)).astype(x.dtype)
 
 
+# What a backward pass recomputes: nothing; all but the dense layers' products; all but blocks' inputs.
 REMATS = ("none", "products", "blocks")
-"""What a backward pass recomputes: nothing; all but the dense layers' products; all but blocks' inputs."""
 
 
 class Blocks(nn.Module):
@@ -137,8 +132,7 @@ class Blocks(nn.Module):
             outputs = []
             for block in self.blocks:
                 x = block(x)
-                if every:
-                    outputs.append(x)
+                outputs.append(x)
             return outputs if every else x
         stacked = jax.tree.map(
             lambda *leaves: jnp.stack(leaves), *[b.variables["params"] for b in self.blocks]
@@ -186,10 +180,10 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32)
 
     def tokens(self, images: Array, total_count: Array | None, keep: Array | None = None) -> Array:
-        """Input of block 0: `[B, H, W, 3]` -> `[B, 2 + K, D]` float32.
+        """Input of block 0: normalized images `[B, H, W, 3]` -> `[B, 2 + K, D]` float32.
 
         Args:
-          images: normalized images, H and W multiples of 16.
+          images: H and W are multiples of 16.
           total_count: `[B]` contacts of the experiment or None.
           keep: indices `[B, K]` of the visible patches, or None for all.
         """
@@ -268,8 +262,7 @@ class Decoder(nn.Module):
 
         Args:
           latent: encoded tokens `[B, 2 + K, D]`.
-          restore: `mae.Masking.restore` `[B, L]`, in pretraining only.
-          grid: (h, w) of the window in patches, in pretraining only.
+          restore, grid: in pretraining only: `mae.Masking.restore` `[B, L]`, and (h, w) in patches.
         """
         return self.norm(self.blocks(self.tokens(latent, restore, grid)))
 

@@ -17,9 +17,7 @@ from hicfm_jax.contacts.chromsizes import add_length
 from hicfm_jax.contacts.formats.binned_contacts import BinnedContacts
 from hicfm_jax.errors import InputError
 
-UNMAPPED = ("!", ".")
-"""Chromosome names of unmapped sides, as pairtools writes them."""
-
+UNMAPPED = ("!", ".")  # chromosome names of unmapped sides, as pairtools writes them
 BYTES_AT_ONCE = 8_000_000
 LONGEST_LINE = 1_000_000
 MAX_POSITION = 10**12

@@ -13,11 +13,8 @@ from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
-PIXELS_READ = 5_000_000
-"""Pixels read at once."""
-
-PIXELS_WRITTEN = 2_000_000
-"""Pixels passed to cooler at once, which needs some 100 bytes for each."""
+PIXELS_READ = 5_000_000  # at once
+PIXELS_WRITTEN = 2_000_000  # passed to cooler at once, which needs some 100 bytes for each
 
 _COLUMNS = ("bin1_id", "bin2_id", "count")
 

@@ -77,9 +77,6 @@ class ReadingProcess:
         self._owner = 0
         self._lock = threading.Lock()
 
-    def __reduce__(self):
-        return type(self), (self._reader, self.path)
-
     def stream(self, method: str, *args: object) -> Iterator:
         """Yields the parts that the generator `reader.method(*args)` yields.
 
