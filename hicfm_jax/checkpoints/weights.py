@@ -27,15 +27,11 @@ class Report:
     """Account of every parameter that was read; `str()` gives it as a table.
 
     Attributes:
-      path: the file or folder read.
-      task: the task the parameters are for.
-      fits: all tasks that have exactly these parameters.
-      model: key of `models.PRESETS`.
-      input_size: windows in bins (H, W).
+      path: the file or folder.
+      task, fits: the task the parameters are for, and all tasks that have exactly these parameters.
+      model, input_size: key of `models.PRESETS`, and windows in bins (H, W).
       source: task of the file: "pretrain" or a head's.
-      mapped: name in the file -> path here.
-      resized: name in the file -> the two grids, in patches.
-      dropped: name in the file -> why it is left out.
+      mapped, resized, dropped: name in the file -> path here, grids in patches, or reason.
       new: paths here that the file does not have; they are drawn.
       optimizer: what became of the optimizer's state.
     """
@@ -80,7 +76,7 @@ class Weights:
       step: optimizer steps that made them.
       adam: moments of AdamW; None if there are none, or none that fit.
       meta: the checkpoint's metadata.
-      head: options of `models.create_model` for the head, see `head_options`.
+      head: `models.presets.head_options` of the head.
     """
 
     params: dict[str, np.ndarray]

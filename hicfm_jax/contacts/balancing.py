@@ -43,7 +43,7 @@ def balance(raw: ContactMap, weights: Callable[[str], np.ndarray], kind: str, na
       raw: raw counts.
       weights: chromosome -> its weights, `[n_bins]` float.
       kind: one of `KINDS`.
-      name: name of the weights.
+      name: of the weights.
 
     Raises:
       InputError: no bin of the genome has a weight, or a chromosome has a wrong number of weights.

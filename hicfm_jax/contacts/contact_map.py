@@ -26,17 +26,11 @@ def bare_name(chrom: str) -> str:
 
 def check_counts(counts: np.ndarray, where: str) -> None:
     """Raises InputError if a count is NaN, negative or above 2^53; `where` names file and chromosome."""
-    if counts.size == 0:
-        return
-    if not np.isfinite(counts).all():
-        bad = counts[~np.isfinite(counts)][0]
-    elif counts.min() < 0:
-        bad = counts.min()
-    elif counts.max() > MAX_COUNT:
-        bad = counts.max()
-    else:
-        return
-    raise InputError(f"{where} holds the count {bad}, expected counts from 0 to 2^53: give raw counts.")
+    bad = counts[~((counts >= 0) & (counts <= MAX_COUNT))]  # NaN is neither
+    if bad.size:
+        raise InputError(
+            f"{where} holds the count {bad[0]}, expected counts from 0 to 2^53: give raw counts."
+        )
 
 
 class ContactMap:
@@ -50,7 +44,7 @@ class ContactMap:
       matrices: `{(chrom1, chrom2): counts}`, or a function of a pair (in the order of `chromsizes`) that
         returns its counts. Cis matrices are upper triangular.
       name: used in messages and manifests.
-      total_count: computes the contacts of the whole map, if there is a faster way than loading it.
+      total_count: computes the contacts of the whole map, if that is faster than loading it.
       pairs: computes which pairs may have contacts, if not all do.
       metadata: stored in its file; often empty.
 

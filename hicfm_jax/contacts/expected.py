@@ -107,8 +107,6 @@ def _sums_by_bin(decay: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def _cut(values: np.ndarray, first: int, size: int) -> np.ndarray:
-    cut = np.zeros(size, np.float32)
-    begin, end = max(first, 0), min(first + size, len(values))
-    if begin < end:
-        cut[begin - first : end - first] = values[begin:end]
-    return cut
+    bins = np.arange(first, first + size)
+    inside = (bins >= 0) & (bins < len(values))
+    return np.where(inside, values[np.clip(bins, 0, len(values) - 1)], 0).astype(np.float32)

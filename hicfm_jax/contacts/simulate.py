@@ -51,7 +51,7 @@ def simulate(
     if seed != int(seed) or seed < 0:
         raise InputError(f"seed={seed} is no seed: give a whole number of 0 or more.")
     names = [chrom for chrom in tair10.CHROMSIZES if chromosomes is None or chrom in chromosomes]
-    if not names or (chromosomes is not None and set(chromosomes) - set(names)):
+    if not names or set(chromosomes or ()) - set(names):
         raise InputError(
             f"chromosomes={chromosomes} cannot be simulated: choose from {', '.join(tair10.CHROMSIZES)}."
         )

@@ -19,7 +19,7 @@ class Format:
     """A file format.
 
     Attributes:
-      suffixes: of its files, in lower case.
+      suffixes: in lower case.
       open: `open(path, resolution, **options) -> ContactMap`; resolution None stands for the only one.
       write: `write(contact_map, path)`, or with weights `write(contact_map, path, balance, metadata)`.
         Returns the resolutions written if there may be several. None: the format is only read.
@@ -86,6 +86,8 @@ def open_contacts(
     options = {option: value for option, value in options.items() if value is not None}
     for option in options.keys() - form.options:
         raise InputError(f"{option}={options[option]!r} is no option of {suffix} files: leave {option} out.")
+    if weight_kind is not None and weight in (None, "NONE"):
+        raise InputError(f"weight_kind={weight_kind!r} needs a weight: name one with weight=NAME.")
     if group:
         if "group" not in form.options:
             raise InputError(f"{path}::{group}: a {suffix} file has no groups: give {path} alone.")

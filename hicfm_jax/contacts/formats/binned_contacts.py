@@ -20,18 +20,11 @@ class BinnedContacts:
     Some millions of contacts at a time are counted by pixel, sorted and written to an unnamed file in TMPDIR,
     12 bytes per pixel. A chromosome pair is read from each of these parts.
 
-    Args:
-      chromsizes: chromosome -> length in bp.
-      resolution: bin width in bp.
-
     Attributes:
       index: number of each chromosome.
       offset: first bin of each chromosome in the genome, and the number of all bins.
       total: number of contacts.
       pairs: chromosome pairs that have contacts.
-
-    Raises:
-      OSError: the disk of temporary files is full.
     """
 
     def __init__(self, chromsizes: Mapping[str, int], resolution: int):
@@ -46,7 +39,10 @@ class BinnedContacts:
         self._parts: dict[int, list[tuple[int, int]]] = {}  # chromosome of the rows -> (bytes, start)
 
     def add(self, bin1: np.ndarray, bin2: np.ndarray) -> None:
-        """Adds contacts between bins numbered over the whole genome, `[n]` int64 each, in any order."""
+        """Adds contacts between bins numbered over the whole genome, `[n]` int64 each.
+
+        Raises OSError if the disk of temporary files is full.
+        """
         # The lower bin first gives the order of the chromosomes and the upper triangle.
         keys = np.minimum(bin1, bin2) * self.offset[-1] + np.maximum(bin1, bin2)
         self.total += keys.size

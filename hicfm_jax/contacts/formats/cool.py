@@ -47,8 +47,6 @@ def open_cool(
         listed = ", ".join(f"{path}::{name}" for name in groups[:10])
         raise InputError(f"{path} holds {len(groups)} maps at {source} bp: choose one of {listed}.")
     if weight is None:
-        if weight_kind is not None:
-            raise InputError(f"weight_kind={weight_kind!r} needs a weight: name one with weight=COLUMN.")
         raw = _raw_map(reader, groups[0], source)
         return raw if resolution in (None, source) else raw.coarsen(resolution // source)
 

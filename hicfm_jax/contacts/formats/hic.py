@@ -30,9 +30,7 @@ def open_hic(
     source = choose_resolution(path, resolutions, resolution)
     check_bins(chromsizes, source, path)
     raw = lazy_map(reader, chromsizes, source, path, source, pairs=lambda: pairs)
-    if weight is None or weight == "NONE":
-        if weight_kind is not None:
-            raise InputError(f"weight_kind={weight_kind!r} needs a weight: name one with weight=NAME.")
+    if weight in (None, "NONE"):
         return raw if resolution in (None, source) else raw.coarsen(resolution // source)
     if resolution not in (None, source):
         raise InputError(

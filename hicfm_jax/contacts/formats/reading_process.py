@@ -30,20 +30,13 @@ from hicfm_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Resources that reading one file may take.
+    """Resources that reading one file may take."""
 
-    Attributes:
-      memory: bytes in addition to those of the warm process.
-      memory_per_byte: further bytes per byte of the file, `max_extra_memory` at most.
-      seconds: CPU time until the next part of an answer, without waiting for a disk.
-      bytes_per_second: each part may take another second for so many bytes of the file.
-    """
-
-    memory: int = 900 << 20
-    memory_per_byte: int = 4
-    max_extra_memory: int = 4 << 30
-    seconds: float = 2.0
-    bytes_per_second: int = 1_000_000
+    memory: int = 900 << 20  # bytes in addition to those of the warm process
+    memory_per_byte: int = 4  # further bytes per byte of the file,
+    max_extra_memory: int = 4 << 30  # at most
+    seconds: float = 2.0  # CPU time for each part of an answer
+    bytes_per_second: int = 1_000_000  # of the file, for which each part may take another second
 
 
 LIMITS = Limits()
@@ -247,7 +240,7 @@ def _answer_requests(connection: Connection, reader: type, path: str, limits: Li
 
 
 def _limit_memory(growth: int) -> None:
-    if not os.path.exists("/proc/self/statm"):  # other systems than Linux do not apply such a limit
+    if not os.path.exists("/proc/self/statm"):  # only Linux applies such a limit
         return
     with open("/proc/self/statm") as file:
         held = int(file.read().split()[0]) * resource.getpagesize()
