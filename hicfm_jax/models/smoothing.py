@@ -44,11 +44,6 @@ def smooth(values: Array, sigma: float) -> Array:
     return jnp.einsum("ph,bhw,qw->bpq", rows, values, columns, precision="highest")
 
 
-def pixels_pooled(sigma: float) -> float:
-    """Number of pixels whose mean has the variance of the filter."""
-    return 4 * math.pi * sigma**2
-
-
 def log_ratios(counts: Array, expected: Array) -> tuple[Array, Array]:
     """Log observed/expected contacts of a window at each scale of `SIGMAS`.
 
@@ -60,8 +55,8 @@ def log_ratios(counts: Array, expected: Array) -> tuple[Array, Array]:
       `[B, H, W, S]` each: the log ratio, and the number of contacts expected in the pooled pixels.
     """
     found = [_ratio(counts, expected, sigma) for sigma in SIGMAS]
-    ratios, smoothed = (jnp.stack(each, axis=-1) for each in zip(*found, strict=True))
-    return jnp.log(ratios), smoothed * jnp.array([pixels_pooled(sigma) for sigma in SIGMAS])
+    ratios, pooled = (jnp.stack(each, axis=-1) for each in zip(*found, strict=True))
+    return jnp.log(ratios), pooled
 
 
 def estimated_counts(counts: Array, expected: Array) -> Array:
@@ -70,7 +65,7 @@ def estimated_counts(counts: Array, expected: Array) -> Array:
 
 
 def _ratio(counts: Array, expected: Array, sigma: float) -> tuple[Array, Array]:
-    """Smoothed observed over smoothed expected contacts, and the latter."""
-    half = 0.5 / pixels_pooled(sigma)
+    """Smoothed observed over smoothed expected contacts, and those expected in the pooled pixels."""
+    pixels = 4 * math.pi * sigma**2  # whose mean has the variance of the filter
     smoothed = smooth(expected, sigma)
-    return (smooth(counts, sigma) + half) / (smoothed + half), smoothed
+    return (smooth(counts, sigma) + 0.5 / pixels) / (smoothed + 0.5 / pixels), smoothed * pixels

@@ -15,7 +15,7 @@ from hicfm_jax.contacts.formats.contact_list import bin_contacts, largest_positi
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
-LINES_AT_ONCE = 200_000
+PIXELS_AT_ONCE = 1_000
 
 
 def open_pairs(path: str, resolution: int | None) -> ContactMap:
@@ -110,12 +110,11 @@ def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
                 file.write(f"#chromsize: {chrom} {size}\n".encode())
             file.write(b"#columns: readID chr1 pos1 chr2 pos2 strand1 strand2\n")
             for pair in contact_map.pairs():
-                for lines in _lines(contact_map, *pair):
-                    file.write(lines.encode())
+                file.writelines(_lines(contact_map, *pair))
 
 
-def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[str]:
-    """The contacts of a pair, some 100,000 lines at a time."""
+def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[bytes]:
+    """One line for each contact of a pair, some thousand lines at a time."""
     matrix = contact_map.matrix(chrom1, chrom2).tocoo()
     if not np.issubdtype(matrix.dtype, np.integer):
         raise InputError(
@@ -125,19 +124,14 @@ def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[str]:
     first = _middles(contact_map, chrom1)
     second = first if chrom2 == chrom1 else _middles(contact_map, chrom2)
     order = np.lexsort((matrix.col, matrix.row))
-    held, size = [], 0
-    for row, col, count in zip(
-        matrix.row[order].tolist(), matrix.col[order].tolist(), matrix.data[order].tolist(), strict=True
-    ):
-        line = f".\t{chrom1}\t{first[row]}\t{chrom2}\t{second[col]}\t.\t.\n"
-        while size + count >= LINES_AT_ONCE:
-            held.append(line * (LINES_AT_ONCE - size))
-            yield "".join(held)
-            count -= LINES_AT_ONCE - size
-            held, size = [], 0
-        held.append(line * count)
-        size += count
-    yield "".join(held)
+    for start in range(0, matrix.nnz, PIXELS_AT_ONCE):
+        part = order[start : start + PIXELS_AT_ONCE]
+        rows, cols, counts = (values[part].tolist() for values in (matrix.row, matrix.col, matrix.data))
+        lines = [
+            f".\t{chrom1}\t{first[row]}\t{chrom2}\t{second[col]}\t.\t.\n" * count
+            for row, col, count in zip(rows, cols, counts, strict=True)
+        ]
+        yield "".join(lines).encode()
 
 
 def _middles(contact_map: ContactMap, chrom: str) -> list[int]:
