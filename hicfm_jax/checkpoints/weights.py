@@ -190,11 +190,11 @@ def for_task(
 ) -> Weights:
     """The weights for a task and window size; pretraining's fill a head as far as they go.
 
-    Position tables are resized from pretraining's grid, as in the original's `finetune/main_worker.py`:
-    computed for the new grid they would be other numbers. The epigenome head computes its decoder's.
+    Position tables are resized from pretraining's grid, not computed for the new one, as in the original's
+    `finetune/main_worker.py`; the decoder's table of the epigenome head is computed.
 
     Raises:
-      InputError: a head on windows of another size, or nothing to fill a head without a transformer with.
+      InputError: a head on windows of another size, or a head without a transformer.
     """
     old, size = weights.report, tuple(input_size or weights.report.input_size)
     if (old.source != "pretrain" or task in (None, "pretrain")) and size != old.input_size:

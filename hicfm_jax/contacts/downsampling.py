@@ -19,9 +19,6 @@ def thin(contact_map: ContactMap, fraction: float, seed: int) -> ContactMap:
       fraction: of the contacts to keep, above 0 and at most 1.
       seed: 0 or more.
 
-    Returns:
-      The thinned map; its `total_count` counts the contacts that were kept.
-
     Raises:
       InputError: a fraction or seed out of range, or (when a matrix is requested) counts that are not whole.
     """

@@ -55,10 +55,7 @@ def find_expected(matrix: scipy.sparse.sparray) -> Expected:
     """Fits decay and bias so that sums by bin and over ranges of distances agree with those of the map.
 
     The ranges grow with distance, so that few contacts are enough: the fit of 1/256 of a map is close to that
-    of the whole map, scaled.
-
-    Args:
-      matrix: contacts of one chromosome, `[n, n]`, upper triangle with the diagonal.
+    of the whole map, scaled. The matrix `[n, n]` is the upper triangle of a chromosome with the diagonal.
     """
     counts = matrix.tocoo()
     size = counts.shape[0]

@@ -11,7 +11,7 @@ from hicfm_jax.types import NO_DIAGONAL, PATCH, Array
 
 @flax.struct.dataclass
 class Masking:
-    """A drawn mask.
+    """A mask of patches.
 
     Attributes:
       keep: indices of the visible patches, in the order of the encoder's tokens, `[B, K]` int32.

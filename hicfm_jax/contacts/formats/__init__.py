@@ -137,16 +137,14 @@ def write_contacts(
 ) -> list[int]:
     """Writes a map as `.cool`, `.mcool`, `.hic`, `.pairs`, `.pairs.gz` or `.npz`.
 
-    The file appears under its name when it is complete. Each pair of the map is computed once.
+    The file appears under its name when it is complete. Each pair of the map is computed once. Returns the
+    resolutions written, in bp.
 
     Args:
       contact_map: the map.
       path: the file; an existing one is replaced.
       balance: also store ICE weights (column `weight`, multiplicative); `.cool` and `.mcool` only.
       metadata: stored in a `.cool` or `.mcool` together with the map's own; other formats do not store it.
-
-    Returns:
-      The resolutions written, in bp.
 
     Raises:
       InputError: another suffix, a folder that does not exist, or counts that the format cannot hold.

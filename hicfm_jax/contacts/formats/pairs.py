@@ -25,12 +25,8 @@ def open_pairs(path: str, resolution: int | None) -> ContactMap:
     order; lines with an unmapped side (`!`, `.`) are left out. Source: the 4DN pairs format specification,
     draft 1.0.
 
-    Args:
-      path: the file, with `#chromsize:` lines.
-      resolution: bin width in bp.
-
     Raises:
-      InputError: no resolution, no chromosome lengths, or a damaged header; when counts are requested, a
+      InputError: no resolution, no `#chromsize:` lines, or a damaged header; when counts are requested, a
         malformed line or a position outside its chromosome.
     """
     width = need_resolution(resolution, path)
