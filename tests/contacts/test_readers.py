@@ -204,7 +204,7 @@ def test_damaged_pixels_are_refused(cool):
 
 @pytest.mark.parametrize("name", ["map.tsv", "map", "map.cool.gz", "map.h5"])
 def test_other_suffixes_are_refused_with_the_list(tmp_path, name):
-    with pytest.raises(InputError, match="expected one of .cool, .mcool, .hic, .pairs"):
+    with pytest.raises(InputError, match="expected one of .cool, .mcool, .*.pairs"):
         open_contacts(tmp_path / name)
 
 

@@ -131,7 +131,7 @@ def test_triplet_loss_is_zero_beyond_the_margin():
 @pytest.mark.parametrize(
     ("field", "value", "task"),
     [
-        ("targets.map_loss", "mae", "finetune"),
+        ("targets.map_loss", "none_such", "finetune"),
         ("targets.track_scaling", "log2", "finetune"),
         ("targets.map_weight", -1.0, "finetune"),
         ("data.thin", (0.5,), "resolution"),
