@@ -43,7 +43,7 @@ def write_json(contact_map, path):
 
 @pytest.fixture
 def json_format(monkeypatch):
-    toy = Format("json", (".map.json",), open_json, write_json, frozenset({"chromsizes"}))
+    toy = Format((".map.json",), open_json, write_json, frozenset({"chromsizes"}))
     monkeypatch.setattr(formats, "FORMATS", (*formats.FORMATS, toy))
 
 
