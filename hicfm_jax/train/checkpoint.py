@@ -38,8 +38,8 @@ _PASSING = re.compile(
 class _NewestAndBest:
     """Orbax's rule which checkpoints to keep.
 
-    Orbax knows only the metrics of checkpoints saved since it was opened, and would delete the best one from
-    before the last resume. Hence metrics are read from the checkpoints.
+    Metrics are read from the checkpoints, because Orbax knows only those saved since it was opened and would
+    delete the best one from before the last resume.
     """
 
     def __init__(self, folder: epath.Path):
@@ -47,11 +47,10 @@ class _NewestAndBest:
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         losses = [self._loss(each) for each in checkpoints]
-        unread = {i for i, loss in enumerate(losses) if loss is None}
-        stay = unread | set(range(len(losses))[-KEPT:])
-        if known := set(range(len(losses))) - unread:
-            stay.add(max(known, key=lambda i: (-losses[i], i)))  # the best
-        return [i in stay for i in range(len(losses))]
+        known = [i for i, loss in enumerate(losses) if loss is not None]
+        best = max(known, key=lambda i: (-losses[i], i), default=None)
+        newest = len(losses) - KEPT
+        return [loss is None or i == best or i >= newest for i, loss in enumerate(losses)]
 
     def _loss(self, checkpoint: Any) -> float | None:
         """Loss of the validation at that step; infinite without one, None if it cannot be read now."""
@@ -63,15 +62,6 @@ class _NewestAndBest:
             metrics = meta.get("validation", {})
         loss = metrics.get(BEST_METRIC, math.inf)
         return loss if math.isfinite(loss) else math.inf
-
-
-def _manager(folder: epath.Path) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=_NewestAndBest(folder),
-        enable_async_checkpointing=True,
-        cleanup_tmp_directories=True,  # of a run that was killed while it saved
-    )
-    return ocp.CheckpointManager(folder, options=options, item_names=("params", "training", "meta"))
 
 
 def _training_part(state: TrainState) -> dict[str, Any]:
@@ -119,7 +109,13 @@ class Checkpoints:
         self._provenance = dict(provenance or {})
         self.folder = absolute(workdir) / FOLDER
         self.config = config
-        self.manager = _manager(self.folder)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=_NewestAndBest(self.folder),
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,  # of a run that was killed while it saved
+        )
+        items = ("params", "training", "meta")
+        self.manager = ocp.CheckpointManager(self.folder, options=options, item_names=items)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -133,9 +129,7 @@ class Checkpoints:
     def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
         """Starts to write the state under its step; returns before it is on disk.
 
-        Args:
-          state: what to save.
-          metrics: of the validation at this step, if there was one; they decide which step is the best.
+        `metrics`, of the validation at this step if there was one, decide which checkpoint is the best.
         """
         step = int(state.step)
         if step in self.manager.all_steps():
@@ -180,7 +174,7 @@ class Checkpoints:
                 self._set_aside(bad)
             self.manager.reload()
             return target.replace(params=items["params"], **items["training"])
-        newest = damaged.get(max(damaged, default=None))
+        newest = next(iter(damaged.values()), None)
         raise InputError(
             f"No checkpoint in {self.folder} can be read{f' ({newest})' if newest else ''}: copy a sound one "
             "back, or start again in another --workdir."
@@ -189,9 +183,8 @@ class Checkpoints:
     def _restore(self, step: int, target: TrainState) -> Any:
         """The items of a checkpoint.
 
-        Raises:
-          ValueError: it is damaged; on all processes, even if only the part of one is.
-          InputError: it cannot be read now.
+        Damage raises ValueError on all processes, even if only the part of one is damaged; InputError means
+        that the checkpoint cannot be read now.
         """
         reason, folder = "", self.folder / str(step)
         arrays = {"params": target.params, "training": _training_part(target)}

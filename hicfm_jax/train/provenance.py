@@ -20,11 +20,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Metadata about the data of a run, for each of its checkpoints.
 
-    Args:
-      config: of the run.
-      tiles: source of its tiles.
-      workdir: of the run; if it resumes, the metadata there are kept.
-      init_from: source of its first parameters, or "".
+    Those in `workdir`, if the run resumes, and those of `init_from` ("" for none) are kept.
 
     Returns:
       `seen`: chromosomes by split ("train", "val") and assay, of this run and of those it started from,
@@ -75,8 +71,6 @@ def _united(parts: list[Seen]) -> Seen:
     for part in parts:
         for split, assays in part.items():
             by_assay = seen.setdefault(split, {})
-            for assay, name in _pairs(assays):
-                known = by_assay.setdefault(assay, [])
-                if name not in known:
-                    known.append(name)
+            for assay, names in assays.items():
+                by_assay[assay] = list(dict.fromkeys([*by_assay.get(assay, ()), *names]))
     return seen

@@ -31,8 +31,10 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
     size = tuple(config.model.input_size)
     model = create_head(config, kind)
     weighted = target_losses(config)
-    names = [name for name in kind.targets if name in weighted and _available(config, kind, shapes, name)]
-    specs = {name: weighted[name] for name in names}
+    available = {*shapes, *config.data.derive}
+    if "deep" in shapes and not kind.logits:
+        available.add("map")
+    specs = {name: weighted[name] for name in kind.targets if name in weighted and name in available}
     expected = _expected_shapes(config, kind, specs)
     _check_shapes(config, kind, shapes, expected)
 
@@ -54,15 +56,10 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
         return params
 
     def predict(params, batch):
-        output = apply_head(
-            model,
-            params,
-            batch.counts,
-            batch.total_count,
-            cutoff=config.data.cutoff,
-            context=batch.context,
-            depth_ratio=1 / batch.targets["kept"] if "kept" in batch.targets else None,
-        )
+        inputs = (batch.counts, batch.total_count)
+        ratio = 1 / batch.targets["kept"] if "kept" in batch.targets else None
+        options = {"cutoff": config.data.cutoff, "context": batch.context, "depth_ratio": ratio}
+        output = apply_head(model, params, *inputs, **options)
         outputs = {name: getattr(output, kind.targets[name]) for name in specs}
         return jax.tree.map(jax.nn.sigmoid, outputs) if kind.logits else outputs
 
@@ -121,11 +118,9 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
 
 def create_head(config: ConfigDict, kind: TaskKind) -> TaskModel:
     """The network of a fine-tuning config."""
-    run = {name: config.model[name] for name in ("dtype", "scan", "remat")}
-    size = tuple(config.model.input_size)
-    return create_model(
-        config.model.name, size, kind.head or config.task, **run, **head_options(config.model)
-    )
+    model, task = config.model, kind.head or config.task
+    run = {name: model[name] for name in ("dtype", "scan", "remat")}
+    return create_model(model.name, tuple(model.input_size), task, **run, **head_options(model))
 
 
 def flops(config: ConfigDict, kind: TaskKind) -> int:
@@ -145,11 +140,6 @@ def flops(config: ConfigDict, kind: TaskKind) -> int:
         train_decoder=True,
         map_channels=channels,
     )
-
-
-def _available(config: ConfigDict, kind: TaskKind, shapes: Shapes, name: str) -> bool:
-    deep_map = name == "map" and "deep" in shapes and not kind.logits
-    return name in shapes or deep_map or name in config.data.derive
 
 
 def _expected_shapes(config: ConfigDict, kind: TaskKind, names: Iterable[str]) -> Shapes:
