@@ -31,7 +31,7 @@ def provenance(
     own = {split: {} for split in _SPLITS}
     totals = {}
     if config.data.tiles:
-        own |= {split: tiles.chromosomes(split) for split in _SPLITS if split in tiles.splits}
+        own = {split: tiles.chromosomes(split) for split in _SPLITS}
         totals = tiles.total_counts("train")
     return {
         "seen": _united([own, *(meta.get("seen", {}) for meta in before)]),
@@ -45,7 +45,7 @@ def trained_before_on(config: ConfigDict, tiles: Source, init_from: str | os.Pat
 
     Of any assay, because another assay of a genome has the same loci: `leaf Chr4 (as root chr4)`.
     """
-    if not config.data.tiles or "val" not in tiles.splits or not os.fspath(init_from):
+    if not config.data.tiles or not os.fspath(init_from):
         return []
     trained = _stored_in(init_from).get("seen", {}).get("train", {})
     before = {bare_name(name): f"{assay} {name}" for assay, name in _pairs(trained)}

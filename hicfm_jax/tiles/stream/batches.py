@@ -67,7 +67,7 @@ class Tiles(Protocol):
     def __len__(self) -> int: ...
 
     def open(self) -> None:
-        """Prepares for reading; raises InputError if that fails."""
+        """Prepares for `read`; raises InputError if that fails."""
 
     def assay_numbers(self) -> np.ndarray:
         """Position in `assays` of each tile's assay, `[N]`."""
@@ -78,14 +78,7 @@ class Tiles(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """Makes the batch of a step, or one host's part of it.
-
-    Attributes:
-      tiles: what to cut windows from.
-      draw: how to cut them.
-      batch_size: examples of the global batch.
-      first, last: the part, from example `first` to the one before `last`.
-    """
+    """Makes the batch of a step, or one host's part of it: example `first` to the one before `last`."""
 
     tiles: Tiles
     draw: Draw
