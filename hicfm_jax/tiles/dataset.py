@@ -62,24 +62,25 @@ def features(
     `tile_shape` is (H, W) in bins, `dtype` that of the counts, uint16 or float32. `targets` are shapes of
     regression targets by name: `map` (H, W), `track` (H,), `embedding` (D,).
     """
-    of = import_tfds().features
+    tfds = import_tfds()
 
     def dense(shape: Sequence[int], dtype, doc: str):
-        return of.Tensor(shape=tuple(shape), dtype=np.dtype(dtype), encoding=of.Encoding.ZLIB, doc=doc)
+        encoding = tfds.features.Encoding.ZLIB
+        return tfds.features.Tensor(shape=tuple(shape), dtype=np.dtype(dtype), encoding=encoding, doc=doc)
 
     counts = "raw contacts, both triangles, zeros beyond the chromosome's ends"
     fields = {
         "counts": dense(tile_shape, dtype, counts),
-        "diag": of.Scalar(np.int32, doc="column (if < 0: minus the row) of the main diagonal"),
-        "total_count": of.Scalar(np.float32, doc="contacts of the whole map"),
-        "matrix_count": of.Scalar(np.float32, doc="contacts in the tile"),
-        "chromosomes": of.Tensor(shape=(2,), dtype=np.str_, doc="of rows and columns"),
-        "starts": of.Tensor(shape=(2,), dtype=np.int32, doc="first bin of rows and columns"),
-        "assay": of.Text(doc="name of the map"),
+        "diag": tfds.features.Scalar(np.int32, doc="column (if < 0: minus the row) of the main diagonal"),
+        "total_count": tfds.features.Scalar(np.float32, doc="contacts of the whole map"),
+        "matrix_count": tfds.features.Scalar(np.float32, doc="contacts in the tile"),
+        "chromosomes": tfds.features.Tensor(shape=(2,), dtype=np.str_, doc="of rows and columns"),
+        "starts": tfds.features.Tensor(shape=(2,), dtype=np.int32, doc="first bin of rows and columns"),
+        "assay": tfds.features.Text(doc="name of the map"),
     }
     for name, shape in (targets or {}).items():
         fields[f"target_{name}"] = dense(shape, np.float32, f"what the {name} should be")
-    return of.FeaturesDict(fields)
+    return tfds.features.FeaturesDict(fields)
 
 
 def damaged(what: object, why: object) -> InputError:
@@ -202,7 +203,10 @@ class RecordFiles:
 
 @functools.cache
 def open_readers() -> Callable:
-    """`RecordFiles.reader`, which keeps its latest results open, up to half of a process's limit of files."""
+    """`RecordFiles.reader` with a cache of the readers used last.
+
+    They take at most half of the files that the process may open when the first one is needed.
+    """
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = 1 << 16  # each takes about 25 kB of memory
     if allowed != resource.RLIM_INFINITY:

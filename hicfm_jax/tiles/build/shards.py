@@ -13,18 +13,10 @@ from hicfm_jax.tiles import dataset
 
 
 def write_shard(path: str | os.PathLike, tiles: Iterable[Mapping], features) -> int:
-    """Writes tile records to one array_record file; it appears under its name when it is complete.
+    """Writes tile records with the fields of `features` to one array_record file, and returns their number.
 
-    Args:
-      path: file to make, in an existing folder; an older file is replaced.
-      tiles: records with the fields of `features`.
-      features: result of `dataset.features`.
-
-    Returns:
-      Number of tiles; for 0, no file is made.
-
-    Raises:
-      OSError: the disk is full or not writable; nothing is left.
+    The file replaces an older one when it is complete; for no tiles, none is made. Raises OSError if the
+    disk is full or not writable; nothing is left.
     """
     dataset.import_tfds()
     parse = dataset.import_tensorflow().train.Example.FromString
@@ -59,18 +51,10 @@ def finish_dataset(
 ) -> None:
     """Makes a folder that `tfds.builder_from_directory` and `source.DiskTiles` read.
 
-    The shards are moved into the folder and named as TFDS names them. Everything that needs space on
-    the disk is written before, and the manifest gets its name last.
-
-    Args:
-      folder: the dataset; made if necessary. Give it its final name afterwards.
-      shards: by split, `(file made by write_shard, tiles in it)` in the order of the records; without
-        empty ones.
-      manifest: the content of `manifest.json`.
-      features: result of `dataset.features`, as for the shards.
-
-    Raises:
-      OSError: the disk is full or not writable; no shard was moved.
+    `shards` are by split `(file made by write_shard, tiles in it)` in the order of the records, without
+    empty ones. They are moved into the folder and named as TFDS names them. Everything that needs space on
+    the disk is written before, and the manifest gets its name last. Raises OSError if the disk is full or
+    not writable; no shard was moved.
     """
     tfds = dataset.import_tfds()
     folder = pathlib.Path(folder)

@@ -67,7 +67,7 @@ class Tiles(Protocol):
     def __len__(self) -> int: ...
 
     def open(self) -> None:
-        """Prepares for `read`; raises InputError if that fails."""
+        """Prepares for reading; raises InputError if that fails."""
 
     def assay_numbers(self) -> np.ndarray:
         """Position in `assays` of each tile's assay, `[N]`."""

@@ -106,7 +106,7 @@ class ArrayTiles:
         ]
 
     def _array(self, index: int, name: str) -> np.ndarray:
-        return {"counts": self.counts, **self.targets}[name][index]
+        return (self.counts if name == "counts" else self.targets[name])[index]
 
     def _expected(self, index: int) -> Expected | None:
         rows, columns = self.chromosomes[index].tolist()

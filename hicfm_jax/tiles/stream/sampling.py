@@ -155,7 +155,7 @@ def _crops(words, diag, tile_shape, window, flips) -> Crops:
 
 
 def aligned_starts(start, shift, limit):
-    """Starts along one axis that put the diagonal on a patch boundary, as (first, how many, every 16).
+    """Starts along one axis, 16 apart, that put the diagonal on a patch boundary: (first, how many).
 
     `start` is the window's along the other axis, `shift` the tile's `diag` to find columns for a row and
     `-diag` for the reverse, both in pixels; `limit` is the number of possible starts along this axis.

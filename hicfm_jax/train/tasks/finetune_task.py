@@ -25,8 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
     """A head on the encoder, trained on the targets of `kind` that the batches have.
 
-    Raises:
-      InputError: no target, or one of another shape than the head's output.
+    Raises InputError for no target, or one of another shape than the head's output.
     """
     size = tuple(config.model.input_size)
     model = create_head(config, kind)
@@ -56,10 +55,15 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
         return params
 
     def predict(params, batch):
-        inputs = (batch.counts, batch.total_count)
-        ratio = 1 / batch.targets["kept"] if "kept" in batch.targets else None
-        options = {"cutoff": config.data.cutoff, "context": batch.context, "depth_ratio": ratio}
-        output = apply_head(model, params, *inputs, **options)
+        output = apply_head(
+            model,
+            params,
+            batch.counts,
+            batch.total_count,
+            cutoff=config.data.cutoff,
+            context=batch.context,
+            depth_ratio=1 / batch.targets["kept"] if "kept" in batch.targets else None,
+        )
         outputs = {name: getattr(output, kind.targets[name]) for name in specs}
         return jax.tree.map(jax.nn.sigmoid, outputs) if kind.logits else outputs
 
@@ -144,12 +148,8 @@ def flops(config: ConfigDict, kind: TaskKind) -> int:
 
 def _expected_shapes(config: ConfigDict, kind: TaskKind, names: Iterable[str]) -> Shapes:
     height, width = config.model.input_size
-    shapes = {
-        "map": (height, width),
-        "track": (height,),
-        "tracks": (len(TRACKS), height),
-        "embedding": (PRESETS[config.model.name]["decoder_dim"],),
-    }
+    shapes = {"map": (height, width), "track": (height,), "tracks": (len(TRACKS), height)}
+    shapes["embedding"] = (PRESETS[config.model.name]["decoder_dim"],)
     return {name: shapes[kind.targets[name]] for name in names}
 
 

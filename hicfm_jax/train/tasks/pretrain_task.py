@@ -17,8 +17,8 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
     """The masked autoencoder of `config`."""
     size = tuple(config.model.input_size)
     grid = (size[0] // PATCH, size[1] // PATCH)
-    options = ("mask_ratio", "mask_combine", "dtype", "scan", "remat")
-    options = {name: config.model[name] for name in options}
+    fields = ("mask_ratio", "mask_combine", "dtype", "scan", "remat")
+    options = {name: config.model[name] for name in fields}
     model = create_model(config.model.name, size, "pretrain", **options)
 
     def init(key):
@@ -35,9 +35,15 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
         return images, model.apply({"params": params}, images, batch.total_count, batch.diag, noise=noise)
 
     def losses(images, output, batch):
-        truth = (images, preprocess.valid_mask(batch.counts), batch.matrix_count)
-        options = {"example_mask": batch.mask, "counts": batch.counts, **config.loss.to_dict()}
-        return pretrain_losses(output, *truth, **options)
+        return pretrain_losses(
+            output,
+            images,
+            preprocess.valid_mask(batch.counts),
+            batch.matrix_count,
+            example_mask=batch.mask,
+            counts=batch.counts,
+            **config.loss.to_dict(),
+        )
 
     def loss(params, batch, keys):
         parts = losses(*predict(params, batch, keys), batch)
