@@ -1,12 +1,10 @@
 """Checkpoints of a run: the newest and the best, written while training continues."""
 
-import contextlib
-import errno
 import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +17,7 @@ from hicfm_jax.checkpoints.checksums import check_digest, sealed
 from hicfm_jax.checkpoints.folder import BEST_METRIC, FOLDER, absolute, is_converted, read_meta
 from hicfm_jax.config import to_json
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import disk_errors
 from hicfm_jax.train.processes import any_process, lost_connection
 from hicfm_jax.train.step import TrainState
 
@@ -68,18 +67,6 @@ def _training_part(state: TrainState) -> dict[str, Any]:
     return {name: getattr(state, name) for name in ("step", "opt_state", "skipped", "window")}
 
 
-@contextlib.contextmanager
-def _full_disk_named(folder: epath.Path) -> Iterator[None]:
-    """Turns Orbax's errors of a full disk, a full quota or a file size limit back into an OSError."""
-    try:
-        yield
-    except Exception as error:
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if any(os.strerror(code) in str(error) for code in full):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
-        raise
-
-
 def _is_damage(error: BaseException | None) -> bool:
     """Whether an error in reading shows missing or changed content, and not a failing machine or network."""
     while error is not None:
@@ -123,7 +110,7 @@ class Checkpoints:
     def __exit__(self, _kind, error: BaseException | None, _trace) -> None:
         if error is not None and lost_connection(error):
             return  # the manager would wait for the process that ended
-        with _full_disk_named(self.folder):
+        with disk_errors(self.folder):
             self.manager.close()  # waits for what is still being written
 
     def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
@@ -146,7 +133,7 @@ class Checkpoints:
             training=ocp.args.StandardSave(_training_part(state)),
             meta=ocp.args.JsonSave(meta),
         )
-        with _full_disk_named(self.folder):
+        with disk_errors(self.folder):
             self.manager.save(step, args=items, metrics=dict(metrics) if metrics else None)
 
     def restore_latest(self, target: TrainState) -> TrainState:

@@ -1,14 +1,13 @@
 """Record files of tiles, and the dataset that they make."""
 
 import contextlib
-import errno
 import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from hicfm_jax.storage import atomic_file
+from hicfm_jax.storage import atomic_file, disk_errors
 from hicfm_jax.tiles import dataset
 
 
@@ -26,7 +25,7 @@ def write_shard(path: str | os.PathLike, tiles: Iterable[Mapping], features) -> 
     first = next(tiles, None)
     if first is None:
         return 0
-    with atomic_file(path) as partial, _disk_errors(path):
+    with atomic_file(path) as partial, disk_errors(path):
         # Counts are compressed already: a second time would double the reading time for nothing.
         writer = array_record_module.ArrayRecordWriter(os.fspath(partial), "group_size:1,uncompressed")
         try:
@@ -94,16 +93,3 @@ def finish_dataset(
         for split in splits:
             for (path, _), final in zip(shards[split.name], split.filepaths, strict=True):
                 os.replace(path, final)
-
-
-@contextlib.contextmanager
-def _disk_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Turns array_record's RuntimeError for a disk's error into that OSError."""
-    try:
-        yield
-    except RuntimeError as error:
-        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
-            if os.strerror(code) in str(error):
-                code = errno.ENOSPC if code == errno.EFBIG else code
-                raise OSError(code, os.strerror(code), os.fspath(path)) from error
-        raise
