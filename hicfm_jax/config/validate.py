@@ -30,7 +30,10 @@ def _is_positive(value: float) -> bool:
     return math.isfinite(value) and value > 0
 
 
-# What the values of some fields have to be.
+def _is_not_negative(value: float) -> bool:
+    return math.isfinite(value) and value >= 0
+
+
 _POSITIVE = (
     "train.epochs",
     "train.global_batch_size",
@@ -44,7 +47,6 @@ _POSITIVE = (
     "mesh.fsdp",
     "mesh.tensor",
 )
-_POSITIVE_IF_SET = ("train.total_steps", "optim.learning_rate")
 _NOT_NEGATIVE = (
     "train.seed",
     "data.max_redraws",
@@ -62,15 +64,19 @@ _NOT_NEGATIVE = (
     "optim.clip_norm",
     "targets.margin",
 )
-_RANGES = {
-    "train.seed": (lambda v: v < 2**31, "below 2**31"),
-    "mesh.data": (lambda v: v == -1 or v > 0, "positive"),
-    "data.min_density": (lambda v: 0 <= v <= 1, "from 0 to 1"),
-    "model.mask_ratio": (lambda v: 0 < v < 1, "between 0 and 1"),
-    "optim.b1": (lambda v: 0 <= v < 1, "in [0, 1)"),
-    "optim.b2": (lambda v: 0 <= v < 1, "in [0, 1)"),
-    "optim.layer_decay": (lambda v: 0 < v <= 1, "in (0, 1]"),
-}
+_RULES = (
+    (_POSITIVE, _is_positive, "positive"),
+    (_NOT_NEGATIVE, _is_not_negative, "0 or more"),
+    (("train.total_steps", "optim.learning_rate"), lambda v: v is None or _is_positive(v), "positive"),
+    (("train.seed",), lambda v: v < 2**31, "below 2**31"),
+    (("mesh.data",), lambda v: v == -1 or v > 0, "positive"),
+    (("data.min_density",), lambda v: 0 <= v <= 1, "from 0 to 1"),
+    (("model.mask_ratio",), lambda v: 0 < v < 1, "between 0 and 1"),
+    (("optim.b1", "optim.b2"), lambda v: 0 <= v < 1, "in [0, 1)"),
+    (("optim.layer_decay",), lambda v: 0 < v <= 1, "in (0, 1]"),
+)
+"""Fields, the check of their values, and what is expected."""
+
 _CHOICES = {
     "model.mask_combine": ("sum", "mean"),
     "model.dtype": ("float32", "bfloat16"),
@@ -85,14 +91,13 @@ def validate(config: ConfigDict) -> None:
     Raises InputError, which names the field, its value and what it must be.
     """
     values = _flat(config.to_dict())
-    weights = [name for name in values if re.fullmatch(r"(loss|targets)\.\w+_weight", name)]
-    rules = [(name, _is_positive, "positive") for name in _POSITIVE]
-    rules += [(name, lambda v: v is None or _is_positive(v), "positive") for name in _POSITIVE_IF_SET]
-    rules += [(name, lambda v: v == 0 or _is_positive(v), "0 or more") for name in (*_NOT_NEGATIVE, *weights)]
-    rules += [(name, *rule) for name, rule in _RANGES.items()]
-    rules += [(name, names.__contains__, " or ".join(names)) for name, names in _CHOICES.items()]
-    for name, holds, expected in rules:
-        require(holds(values[name]), name, values[name], expected)
+    for fields, holds, expected in _RULES:
+        for field in fields:
+            require(holds(values[field]), field, values[field], expected)
+    for field, choices in _CHOICES.items():
+        require(values[field] in choices, field, values[field], " or ".join(choices))
+    for field, value in values.items():
+        require(not field.endswith("_weight") or _is_not_negative(value), field, value, "0 or more")
     _check_model(config)
     _check_training(config)
     _check_data(config)
