@@ -109,15 +109,9 @@ def base_config() -> ConfigDict:
 
 
 def from_variant(name: str, variants: Mapping[str, Callable[[ConfigDict], None]], variant: str) -> ConfigDict:
-    """The experiment that an entry of `variants` makes of `base_config()`.
+    """The experiment that an entry of `variants`, functions that set fields, makes of `base_config()`.
 
-    Args:
-      name: of the config file, for the message.
-      variants: functions that set fields, by what follows the colon on the command line.
-      variant: which of them.
-
-    Raises:
-      InputError: an unknown variant; the message lists the known ones.
+    Raises InputError for an unknown variant of the config file `name`, with the known ones.
     """
     if variant not in variants:
         raise InputError(f"{name} has no variant {variant!r}: take one of {', '.join(variants)}.")

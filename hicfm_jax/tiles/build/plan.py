@@ -22,12 +22,12 @@ from hicfm_jax.tiles.stream import mixing
 
 
 class Region(NamedTuple):
-    """One chromosome pair of one map, with its number of windows, dense enough or not."""
+    """One chromosome pair of one map."""
 
     assay: str
     chromosomes: tuple[str, str]  # of rows and columns
     split: str | None  # None for chromosomes of different splits
-    windows: int
+    windows: int  # dense enough or not
 
     @property
     def cis(self) -> bool:
@@ -60,46 +60,27 @@ class Piece(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What cutting needs to know of whole maps.
+    """What cutting needs to know of whole maps."""
 
-    Attributes:
-      dtype: of the counts, uint16 or float32 (see `cutting.fits_uint16`).
-      expected: expected contacts of each cis region that is cut, by assay and chromosome.
-      total_counts: contacts of each map.
-    """
-
-    dtype: np.dtype
-    expected: dict[tuple[str, str], Expected]
-    total_counts: dict[str, float]
+    dtype: np.dtype  # of the counts, uint16 or float32 (see `cutting.fits_uint16`)
+    expected: dict[tuple[str, str], Expected]  # of each cis region that is cut, by assay and chromosome
+    total_counts: dict[str, float]  # contacts of each map
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything that determines the contents of a tile dataset.
+    """Everything that determines the contents of a tile dataset."""
 
-    Attributes:
-      sources: contact maps by assay name, each a file to open or a map in memory.
-      maps: the same, opened for planning.
-      tiling: which windows become tiles.
-      held_out: the splits, chromosomes as the maps name them.
-      regions: all chromosome pairs, in the order of the records.
-      arguments: the fields of the manifest that are known before the maps are read.
-    """
-
-    sources: Mapping[str, ContactMap | MapFile]
-    maps: OpenMaps
+    sources: Mapping[str, ContactMap | MapFile]  # by assay name
+    maps: OpenMaps  # the same, opened for planning
     tiling: Tiling
-    held_out: HeldOut
-    regions: list[Region]
-    arguments: dict
+    held_out: HeldOut  # chromosomes as the maps name them
+    regions: list[Region]  # all chromosome pairs, in the order of the records
+    arguments: dict  # the fields of the manifest that are known before the maps are read
 
     def survey(self) -> Survey:
         """Loads every chromosome pair once."""
         return survey(self.maps, self.regions)
-
-    def total_counts(self) -> dict[str, float]:
-        """Contacts of each map; loads the maps of formats that do not store it."""
-        return {assay: float(self.maps[assay].total_count) for assay in self.sources}
 
     def described(self, total_counts: Mapping[str, float]) -> dict:
         """`arguments` with the contacts of each map."""
@@ -159,7 +140,7 @@ def plan_tiles(
         "tile_size": list(tiling.tile_shape),
         "stride": stride if centers is None else None,
         "min_density": min_density,
-        "loci": _describe_loci(loci_file),
+        "loci": loci_file and _describe_loci(pathlib.Path(loci_file)),
         "held_out": {name: list(value) for name, value in dataclasses.asdict(held_out).items()},
         "sources": {name: _describe_source(sources[name], contact_map) for name, contact_map in maps.items()},
         "mix": dict(mix or {}),
@@ -168,19 +149,14 @@ def plan_tiles(
     return Plan(sources, OpenMaps(sources, maps), tiling, held_out, regions, arguments)
 
 
-def _describe_loci(path: str | os.PathLike | None) -> dict | None:
-    if path is None:
-        return None
-    path = pathlib.Path(path)
+def _describe_loci(path: pathlib.Path) -> dict:
     return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _describe_source(source: ContactMap | MapFile, contact_map: ContactMap) -> dict:
-    fields = {
-        "uri": source.uri if isinstance(source, MapFile) else contact_map.name,
-        "total_count": None,  # see `Plan.described`
-        "chromsizes": dict(contact_map.chromsizes),
-    }
+    uri = source.uri if isinstance(source, MapFile) else contact_map.name
+    # `Plan.described` fills in the total.
+    fields = {"uri": uri, "total_count": None, "chromsizes": dict(contact_map.chromsizes)}
     if isinstance(source, MapFile) and source.weight is not None:
         fields |= {"weight": source.weight, "weight_kind": source.weight_kind}
     return fields
@@ -249,17 +225,15 @@ def find_pieces(regions: Iterable[Region], most: int) -> list[Piece]:
     regions = list(regions)
     pieces = []
     for split in SPLITS:
-        parts, room = [], most
+        parts, room = [], 0
         for region in regions:
             first = 0
             while region.split == split and first < region.windows:
+                if not room:
+                    parts, room = [], most
+                    pieces.append((split, parts))
                 last = min(first + room, region.windows)
                 parts.append(Part(region.assay, region.chromosomes, first, last))
                 room -= last - first
                 first = last
-                if not room:
-                    pieces.append(Piece(len(pieces), split, tuple(parts)))
-                    parts, room = [], most
-        if parts:
-            pieces.append(Piece(len(pieces), split, tuple(parts)))
-    return pieces
+    return [Piece(number, split, tuple(parts)) for number, (split, parts) in enumerate(pieces)]

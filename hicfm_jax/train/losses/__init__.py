@@ -41,11 +41,8 @@ def pretrain_losses(
 ) -> dict[str, Array]:
     """The losses of pretraining (original: `Models_HiCFoundation.forward_loss`, `train_epoch.py`).
 
-    Args:
-      output, images, valid_mask, matrix_count: see `Reconstruction`.
-      alpha: weight of SSIM and count loss.
-      count_weight, contrastive_weight: weights as in the original.
-      options: further fields of `Reconstruction`, and `NAME_weight` of further terms, 0 by default.
+    Weights are as in the original; `alpha` is that of SSIM and count loss. `options` are further fields of
+    `Reconstruction`, and `NAME_weight` of further terms, 0 by default.
 
     Returns:
       Scalars: all that the terms return (`ssim_loss`, `ssim_loss_gb`, `count_loss`, `contrastive_loss`,

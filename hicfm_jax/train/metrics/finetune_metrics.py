@@ -29,17 +29,11 @@ def _agreement(name: str, predicted: Array, true: Array, weights: Array) -> dict
 
 
 def map_sums(predictions: Mapping[str, Array], true: Array, inside: Array, diag: Array) -> dict[str, Array]:
-    """Sums of one batch for each of several predictions of the same maps.
+    """Sums of one batch for each of several named predictions of the same maps, `[B, H, W]` each.
 
-    Args:
-      predictions: by name, `[B, H, W]`, on the scale of `true`.
-      true: `[B, H, W]`.
-      inside: 1 for pixels that count, 0 beyond a chromosome's end and in padding, `[B, H, W]`.
-      diag: in patches, `[B]`.
-
-    Returns:
-      Scalars for `finish`, also after subtracting each window's mean at each genomic distance: a map that
-      only shows distance decay has no correlation there.
+    Predictions are on the scale of `true`; `inside` is 0 beyond a chromosome's end and in padding; `diag`
+    `[B]` is in patches. The sums are also taken after subtracting each window's mean at each genomic
+    distance: a map that only shows distance decay has no correlation there.
     """
     maps = jnp.stack([true, *predictions.values()])
     beyond = maps - jax.vmap(distance_means, (0, None, None))(maps, inside, diag)
@@ -54,11 +48,11 @@ def track_sums(
     predicted: Array, true: Array, example_mask: Array, names: tuple[str, ...]
 ) -> dict[str, Array]:
     """Sums of tracks `[B, H]`, or of the K named tracks `[B, K, H]`."""
+    weights = jnp.broadcast_to(example_mask[:, None], (len(true), true.shape[-1]))
     if true.ndim == 2:
-        return _agreement("track", predicted, true, jnp.broadcast_to(example_mask[:, None], true.shape))
+        return _agreement("track", predicted, true, weights)
     sums = {}
     for k, name in enumerate(names):
-        weights = jnp.broadcast_to(example_mask[:, None], true[:, k].shape)
         sums |= _agreement(f"track_{name}", predicted[:, k], true[:, k], weights)
     return sums
 

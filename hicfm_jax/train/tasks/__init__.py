@@ -28,11 +28,7 @@ TASKS = {
 
 
 def create_task(config: ConfigDict, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Task:
-    """The task of `config.task`.
-
-    Args:
-      config: see `check_config`.
-      shapes: of one example of everything in `Batch.targets`, by name; for fine-tuning.
+    """The task of `config.task`; `shapes` are of one example of each entry of `Batch.targets`, by name.
 
     Raises:
       InputError: a name without an entry in its table; targets that are missing or of another shape than
@@ -44,11 +40,7 @@ def create_task(config: ConfigDict, shapes: Mapping[str, tuple[int, ...]] | None
 
 
 def check_config(config: ConfigDict) -> None:
-    """Checks all fields of a config, before any work.
-
-    Raises:
-      InputError: names the field, its value and what it must be.
-    """
+    """Checks all fields of a config; raises InputError with the field, its value and what it must be."""
     config_lib.validate(config)
     _check_names(config)
     kind, model, data = TASKS[config.task], config.model, config.data
