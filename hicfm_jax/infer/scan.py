@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,6 @@ from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
-from hicfm_jax.infer.stitching import Rows
-from hicfm_jax.models.heads import apply_head
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles.build import cutting
 
@@ -50,7 +48,7 @@ def scan(
     plan: ScanPlan,
     batch_size: int = 8,
     progress: NullProgress | None = None,
-) -> Iterator[tuple[str, Rows | WindowValues]]:
+) -> Iterator[tuple[str, Any]]:
     """Applies a network to the chromosomes of a map, one after another.
 
     Args:
@@ -59,8 +57,8 @@ def scan(
       progress: shows the windows done, and warnings.
 
     Yields:
-      (chromosome, merged rows), all rows of a chromosome in order; or (chromosome, values of a window) for
-      a task that does not merge. Nothing for a chromosome without contacts.
+      (chromosome, part of the merged result), `stitching.Rows` in order where that is a map; or
+      (chromosome, `WindowValues`) for a task that does not merge. Nothing for a chromosome without contacts.
 
     Raises:
       InputError: no chromosome has contacts, or the network gives values that are not finite.
@@ -127,8 +125,10 @@ def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: Null
     depth = {"total_count": np.float32(plan.total_count)}
     if plan.depth_ratio is not None:
         depth["depth_ratio"] = np.float32(plan.depth_ratio)
-    postprocess = plan.task.postprocess
-    program = _program(network.model, network.scaling, postprocess, plan.cutoff, everywhere, divided)
+    task = plan.task
+    program = _program(
+        network.model, network.scaling, task.apply, task.postprocess, plan.cutoff, everywhere, divided
+    )
 
     def stacked(parts):
         # Empty windows fill up the last batch.
@@ -165,13 +165,13 @@ def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: Null
 
 
 @functools.lru_cache(maxsize=8)
-def _program(model, scaling, postprocess, cutoff, everywhere, divided):
+def _program(model, scaling, apply, postprocess, cutoff, everywhere, divided):
     """The jitted `(params, depth, counts, context) -> values`, compiled once for all maps of a session."""
 
     def values(params, depth, counts, context):
         # Arguments and not constants, so that one program serves every depth.
         depth = {name: jnp.full(len(counts), value) for name, value in depth.items()}
-        output = apply_head(model, params, counts, cutoff=cutoff, context=context or None, **depth)
+        output = apply(model, params, counts, cutoff=cutoff, context=context or None, **depth)
         found = postprocess(output, scaling)
         if cutoff or model.residual != "none":
             return found

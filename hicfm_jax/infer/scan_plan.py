@@ -9,8 +9,8 @@ import numpy as np
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
-from hicfm_jax.infer.stitching import MERGES, Rows
-from hicfm_jax.models.heads import HeadOutput
+from hicfm_jax.infer.stitching import MERGES
+from hicfm_jax.models.heads import HeadOutput, apply_head
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.types import Array
 
@@ -36,16 +36,18 @@ class InferenceTask:
       head: tasks of the checkpoints that serve it, the preferred one first; "pretrain" among them where
         pretraining has all the layers.
       default_window: published (H, W) in bins, for checkpoints that fit any window.
-      default_stride: published bins from window to window, for merge "original" and tasks without a merge.
+      default_stride, default_bound: published, in bins; for merge "original" and tasks without a merge.
       prepare: `(matrix, positions, network)` -> `scan.ScanWindow`s at these positions of a chromosome.
       postprocess: `(output, scaling)` -> values `[B, ...]` of the windows, on the device.
-      merge: `(values, positions, size, window, rule)` -> rows of a chromosome, as `stitching.merge_windows`;
-        None: the values of each window are the result.
-      outputs: suffixes that `write` knows, the usual one first.
+      merge: `(values, positions, size, window, rule)` -> parts of the result for a chromosome, for a map its
+        rows, as `stitching.merge_windows`; None: the values of each window are the result.
+      outputs: suffixes that `write` knows, the usual one first; empty: it writes a folder.
       write: `(path, suffix, found, contact_map, network, plan, progress)` -> a sentence on what was written;
         `found` is `scan.scan`, which begins when it is read.
       positions: `(size, plan)` -> first row and column `[N, 2]` of the windows of `size` bins.
       settle: `(plan, contact_map, network)` -> the plan with what the task decides, such as the depth.
+      transform: `(contact_map)` -> the map to scan in its place.
+      apply: runs the network, with the arguments and the result of `models.heads.apply_head`.
       options: flags of this task that others may not have.
     """
 
@@ -56,11 +58,14 @@ class InferenceTask:
     default_stride: int
     prepare: Callable[..., Iterator]
     postprocess: Callable[[HeadOutput, TargetScaling], Array]
-    merge: Callable[..., Iterator[Rows]] | None
+    merge: Callable[..., Iterator[Any]] | None
     outputs: tuple[str, ...]
     write: Callable[..., str]
     positions: Callable[[int, "ScanPlan"], np.ndarray]
     settle: Callable[["ScanPlan", ContactMap, Network], "ScanPlan"] = lambda plan, contact_map, network: plan
+    transform: Callable[[ContactMap], ContactMap] = lambda contact_map: contact_map
+    apply: Callable[..., Any] = apply_head
+    default_bound: int = 0
     options: tuple[Option, ...] = ()
 
 
@@ -73,7 +78,7 @@ class ScanPlan:
       chromosomes: to scan, as the map calls them.
       merge: a key of `stitching.MERGES`.
       stride: bins from one window to the next.
-      bound: of merge "original", see `original_positions`.
+      bound: of merge "original" and tasks without a merge, see `original_positions`.
       max_bins: farthest pixel from the diagonal to predict, in bins; None: all.
       total_count: contacts of the input, as the network gets them.
       cutoff: largest count of an image.
@@ -123,11 +128,12 @@ def make_plan(
         raise InputError(f"Task {task.name} has no option {unknown[0]}: leave it out.")
     if merge not in MERGES:
         raise InputError(f"There is no merge {merge!r}: take one of {', '.join(MERGES)}.")
-    original, window = merge == "original", network.window
-    if bound is not None and not original:
+    # Where windows are not merged to a whole map, their number is as published.
+    published, window = merge == "original" or not task.merge, network.window
+    if bound is not None and not published:
         raise InputError(f"bound={bound} needs merge=original: leave it out, or give max_distance in bp.")
     if stride is None:
-        stride = min(task.default_stride, *window) if original or not task.merge else min(window) // 2
+        stride = min(task.default_stride, *window) if published else min(window) // 2
     if not 1 <= stride <= min(window):
         raise InputError(
             f"stride is {stride} but must lie between 1 and the window's shorter side, {min(window)} bins."
@@ -148,7 +154,7 @@ def make_plan(
         chromosomes=tuple(chrom for chrom in contact_map.chromsizes if chrom in chosen),
         merge=merge,
         stride=stride,
-        bound=bound or 0,
+        bound=task.default_bound if published and bound is None else bound or 0,
         max_bins=max_bins,
         total_count=contact_map.total_count,
         cutoff=network.cutoff,

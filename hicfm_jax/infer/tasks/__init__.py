@@ -36,7 +36,8 @@ def infer_file(
       task: a key of `INFERENCE_TASKS`.
       uri, resolution: of the map, see `contacts.open_contacts`.
       checkpoint, input_size: see `load_network`.
-      output: a file with one of the task's suffixes; it appears when it is complete.
+      output: a file with one of the task's suffixes, or a folder where the task has none; it appears when it
+        is complete.
       batch_size, progress: see `scan.scan`.
       **choices: see `make_plan`, and the task's own options.
 
@@ -51,14 +52,15 @@ def infer_file(
     if task not in INFERENCE_TASKS:
         raise InputError(f"There is no task {task!r} of inference: take one of {', '.join(INFERENCE_TASKS)}.")
     chosen, path, progress = INFERENCE_TASKS[task], pathlib.Path(output), progress or NullProgress()
-    suffix = next((suffix for suffix in chosen.outputs if path.name.lower().endswith(suffix)), None)
+    suffixes = chosen.outputs or ("",)
+    suffix = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)
     if suffix is None:
         raise InputError(
             f"{path}: task {task} cannot write {path.suffix or 'a file without a suffix'}, expected one of "
             f"{', '.join(chosen.outputs)}."
         )
     check_new_file(path)
-    contact_map = open_contacts(uri, resolution)
+    contact_map = chosen.transform(open_contacts(uri, resolution))
     network = load_network(checkpoint, input_size, chosen.head, chosen.default_window, progress)
     plan = dataclasses.replace(make_plan(chosen, contact_map, network, **choices), input=uri)
     found = scan(contact_map, network, plan, batch_size, progress)

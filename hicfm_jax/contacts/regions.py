@@ -1,0 +1,92 @@
+"""Genomic regions from text and from BED files."""
+
+import gzip
+import os
+import pathlib
+import re
+from typing import NamedTuple
+
+from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.errors import InputError
+
+
+class Region(NamedTuple):
+    """Part of a chromosome, 0-based and half-open in bp, with its name in the file if it has one."""
+
+    chrom: str
+    start: int
+    end: int
+    name: str = ""
+
+    def bins(self, resolution: int) -> tuple[int, int]:
+        """The first bin that overlaps, and the one after the last."""
+        return self.start // resolution, -(-self.end // resolution)
+
+    def __str__(self) -> str:
+        return f"{self.chrom}:{self.start:,}-{self.end:,}"
+
+
+def parse_region(text: str, contact_map: ContactMap) -> Region:
+    """Reads `Chr4`, `Chr4:1,000,000-3,000,000` or `Chr4:1M-3M`, as cooler and HiGlass write regions.
+
+    Chromosome names may hold `:` and `,` themselves; `4` and `chr4` stand for `Chr4`.
+
+    Raises:
+      InputError: no such region, or it ends beyond its chromosome.
+    """
+    if text in contact_map.chromsizes:
+        return Region(text, 0, contact_map.chromsizes[text])
+    found = re.fullmatch(r"(.+):([\d,.]+[kKmM]?)-([\d,.]*[kKmM]?)", text)
+    if not found:
+        chrom = contact_map.find_chromosome(text)
+        return Region(chrom, 0, contact_map.chromsizes[chrom])
+    chrom = contact_map.find_chromosome(found[1])
+    try:
+        start, end = _position(found[2]), _position(found[3] or str(contact_map.chromsizes[chrom]))
+    except ValueError:
+        raise InputError(f"The region {text} is not of the form CHROM:START-END in bp.") from None
+    return _checked(Region(chrom, start, end), contact_map, f"The region {text}")
+
+
+def read_bed(path: str | os.PathLike, contact_map: ContactMap) -> list[Region]:
+    """The regions of a BED file, plain or gzipped, in its order.
+
+    Raises:
+      InputError: no such file, a line that is no region, or a region that does not fit the map.
+    """
+    path, regions = pathlib.Path(path), []
+    try:
+        opened = gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="utf-8-sig")
+        with opened as file:
+            for number, line in enumerate(file, 1):
+                fields = line.rstrip("\r\n").split("\t")
+                if fields == [""] or line.startswith(("#", "track", "browser")):
+                    continue
+                where = f"{path}, line {number}"
+                if len(fields) < 3 or not (fields[1].strip().isdigit() and fields[2].strip().isdigit()):
+                    raise InputError(f"{where} is not chromosome, start and end: give a BED file.")
+                region = Region(fields[0], int(fields[1]), int(fields[2]), (fields[3:4] or [""])[0])
+                region = region._replace(chrom=contact_map.find_chromosome(region.chrom))
+                regions.append(_checked(region, contact_map, where))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.") from error
+    if not regions:
+        raise InputError(f"{path} has no regions: give a BED file.")
+    return regions
+
+
+def _position(text: str) -> int:
+    number = text.replace(",", "")
+    factor = {"k": 1_000, "m": 1_000_000}.get(number[-1:].lower())
+    return int(float(number[:-1]) * factor) if factor else int(number)
+
+
+def _checked(region: Region, contact_map: ContactMap, where: str) -> Region:
+    length = contact_map.chromsizes[region.chrom]
+    if not region.start < region.end:
+        raise InputError(f"{where} ends at {region.end:,}, which is not after its start {region.start:,}.")
+    if region.end > length:
+        raise InputError(
+            f"{where} ends at {region.end:,}, but {region.chrom} of {contact_map.name} is {length:,} bp long."
+        )
+    return region
