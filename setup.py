@@ -34,6 +34,7 @@ EXTRAS = {
         "isal>=1.7",
     ],
     "hic": ["hictkpy>=1.4"],
+    "tracks": ["pybigtools>=0.3"],
     "straw": ["hic-straw>=1.3.1", "hictkpy>=1.4"],
     "beam": ["apache-beam>=2.70"],
     "evaluate": ["cooltools>=0.7", "matplotlib>=3.8", "scikit-image>=0.24"],
@@ -45,7 +46,7 @@ EXTRAS = {
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", RUFF],
 }
 # What installs on every machine: no compiler (straw), no accelerator (cuda, tpu).
-EVERYWHERE = ("data", "hic", "beam", "evaluate", "torch", "dev", "docs")
+EVERYWHERE = ("data", "hic", "tracks", "beam", "evaluate", "torch", "dev", "docs")
 EXTRAS["all"] = [requirement for name in EVERYWHERE for requirement in EXTRAS[name]]
 
 setup(

@@ -23,6 +23,7 @@ EXTRAS = {
     "hictkpy": "hic",
     "matplotlib": "evaluate",
     "mkdocs": "docs",
+    "pybigtools": "tracks",
     "safetensors": "torch",
     "tensorflow": "data",
     "torch": "torch",

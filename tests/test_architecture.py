@@ -42,6 +42,7 @@ HOMES = {
     "h5py": "contacts/",
     "hictkpy": "contacts/",
     "hicstraw": "contacts/",
+    "pybigtools": "contacts/",
     "matplotlib": "evaluate/",
     "cooltools": "evaluate/",
     "skimage": "evaluate/",

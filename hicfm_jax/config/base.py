@@ -41,6 +41,7 @@ def base_config() -> ConfigDict:
     model.mask_ratio = 0.75  # pretraining: fraction of patches that are masked
     model.mask_combine = "sum"  # noise of mirror-image patches: sum (original) | mean
     model.center_count = False  # start output biases of count, map and track at the first batch's mean target
+    model.tracks = ()  # epigenome: names of the tracks, in the targets' order; empty: the original's six
     model.residual = "none"  # resolution: none | coverage, add to a coverage-aware estimate, pixel by pixel
     model.transformer = True  # with a residual: False leaves encoder and decoder out
     model.pixel_width = 32  # with a residual: channels of its convolutions

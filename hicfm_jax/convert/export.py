@@ -14,6 +14,7 @@ from hicfm_jax.convert import files, names, optimizer
 from hicfm_jax.convert.files import OriginalFile
 from hicfm_jax.convert.load import load_weights
 from hicfm_jax.errors import InputError
+from hicfm_jax.models.heads import TRACKS
 from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.types import PATCH
@@ -60,10 +61,14 @@ def export(
         raise InputError(f"{source} is a file of the original already: give a workdir or checkpoint.")
     weights = load_weights(source, with_adam=True, progress=progress)
     weights.check_trained()  # the file has no place to say so
-    if weights.head:
+    if "residual" in weights.head:
         raise InputError(
             f"{source} has a path from pixels to pixels (model.residual={weights.head['residual']!r}), which "
             "the original does not: give a model without one."
+        )
+    if (number := len(weights.head.get("tracks", TRACKS))) != len(TRACKS):
+        raise InputError(
+            f"{source} predicts {number} tracks, and the original {len(TRACKS)}: it cannot be exported."
         )
     files.write(output, to_original(weights))
 
@@ -112,7 +117,8 @@ def _args(config: Mapping[str, Any], report: Report) -> dict[str, Any]:
     rows, columns = report.input_size
     size = {"input_row_size": rows, "input_col_size": columns, "patch_size": PATCH}
     scaling = {"map_scaling": fields["targets.map_scaling"]} if "targets.map_scaling" in fields else {}
-    return {**args, **size, **scaling, "model": report.model, "task": report.task}
+    tracks = {"tracks": config["model"]["tracks"]} if config["model"].get("tracks") else {}
+    return {**args, **size, **scaling, **tracks, "model": report.model, "task": report.task}
 
 
 def _groups(config: Mapping[str, Any], args: Mapping[str, Any]) -> list[dict[str, Any]]:

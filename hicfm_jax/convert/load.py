@@ -77,7 +77,9 @@ def _read_original(
     own = task or (stored_task if stored_task in fits else None)
     own = weights.check_purpose(path, fits, holds, own, model)
     size = detect.recognize_size(file.tensors, file.args, path, None if own == "pretrain" else input_size)
-    shapes = parameter_shapes(holds, size, own)
+    # Only our own exports name their tracks.
+    options = {"tracks": tuple(file.args["tracks"])} if own == "epigenome" and "tracks" in file.args else {}
+    shapes = parameter_shapes(holds, size, own, **options)
     named = {names.original_name(ours, own): ours for ours in shapes}
     named = dict(sorted(named.items(), key=lambda pair: names.original_order(pair[0])))
     report = Report(path, own, fits, holds, size, source=own, mapped=named)
@@ -116,7 +118,7 @@ def _read_original(
         "scaler": file.scaler,
         "groups": [{name: value for name, value in g.items() if name != "params"} for g in groups],
     }
-    return Weights(params, report, adam.count if adam else 0, adam, {"original": original})
+    return Weights(params, report, adam.count if adam else 0, adam, {"original": original}, options)
 
 
 def _false_copies(

@@ -9,7 +9,7 @@ from hicfm_jax.evaluate.baselines import NAMES, RESCALED, tune_baselines
 from hicfm_jax.evaluate.comparison import ChromosomeView, Comparison, Record, ScoredValue, pool
 from hicfm_jax.evaluate.opening import ComparedMaps, MapSource, checkpoint_notes, leakage_warnings
 from hicfm_jax.evaluate.report.thumbnails import choose_regions, make_thumbnail
-from hicfm_jax.evaluate.scores import CRITERIA, SCORES, scc, scored_pair, titles, tracks
+from hicfm_jax.evaluate.scores import CRITERIA, SCORES, map_tracks, scc, scored_pair, titles
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.scores.diagonals import Matrix, upper
 from hicfm_jax.evaluate.scores.scored_pair import PreparedMap, ScoredPair
@@ -168,8 +168,8 @@ def _compare_chromosome(
 
 def _settings(resolution: int, max_diagonal: int) -> dict[str, str]:
     width = 2 * scc.half_width(resolution) + 1
-    bin_size = resolution * tracks.insulation_factor(resolution)
-    diamond = bin_size * tracks.diamond_bins(bin_size)
+    bin_size = resolution * map_tracks.insulation_factor(resolution)
+    diamond = bin_size * map_tracks.diamond_bins(bin_size)
     return {
         "diagonals": f"1 to {max_diagonal} bins ({max_diagonal * resolution / 1e6:g} Mb)",
         "SCC": f"mean filter of {width} x {width} bins",

@@ -91,7 +91,7 @@ def load_network(
     return Network(
         model=create_model(report.model, report.input_size, task, **weights.head),
         params=unflatten_dict(weights.complete(), sep="/"),
-        scaling=target_scaling(weights.map_scaling or "none"),
+        scaling=target_scaling(_scaling(weights, head)),
         cutoff=(data or {}).get("cutoff", 0.0),
         published=data is None and task == head[0],
         checkpoint=path,
@@ -113,9 +113,22 @@ def _task(path: str, weights: Weights, head: Sequence[str]) -> str:
             f"{path} holds a head for {task} ({' and '.join(OUTPUTS[task])}): give a checkpoint of task "
             f"{' or '.join(head)}."
         )
-    if "map" in OUTPUTS[task] and stored.get("targets", {}).get("map_weight") == 0:
+    target = _target(head)
+    if target and stored.get("targets", {}).get(f"{target}_weight") == 0:
         raise InputError(
-            f"{path} was trained without a map as its target (targets.map_weight=0): give a checkpoint that "
-            "was trained on maps."
+            f"{path} was trained without a {target} as its target (targets.{target}_weight=0): give a "
+            f"checkpoint that was trained on {target}s."
         )
     return task
+
+
+def _target(head: Sequence[str]) -> str | None:
+    """The section of `config.targets` that a use of a network depends on."""
+    fields = OUTPUTS[head[0]]
+    return "map" if "map" in fields else "track" if "tracks" in fields else None
+
+
+def _scaling(weights: Weights, head: Sequence[str]) -> str:
+    if _target(head) == "track":
+        return weights.meta.get("config", {}).get("targets", {}).get("track_scaling", "none")
+    return weights.map_scaling or "none"

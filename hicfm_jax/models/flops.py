@@ -43,12 +43,13 @@ def head_flops(
     train_encoder: bool = False,
     train_decoder: bool = False,
     map_channels: int = 1,
+    n_tracks: int = len(TRACKS),
 ) -> int:
     """FLOPs of a head per window of `input_size` bins: forward, and backward through the trained part.
 
     Training the encoder includes a backward pass through everything, training the decoder one through decoder
     and head; neither is inference. `map_channels` are the outputs of the decoder per pixel of a map,
-    `pixel_path.PIXEL_FEATURES` with a residual.
+    `pixel_path.PIXEL_FEATURES` with a residual; `n_tracks` are those of task epigenome.
     """
     size = PRESETS[name]
     height, width = input_size[0] // PATCH, input_size[1] // PATCH
@@ -59,7 +60,7 @@ def head_flops(
         "image": patches * 3 * PATCH**2,
         "track": height * PATCH,
     }
-    outputs["tracks"] = len(TRACKS) * outputs["track"]
+    outputs["tracks"] = n_tracks * outputs["track"]
     encoder, decoder = _encoder(size, patches), _decoder(size, patches, patches)
     decoder += sum(2 * outputs.get(field, 0) * size["decoder_dim"] for field in OUTPUTS[task])
     return encoder * (3 if train_encoder else 1) + decoder * (3 if train_encoder or train_decoder else 1)

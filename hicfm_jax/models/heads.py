@@ -30,7 +30,7 @@ OUTPUTS = {
 """Fields of `HeadOutput` that each task has."""
 
 TRACKS = ("CTCF", "H3K4me3", "H3K27ac", "H3K27me3", "ATAC-seq", "DNase-seq")
-"""Assays of the epigenome task, in the order of `HeadOutput.tracks`."""
+"""Tracks of the original's epigenome task, in its order."""
 
 # What the predicted map corrects: nothing, as in the original, or a coverage-aware estimate.
 RESIDUALS = ("none", "coverage")
@@ -62,7 +62,7 @@ class HeadOutput:
         original. Published resolution and single-cell weights: `log10(x + 1) / log10(1001)`. With
         `residual="coverage"`: `log10(x + 1)`.
       track: one value per row of bins, `[B, H]`.
-      tracks: one track per assay of `TRACKS`, `[B, 6, H]`.
+      tracks: one value per row of bins for each of K tracks, in the order of `TaskModel.tracks`, `[B, K, H]`.
       features: patch tokens `[B, h, w, C]` of the encoder after its norm, and of each decoder block.
       image: the window as colors in 0..255, `[B, H, W, 3]`.
     """
@@ -92,6 +92,7 @@ class TaskModel(EncoderDecoder):
     Attributes:
       task: a key of `OUTPUTS`.
       input_size: (H, W) of a window in bins; it fixes the size of the position tables.
+      tracks: names of the K tracks of task epigenome; other tasks have none.
       residual: one of `RESIDUALS`; "coverage" for task resolution only.
       transformer: with a residual, False leaves out encoder and decoder.
       pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`.
@@ -99,6 +100,7 @@ class TaskModel(EncoderDecoder):
 
     task: str
     input_size: tuple[int, int]
+    tracks: tuple[str, ...] = TRACKS
     residual: str = "none"
     transformer: bool = True
     pixel_width: int = 32
@@ -159,8 +161,10 @@ class TaskModel(EncoderDecoder):
         if "track" in fields:
             found["track"] = head(PATCH, name="track_head")(rows).reshape(batch, height)
         if "tracks" in fields:
-            tracks = [Dense(PATCH, dtype=self.dtype, name=f"track_heads_{k}") for k in range(len(TRACKS))]
-            found["tracks"] = jnp.stack([track(rows).reshape(batch, height) for track in tracks], axis=1)
+            layers = [
+                Dense(PATCH, dtype=self.dtype, name=f"track_heads_{k}") for k in range(len(self.tracks))
+            ]
+            found["tracks"] = jnp.stack([layer(rows).reshape(batch, height) for layer in layers], axis=1)
         if "image" in fields:
             pixels = head(3 * PATCH**2, name="pixel_head")(patches).astype(jnp.float32)
             found["image"] = jnp.clip(255 * denormalize(unpatchify(pixels, height, width)), 0, 255)

@@ -1,13 +1,13 @@
 """Named model sizes, and the function that creates a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TaskModel
+from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TRACKS, TaskModel
 from hicfm_jax.models.mae import MaskedAutoencoder
 from hicfm_jax.models.vit import REMATS
 from hicfm_jax.types import PATCH
@@ -36,6 +36,7 @@ def create_model(
     dtype: str = "float32",
     scan: bool = False,
     remat: str = "none",
+    tracks: Sequence[str] = TRACKS,
     residual: str = "none",
     transformer: bool = True,
     pixel_width: int = 32,
@@ -50,8 +51,8 @@ def create_model(
       task: "pretrain", or a key of `heads.OUTPUTS`.
       mask_ratio, mask_combine: see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `vit.Blocks`.
-      residual, transformer, pixel_width, pixel_depth, bin_heads: see `heads.TaskModel`; `head_options`
-        takes them from a config.
+      tracks, residual, transformer, pixel_width, pixel_depth, bin_heads: see `heads.TaskModel`;
+        `head_options` takes them from a config.
 
     Returns:
       A Linen module. Pretraining: `model.apply({"params": p}, images, total_count, diag, noise=noise)`
@@ -60,7 +61,7 @@ def create_model(
       raw counts.
 
     Raises:
-      InputError: unknown name, task, residual or remat, or an invalid size.
+      InputError: unknown name, task, residual or remat, an invalid size, or invalid names of tracks.
     """
     if name not in PRESETS:
         raise InputError(f"There is no model {name!r}: take one of {', '.join(PRESETS)}.")
@@ -82,14 +83,28 @@ def create_model(
     size = dict(PRESETS[name], dtype=jnp.dtype(dtype), scan=scan, remat=remat)
     if task == "pretrain":
         return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
+    if "tracks" in OUTPUTS[task]:
+        _check_tracks(tracks)
     path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
-    head = dict(task=task, input_size=tuple(input_size), residual=residual, transformer=transformer)
-    return TaskModel(**size, **head, **path)
+    head = dict(task=task, input_size=tuple(input_size), tracks=tuple(tracks), residual=residual)
+    return TaskModel(**size, **head, transformer=transformer, **path)
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of `create_model` for the residual of a config's section `model`; {} without one."""
-    if model.get("residual", "none") == "none":
-        return {}
-    names = ("residual", "transformer", "pixel_width", "pixel_depth", "bin_heads")
-    return {name: model[name] for name in names}
+    """The options of `create_model` for the head of a config's section `model`; {} for an original's head."""
+    options: dict[str, Any] = {}
+    if model.get("tracks"):
+        options["tracks"] = tuple(model["tracks"])
+    if model.get("residual", "none") != "none":
+        names = ("residual", "transformer", "pixel_width", "pixel_depth", "bin_heads")
+        options |= {name: model[name] for name in names}
+    return options
+
+
+def _check_tracks(tracks: Sequence[str]) -> None:
+    """Raises InputError unless the names differ and can be names of files."""
+    if not tracks or len(set(tracks)) < len(tracks):
+        raise InputError(f"The tracks are {', '.join(tracks) or 'none'}: give each one a name of its own.")
+    for name in tracks:
+        if not (name and name.isprintable()) or "/" in name or name.startswith("."):
+            raise InputError(f"A track is named {name!r}, which cannot be the name of a file: rename it.")

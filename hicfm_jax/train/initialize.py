@@ -13,6 +13,7 @@ from hicfm_jax.checkpoints.folder import is_converted
 from hicfm_jax.checkpoints.weights import Weights
 from hicfm_jax.convert import load_weights
 from hicfm_jax.errors import InputError
+from hicfm_jax.models.heads import TRACKS
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import TASKS
@@ -88,8 +89,8 @@ def start_from(state: TrainState, weights: Weights, *, go_on: bool) -> TrainStat
 
 def _check_head(source: str | os.PathLike, weights: Weights, config: ConfigDict) -> None:
     """Refuses a trained head of another kind than the config's; a pretraining model takes the config's."""
-    none = {"residual": "none"}
-    stored, expected = weights.head or none, head_options(config.model) or none
+    originals = {"residual": "none", "tracks": TRACKS}
+    stored, expected = originals | weights.head, originals | head_options(config.model)
     differing = [name for name in stored if name in expected and stored[name] != expected[name]]
     if differing:
         fields = ", ".join(f"config.model.{name}={stored[name]}" for name in differing)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.checkpoints import folder
+from hicfm_jax.checkpoints.parameters import parameter_shapes
 from hicfm_jax.convert import convert_to_folder, export, load_weights
 from hicfm_jax.errors import InputError
 from tests.convert import made_up
@@ -64,6 +65,32 @@ def test_what_the_maps_stand_for_travels_there_and_back(tmp_path):
     convert_to_folder(tmp_path / "ours.pth.tar", tmp_path / "again")
     for path in ("ours", "ours.pth.tar", "again"):
         assert load_weights(tmp_path / path).map_scaling == "log10"
+
+
+def _write_tracks(path, tracks):
+    """A checkpoint of ours that predicts tracks of these names."""
+    rng = np.random.default_rng(0)
+    shapes = parameter_shapes("vit_test", (64, 96), "epigenome", tracks=tracks)
+    params = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    model = {"name": "vit_test", "input_size": [64, 96], "tracks": list(tracks)}
+    folder.write(path, 3, params, None, {"config": {"task": "epigenome", "model": model}})
+
+
+def test_names_of_tracks_travel_there_and_back(tmp_path):
+    tracks = ("genes", "TEs", "DNase", "a", "b", "c")
+    _write_tracks(tmp_path / "ours", tracks)
+    export(tmp_path / "ours", tmp_path / "ours.pth.tar")
+    convert_to_folder(tmp_path / "ours.pth.tar", tmp_path / "again")
+    for path in ("ours", "ours.pth.tar", "again"):
+        assert load_weights(tmp_path / path).head == {"tracks": tracks}
+
+
+def test_another_number_of_tracks_is_not_for_the_original(tmp_path):
+    _write_tracks(tmp_path / "ours", ("genes", "TEs"))
+    assert load_weights(tmp_path / "ours").head == {"tracks": ("genes", "TEs")}
+    with pytest.raises(InputError, match="predicts 2 tracks, and the original 6"):
+        export(tmp_path / "ours", tmp_path / "ours.pth.tar")
+    assert not (tmp_path / "ours.pth.tar").exists()
 
 
 def test_an_export_replaces_nothing_and_takes_checkpoints_of_ours_only(tmp_path):

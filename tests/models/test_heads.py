@@ -37,6 +37,19 @@ def test_what_a_task_predicts(task, size):
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found))
 
 
+def test_a_head_predicts_any_number_of_named_tracks():
+    model = create_model("vit_test", SIZE, "epigenome", tracks=["genes", "TEs"])
+    image = jax.ShapeDtypeStruct((2, *SIZE, 3), jnp.float32)
+    output, _ = jax.eval_shape(lambda x: model.init_with_output(jax.random.key(0), x), image)
+    assert model.tracks == ("genes", "TEs") and output.tracks.shape == (2, 2, SIZE[0])
+
+
+@pytest.mark.parametrize("tracks", [(), ("genes", "genes"), ("a/b",), ("",), (".hidden",)])
+def test_names_of_tracks_are_names_of_files(tracks):
+    with pytest.raises(InputError, match="track"):
+        create_model("vit_test", SIZE, "epigenome", tracks=tracks)
+
+
 def test_scan_gives_the_same_layers(predict):
     plain, scanned = predict("embedding"), predict("embedding", scan=True, remat="blocks")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), plain, scanned)

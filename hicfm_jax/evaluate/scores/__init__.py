@@ -6,7 +6,7 @@ To add a score, write its function in a file of this folder and add a line to `S
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from hicfm_jax.evaluate.scores import correlation, scc, tracks, whole_map
+from hicfm_jax.evaluate.scores import correlation, map_tracks, scc, whole_map
 from hicfm_jax.evaluate.scores.scored_pair import ScoredPair
 
 
@@ -60,10 +60,11 @@ SCORES = {score.name: score for score in (
     Score("psnr", "PSNR", "peak signal-to-noise ratio of log10(1 + count)",
           lambda pair: pair.image_score(1), unit="dB", digits=1, whole=True),
     Score("insulation_r", "insulation", "correlation of log2 insulation scores",
-          lambda pair: tracks.track_correlation(pair.test.insulation, pair.reference.insulation), "bins"),
+          lambda pair: map_tracks.track_correlation(pair.test.insulation, pair.reference.insulation), "bins"),
     Score("compartment_r", "compartments", "|correlation| of first eigenvectors",
-          lambda pair: tracks.compartment_correlation(pair.test.compartments, pair.reference.compartments),
-          "bins", whole=True),
+          lambda pair: map_tracks.compartment_correlation(
+              pair.test.compartments, pair.reference.compartments
+          ), "bins", whole=True),
     Score("genome_disco", "GenomeDISCO", "concordance after a random walk of 3 steps",
           lambda pair: whole_map.genome_disco(*pair.whole), "bins", whole=True),
     Score("focus_recovery", "foci", "strength times fraction of true calls",

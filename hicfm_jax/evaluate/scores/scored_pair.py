@@ -7,7 +7,7 @@ import numpy as np
 
 from hicfm_jax.contacts.expected import Expected, find_expected
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate.scores import correlation, foci, tracks, whole_map
+from hicfm_jax.evaluate.scores import correlation, foci, map_tracks, whole_map
 from hicfm_jax.evaluate.scores.diagonals import Matrix, coarsen
 
 WHOLE_BINS = 3200
@@ -50,14 +50,14 @@ class PreparedMap:
 
     @functools.cached_property
     def insulation(self) -> np.ndarray:
-        """log2 insulation scores, in the bins of `tracks.insulation_factor`."""
-        fine = self.coarsened(tracks.insulation_factor(self.resolution))
-        return tracks.log_insulation(fine.counts, fine.expected, tracks.diamond_bins(fine.resolution))
+        """log2 insulation scores, in the bins of `map_tracks.insulation_factor`."""
+        fine = self.coarsened(map_tracks.insulation_factor(self.resolution))
+        return map_tracks.log_insulation(fine.counts, fine.expected, map_tracks.diamond_bins(fine.resolution))
 
     @functools.cached_property
     def compartments(self) -> np.ndarray:
         """Compartment track, in the bins of `whole`."""
-        return tracks.compartment_track(self.whole.counts, self.whole.expected)
+        return map_tracks.compartment_track(self.whole.counts, self.whole.expected)
 
     @functools.cached_property
     def enrichment(self) -> foci.Enrichment:

@@ -48,9 +48,11 @@ def check_config(config: ConfigDict) -> None:
     allowed = [name for name in DERIVED if kind.targets.get(name) == name]
     expected = f"some of {', '.join(allowed)}" if allowed else f"empty for task={config.task}"
     require(set(data.derive) <= set(allowed), "data.derive", tuple(data.derive), expected)
+    head, tracks = kind.head or config.task, tuple(model.tracks)
+    require(not tracks or head == "epigenome", "model.tracks", tracks, "empty except for task=epigenome")
     if model.residual == "none":
         return
-    head, thin, scaling = kind.head or config.task, tuple(data.thin), config.targets.map_scaling
+    thin, scaling = kind.head or config.task, tuple(data.thin), config.targets.map_scaling
     require(head == "resolution", "model.residual", model.residual, "none except for task=resolution")
     require(thin != (), "data.thin", thin, "set for model.residual: inputs are downsampled")
     require(scaling == "log10", "targets.map_scaling", scaling, "log10, the scale of model.residual")

@@ -34,7 +34,7 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
     if "deep" in shapes and not kind.logits:
         available.add("map")
     specs = {name: weighted[name] for name in kind.targets if name in weighted and name in available}
-    expected = _expected_shapes(config, kind, specs)
+    expected = _expected_shapes(config, kind, specs, model)
     _check_shapes(config, kind, shapes, expected)
 
     def targets_of(batch):
@@ -87,7 +87,7 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
             if kind.logits:
                 sums |= finetune_metrics.call_sums(outputs["map"], true["map"], _inside(batch))
         if "track" in specs:
-            sums |= finetune_metrics.track_sums(*shown("track", outputs, true), batch.mask, TRACKS)
+            sums |= finetune_metrics.track_sums(*shown("track", outputs, true), batch.mask, model.tracks)
         if "embedding" in specs:
             sums |= finetune_metrics.embedding_sums(*shown("embedding", outputs, true), batch.mask)
         return sums
@@ -143,12 +143,13 @@ def flops(config: ConfigDict, kind: TaskKind) -> int:
         train_encoder=config.optim.trainable == "all",
         train_decoder=True,
         map_channels=channels,
+        n_tracks=len(model.tracks or TRACKS),
     )
 
 
-def _expected_shapes(config: ConfigDict, kind: TaskKind, names: Iterable[str]) -> Shapes:
+def _expected_shapes(config: ConfigDict, kind: TaskKind, names: Iterable[str], model: TaskModel) -> Shapes:
     height, width = config.model.input_size
-    shapes = {"map": (height, width), "track": (height,), "tracks": (len(TRACKS), height)}
+    shapes = {"map": (height, width), "track": (height,), "tracks": (len(model.tracks), height)}
     shapes["embedding"] = (PRESETS[config.model.name]["decoder_dim"],)
     return {name: shapes[kind.targets[name]] for name in names}
 

@@ -7,7 +7,7 @@ import pytest
 
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.evaluate.scores.diagonals import upper, visible_bins
-from hicfm_jax.evaluate.scores.tracks import (
+from hicfm_jax.evaluate.scores.map_tracks import (
     compartment_correlation,
     compartment_track,
     diamond_bins,
