@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -34,13 +34,22 @@ def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> S
     )
     if not network.published:
         return plan
-    half = min(network.window) / 2
-    long = [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= half]
-    total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in long)
-    total = total or contact_map.total_count
+    long = long_chromosomes(contact_map, network)
+    total = cis_contacts(contact_map, long) or contact_map.total_count
     bins = sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
     dense = total / bins / contact_map.resolution > 1
     return dataclasses.replace(plan, total_count=total, cutoff=0.0 if dense else ORIGINAL_CUTOFF)
+
+
+def long_chromosomes(contact_map: ContactMap, network: Network) -> list[str]:
+    """Chromosomes of at least half a window: those that the original's inference knows."""
+    half = min(network.window) / 2
+    return [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= half]
+
+
+def cis_contacts(contact_map: ContactMap, chromosomes: Iterable[str]) -> float:
+    """Contacts within these chromosomes."""
+    return sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in chromosomes)
 
 
 def target_contacts(network: Network, given: float | None) -> float | None:
