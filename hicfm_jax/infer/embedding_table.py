@@ -25,8 +25,8 @@ class Embeddings:
 
     Attributes:
       values: level -> embeddings `[N, C]` float32, for some of `LEVELS`; also "genome" `[C]`.
-      tables: level -> one row per embedding: `chrom`, `row_start`, `row_end`, `col_start`, `col_end` of patches
-        and windows; `chrom`, `start`, `end`, `name` of loci; `chrom`, `start`, `end` of chromosomes.
+      tables: level -> one row per embedding: `chrom`, `row_start`, `row_end`, `col_start`, `col_end` of
+        patches and windows; `chrom`, `start`, `end`, `name` of loci; `chrom`, `start`, `end` of chromosomes.
       about: checkpoint, depth, resolution and so on.
     """
 
@@ -79,8 +79,8 @@ def _text(words) -> str:
 def write_embeddings(embeddings: Embeddings, path: str | os.PathLike) -> None:
     """Writes `.npz` or `.h5ad`, whole or not at all.
 
-    The `.npz` has `LEVEL` and `LEVEL_table` for each level, `genome`, and `about` as JSON. The `.h5ad` has the
-    finest level as `X` and `obs`, and the others in `uns`.
+    The `.npz` has `LEVEL` and `LEVEL_table` for each level, `genome`, and `about` as JSON. The `.h5ad` has
+    the finest level as `X` and `obs`, and the others in `uns`.
 
     Raises:
       InputError: `.h5ad` without anndata.

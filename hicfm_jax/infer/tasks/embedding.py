@@ -1,14 +1,12 @@
 """Task embedding: features of patches, windows, chromosomes and the genome."""
 
 import dataclasses
-import functools
 import os
 import pathlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -23,13 +21,13 @@ from hicfm_jax.infer.embedding_table import (
     square_table,
     write_embeddings,
 )
+from hicfm_jax.infer.features import HEAD, check_depth, features_at
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import ScanWindow, WindowValues, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan
-from hicfm_jax.models.heads import apply_head
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_space
-from hicfm_jax.types import PATCH, Array
+from hicfm_jax.types import PATCH
 
 
 def embed_map(
@@ -82,12 +80,8 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
       InputError: options that exclude each other or do not fit the map or the network.
     """
     options = plan.options
-    depth, layers = options.get("depth", 0), network.model.decoder_depth
-    if not 0 <= depth <= layers:
-        raise InputError(
-            f"depth is {depth} but must lie between 0, the encoder, and {layers}, the last block of the "
-            "decoder."
-        )
+    depth = options.get("depth", 0)
+    check_depth(depth, network.model.decoder_depth)
     chosen = [name for name in ("region", "loci") if options.get(name)]
     if len(chosen) == 2:
         raise InputError("region and loci cannot be combined: give one of them.")
@@ -95,7 +89,7 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
         raise InputError(f"{chosen[0]} needs merge=average: leave merge out.")
     if options.get("loci") and options.get("patches"):
         raise InputError("loci cannot be combined with patches: a locus has one embedding.")
-    task = dataclasses.replace(plan.task, apply=_features_at(depth))
+    task = dataclasses.replace(plan.task, apply=features_at(depth))
     bound = plan.bound if plan.max_bins is None else plan.max_bins
     plan = dataclasses.replace(plan, task=task, bound=bound)
     if options.get("loci"):
@@ -130,8 +124,8 @@ def _settle_original(plan: ScanPlan, contact_map: ContactMap) -> ScanPlan:
     long = tuple(chrom for chrom in plan.chromosomes if contact_map.n_bins(chrom) >= least)
     if not long:
         raise InputError(
-            f"{contact_map.name} has no chromosome of at least {least} bins, half a window, and merge=original "
-            "leaves out shorter ones: choose narrower bins, or leave merge out."
+            f"{contact_map.name} has no chromosome of at least {least} bins, half a window, and "
+            "merge=original leaves out shorter ones: choose narrower bins, or leave merge out."
         )
     total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in long)
     places = {
@@ -151,16 +145,6 @@ def cut_from_top_left(matrix: csr_array, positions: np.ndarray, network: Network
     for window in cut_windows(matrix, positions, network):
         shift = min(window.row, 0), min(window.col, 0)
         yield window._replace(counts=np.roll(window.counts, shift, axis=(0, 1)))
-
-
-@functools.cache  # one function per depth, so that its program is compiled once
-def _features_at(depth: int):
-    def apply(model, params, counts, total_count, *, cutoff=0.0, context=None, depth_ratio=None) -> Array:
-        features = apply_head(model, params, counts, total_count, cutoff=cutoff).features[depth]
-        filled = (counts > 0).any(axis=(1, 2))
-        return jnp.where(filled[:, None, None, None], features, 0.0)
-
-    return apply
 
 
 def collect(
@@ -336,7 +320,7 @@ def write(
 TASK = InferenceTask(
     name="embedding",
     text="features of patches, windows, chromosomes and the genome",
-    head=("embedding", "pretrain"),
+    head=HEAD,
     default_window=None,
     default_stride=80,
     default_bound=200,
