@@ -1,9 +1,22 @@
 """Trained networks over whole maps."""
 
+from hicfm_jax.infer.features import embed
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.tasks import infer_file
+from hicfm_jax.infer.tasks.embedding import embed_map
 from hicfm_jax.infer.tasks.epigenome import predict_tracks as tracks
 from hicfm_jax.infer.tasks.loops import find_loops as loops
+from hicfm_jax.infer.tasks.reproducibility import reproducibility
 from hicfm_jax.infer.tasks.resolution import enhance
 
-__all__ = ["Network", "enhance", "infer_file", "load_network", "loops", "tracks"]
+__all__ = [
+    "Network",
+    "embed",
+    "embed_map",
+    "enhance",
+    "infer_file",
+    "load_network",
+    "loops",
+    "reproducibility",
+    "tracks",
+]

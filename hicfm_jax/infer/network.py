@@ -106,7 +106,9 @@ def load_network(
 def _task(path: str, weights: Weights, head: Sequence[str]) -> str:
     stored = weights.meta.get("config") or weights.stored_args
     fits, task = weights.report.fits, stored.get("task")
-    if task not in fits:  # a file of the original, which does not say: as requested
+    bare = "pretrain" in head and task not in head  # a head without layers, which serves with others'
+    if task not in fits or (bare and head[0] in fits):
+        # A file of the original does not say: as requested.
         task = head[0] if head[0] in fits else weights.report.task
     if task not in head:
         raise InputError(

@@ -68,7 +68,9 @@ def scan(
     task, progress = plan.task, progress or NullProgress()
     for warning in plan.warnings:
         progress.say(f"WARNING: {warning}")
-    positions = {chrom: task.positions(contact_map.n_bins(chrom), plan) for chrom in plan.chromosomes}
+    positions = plan.places
+    if positions is None:
+        positions = {chrom: task.positions(contact_map.n_bins(chrom), plan) for chrom in plan.chromosomes}
     windows = sum(map(len, positions.values()))
     # No larger than the map needs, but of one size for small maps, which then share a compiled program.
     predict = _predictor(network, plan, min(batch_size, max(windows, 8)), progress)
