@@ -11,7 +11,9 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 
-ORIGINAL_CUTOFF = 100.0  # largest count of an image in the original's inference for resolution
+ORIGINAL_CUTOFF = (
+    100.0  # largest count of an image in the original's inference for resolution and single cells
+)
 _TOLERANCE = 1.1  # a downsampled map has a little more or less than the fraction requested
 
 
@@ -34,13 +36,21 @@ def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> S
     )
     if not network.published:
         return plan
-    half = min(network.window) / 2
-    long = [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= half]
-    total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in long)
-    total = total or contact_map.total_count
-    bins = sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
+    total, bins = original_depth(contact_map, network.window)
     dense = total / bins / contact_map.resolution > 1
     return dataclasses.replace(plan, total_count=total, cutoff=0.0 if dense else ORIGINAL_CUTOFF)
+
+
+def original_depth(contact_map: ContactMap, window: tuple[int, int]) -> tuple[float, int]:
+    """Cis contacts and bins of the chromosomes of at least half a window, as the original counts a map.
+
+    Of all chromosomes, with their trans contacts, where none is that long.
+    """
+    half = min(window) / 2
+    long = [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= half]
+    total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in long)
+    bins = sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
+    return total or contact_map.total_count, bins
 
 
 def target_contacts(network: Network, given: float | None) -> float | None:
