@@ -10,11 +10,11 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import load_network
 from hicfm_jax.infer.scan import scan
 from hicfm_jax.infer.scan_plan import make_plan
-from hicfm_jax.infer.tasks import resolution, single_cell
+from hicfm_jax.infer.tasks import reconstruction, resolution, single_cell
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_new_file
 
-INFERENCE_TASKS = {task.name: task for task in (resolution.TASK, single_cell.TASK)}
+INFERENCE_TASKS = {task.name: task for task in (resolution.TASK, single_cell.TASK, reconstruction.TASK)}
 """One entry per task. A new one is a file in this folder with a `TASK`, and its name here."""
 
 
