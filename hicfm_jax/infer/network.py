@@ -58,6 +58,29 @@ class Network:
         return self.model.residual != "none"
 
 
+def as_network(
+    params: Network | Mapping[str, Any] | str | os.PathLike,
+    network: Network | None,
+    head: Sequence[str] = ENHANCING,
+    progress: NullProgress | None = None,
+) -> Network:
+    """The network that a user gave: a checkpoint, a network, or parameters to replace those of a network.
+
+    Raises:
+      InputError: parameters without a network, or a checkpoint that does not fit.
+    """
+    if isinstance(params, (str, os.PathLike)):
+        return load_network(params, head=head, progress=progress)
+    if isinstance(params, Network):
+        return params
+    if network is None:
+        raise InputError(
+            "Parameters alone do not say which network they are for: give network=load_network(CHECKPOINT), "
+            "or the checkpoint itself in their place."
+        )
+    return dataclasses.replace(network, params=params)
+
+
 def load_network(
     path: str | os.PathLike,
     input_size: tuple[int, int] | None = None,

@@ -43,13 +43,15 @@ class InferenceTask:
         rows, as `stitching.merge_windows`; None: the values of each window are the result.
       outputs: suffixes that `write` knows, the usual one first; empty: it writes a folder.
       write: `(path, suffix, found, contact_map, network, plan, progress)` -> a sentence on what was written;
-        `found` is `scan.scan`, which begins when it is read.
+        `found` is `scan.scan`, which begins when it is read. None where `infer` does it.
       positions: `(size, plan)` -> first row and column `[N, 2]` of the windows of `size` bins.
       settle: `(plan, contact_map, network)` -> the plan with what the task decides, such as the depth.
       transform: `(contact_map)` -> the map to scan in its place.
       apply: runs the network, with the arguments and the result of `models.heads.apply_head`.
       choose_window: `(contact_map, choices)` -> default window (H, W), where it depends on the choices; None:
         `default_window`.
+      infer: `(uri, resolution, checkpoint, path, suffix, input_size, batch_size, progress, choices)` -> a
+        sentence on what was written, for a task that does not scan one map for one file; None: as others.
       options: flags of this task that others may not have.
     """
 
@@ -62,12 +64,13 @@ class InferenceTask:
     postprocess: Callable[[HeadOutput, TargetScaling], Array]
     merge: Callable[..., Iterator[Any]] | None
     outputs: tuple[str, ...]
-    write: Callable[..., str]
+    write: Callable[..., str] | None
     positions: Callable[[int, "ScanPlan"], np.ndarray]
     settle: Callable[["ScanPlan", ContactMap, Network], "ScanPlan"] = lambda plan, contact_map, network: plan
     transform: Callable[[ContactMap], ContactMap] = lambda contact_map: contact_map
     apply: Callable[..., Any] = apply_head
     choose_window: Callable[[ContactMap, Mapping[str, Any]], tuple[int, int] | None] | None = None
+    infer: Callable[..., str] | None = None
     default_bound: int = 0
     options: tuple[Option, ...] = ()
 

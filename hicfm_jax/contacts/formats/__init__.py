@@ -11,6 +11,7 @@ from hicfm_jax.contacts.formats.cool import open_cool, write_cool
 from hicfm_jax.contacts.formats.hic import open_hic, write_hic
 from hicfm_jax.contacts.formats.pairs import open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
+from hicfm_jax.contacts.formats.scool import open_scool
 from hicfm_jax.errors import InputError
 
 
@@ -47,6 +48,8 @@ FORMATS: tuple[Format, ...] = (
     Format((".npy",), open_array, options=_SIZES),
     Format((".npz",), open_npz, write_npz, _SIZES),
     Format((".pkl", ".pickle"), open_pickle, options=_SIZES),
+    # Written by `scool.write_cells`, since one map is not a file.
+    Format((".scool",), open_scool, options=frozenset({"group", *_WEIGHTS})),
 )
 
 
@@ -63,7 +66,7 @@ def open_contacts(
 
     Args:
       uri: a `.cool`, `.mcool` (both optionally `FILE::/group`), `.hic`, `.pairs`, `.pairs.gz`, `.txt`,
-        `.txt.gz`, `.npy`, `.npz` or `.pkl` file.
+        `.txt.gz`, `.npy`, `.npz` or `.pkl` file, or a cell of a `.scool` (`FILE::/cells/NAME`).
       resolution: bin width in bp. A width that a file lacks is summed up from the largest stored one that
         divides it. None takes the file's only one.
       engine: the library that reads a `.hic` file: `hictk` (the default) or `straw`.

@@ -31,6 +31,25 @@ def open_cool(
     widths = reader.ask("groups")
     if not widths:
         raise InputError(f"{path} is an HDF5 file without a cooler in it: give a .cool or .mcool file.")
+    return open_group(reader, widths, resolution, group, weight, weight_kind)
+
+
+def open_group(
+    reader: ReadingProcess,
+    widths: Mapping[str, int | None],
+    resolution: int | None = None,
+    group: str = "",
+    weight: str | None = None,
+    weight_kind: str | None = None,
+) -> ContactMap:
+    """The map of one of the coolers of a file.
+
+    Args:
+      reader: the process of a `CoolReader`.
+      widths: the coolers to choose from, as from `CoolReader.groups`.
+      resolution, group, weight, weight_kind: see `open_contacts`.
+    """
+    path = reader.path
     inside = "/" + group.strip("/")
     chosen = {
         name: width for name, width in widths.items() if f"{name}/".startswith(inside.rstrip("/") + "/")
@@ -253,18 +272,10 @@ def write_cool(
     import pandas as pd
 
     zoomed = path.suffix.lower() == ".mcool"
-    integers, pixels = True, 0
-    for pair in contact_map.pairs():
-        matrix = contact_map.matrix(*pair)
-        integers &= np.issubdtype(matrix.dtype, np.integer)
-        pixels += matrix.nnz
-    bins = sum(contact_map.n_bins(chrom) for chrom in contact_map.chromsizes)
-    # HDF5 may crash the process after a write to a full disk. About twice the size of compressed pixels
-    # (1.3 to 1.5 bytes each in real maps); zoom levels need a second copy.
-    check_space(path, (24 * bins + pixels * (3 if integers else 8)) * (3 if zoomed else 1))
-    # No pixel of any zoom level exceeds the total.
-    small = contact_map.total_count <= np.iinfo(np.int32).max
-    dtypes = {"count": (np.int32 if small else np.int64) if integers else np.float64}
+    dtypes, size = pixel_layout(contact_map)
+    # Beforehand, because HDF5 may crash the process after a write that found the disk full. Zoom levels need
+    # a second copy.
+    check_space(path, size * (3 if zoomed else 1))
     cis_only = all(chrom1 == chrom2 for chrom1, chrom2 in contact_map.pairs())
     metadata = {**contact_map.metadata, "name": contact_map.name, **(metadata or {})}
 
@@ -273,7 +284,7 @@ def write_cool(
         cooler.create_cooler(
             str(plain),
             cooler.binnify(pd.Series(contact_map.chromsizes), contact_map.resolution),
-            _sorted_pixels(contact_map),
+            sorted_pixels(contact_map),
             dtypes=dtypes,
             ordered=True,
             metadata=metadata,
@@ -294,7 +305,22 @@ def write_cool(
     return resolutions
 
 
-def _sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
+def pixel_layout(contact_map: ContactMap) -> tuple[dict[str, type], int]:
+    """The dtypes of a cooler's pixels by column, and its size in bytes, about twice what it will be."""
+    integers, pixels = True, 0
+    for pair in contact_map.pairs():
+        matrix = contact_map.matrix(*pair)
+        integers &= np.issubdtype(matrix.dtype, np.integer)
+        pixels += matrix.nnz
+    bins = sum(contact_map.n_bins(chrom) for chrom in contact_map.chromsizes)
+    # Compressed pixels take 1.3 to 1.5 bytes each in real maps.
+    size = 24 * bins + pixels * (3 if integers else 8)
+    # No pixel of any zoom level exceeds the total.
+    small = contact_map.total_count <= np.iinfo(np.int32).max
+    return {"count": (np.int32 if small else np.int64) if integers else np.float64}, size
+
+
+def sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
     """Yields the pixels sorted by row and column, some rows of one chromosome at a time."""
     names = list(contact_map.chromsizes)
     sizes = [contact_map.n_bins(chrom) for chrom in names]

@@ -10,12 +10,20 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import load_network
 from hicfm_jax.infer.scan import scan
 from hicfm_jax.infer.scan_plan import make_plan
-from hicfm_jax.infer.tasks import embedding, epigenome, loops, reproducibility, resolution
+from hicfm_jax.infer.tasks import (
+    embedding,
+    epigenome,
+    loops,
+    reconstruction,
+    reproducibility,
+    resolution,
+    single_cell,
+)
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_new_file
 
-_TASKS = (resolution.TASK, loops.TASK, epigenome.TASK, embedding.TASK, reproducibility.TASK)
-INFERENCE_TASKS = {task.name: task for task in _TASKS}
+_MODULES = (resolution, loops, epigenome, embedding, reproducibility, single_cell, reconstruction)
+INFERENCE_TASKS = {module.TASK.name: module.TASK for module in _MODULES}
 """One entry per task. A new one is a file in this folder with a `TASK`, and its name here."""
 
 
@@ -61,6 +69,10 @@ def infer_file(
             f"{', '.join(chosen.outputs)}."
         )
     check_new_file(path)
+    if chosen.infer:
+        return chosen.infer(
+            uri, resolution, checkpoint, path, suffix, input_size, batch_size, progress, choices
+        )
     contact_map = chosen.transform(open_contacts(uri, resolution))
     window = chosen.default_window
     if chosen.choose_window:

@@ -11,7 +11,9 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 
-ORIGINAL_CUTOFF = 100.0  # largest count of an image in the original's inference for resolution
+ORIGINAL_CUTOFF = (
+    100.0  # largest count of an image in the original's inference for resolution and single cells
+)
 _TOLERANCE = 1.1  # a downsampled map has a little more or less than the fraction requested
 
 
@@ -34,9 +36,7 @@ def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> S
     )
     if not network.published:
         return plan
-    long = long_chromosomes(contact_map, network)
-    total = cis_contacts(contact_map, long) or contact_map.total_count
-    bins = sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
+    total, bins = original_depth(contact_map, network)
     dense = total / bins / contact_map.resolution > 1
     return dataclasses.replace(plan, total_count=total, cutoff=0.0 if dense else ORIGINAL_CUTOFF)
 
@@ -50,6 +50,16 @@ def long_chromosomes(contact_map: ContactMap, network: Network) -> list[str]:
 def cis_contacts(contact_map: ContactMap, chromosomes: Iterable[str]) -> float:
     """Contacts within these chromosomes."""
     return sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in chromosomes)
+
+
+def original_depth(contact_map: ContactMap, network: Network) -> tuple[float, int]:
+    """Cis contacts and bins of the chromosomes of at least half a window, as the original counts a map.
+
+    Of all chromosomes, with their trans contacts, where none is that long.
+    """
+    long = long_chromosomes(contact_map, network)
+    total = cis_contacts(contact_map, long) or contact_map.total_count
+    return total, sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
 
 
 def target_contacts(network: Network, given: float | None) -> float | None:
