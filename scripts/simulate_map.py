@@ -13,7 +13,7 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts, simulate, write_contacts
-from hicfm_jax.contacts.planted_loops import plant_loops, write_loops
+from hicfm_jax.contacts.simulation.planted_loops import plant_loops, write_loops
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import check_new_file
 

@@ -61,7 +61,7 @@ def base_config() -> ConfigDict:
     loss.log_weight = 0.0  # weight of the squared error of log10(1 + counts) (0 in the original)
 
     config.targets = targets = ConfigDict()  # fine-tuning; targets that the tiles have are used
-    targets.map_loss = "mse"  # a key of LOSSES in train/losses: mse | cosine (original) | poisson | log_mse
+    targets.map_loss = "mse"  # a key of LOSSES in train/losses, such as mse or cosine (original)
     targets.map_weight = 1.0  # 0: not trained
     targets.map_scaling = "none"  # scale of the outputs: none | log10 | log1000 | single_cell
     targets.track_loss = "mse"  # as map_loss

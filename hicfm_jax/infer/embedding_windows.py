@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hicfm_jax.contacts.regions import Region
+from hicfm_jax.contacts.annotations.regions import Region
 from hicfm_jax.errors import InputError
 from hicfm_jax.types import PATCH
 

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax.config import micro_batch_size
 from hicfm_jax.contacts import simulate
-from hicfm_jax.contacts.tair10 import CHROMSIZES
+from hicfm_jax.contacts.simulation.tair10 import CHROMSIZES
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.mixing import parse_mix

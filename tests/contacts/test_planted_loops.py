@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
-from hicfm_jax.contacts.planted_loops import APART, NEAREST, plant_loops
+from hicfm_jax.contacts.simulation.planted_loops import APART, NEAREST, plant_loops
 from hicfm_jax.errors import InputError
 from tests.run_script import run_script
 

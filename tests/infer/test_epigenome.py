@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
-from hicfm_jax.contacts.tracks import read_tracks
+from hicfm_jax.contacts.annotations.tracks import read_tracks
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import Network, infer_file, load_network, predict_tracks, tasks
 from hicfm_jax.infer.scan import scan

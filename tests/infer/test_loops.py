@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
-from hicfm_jax.contacts.loop_list import read_bedpe
+from hicfm_jax.contacts.annotations.loop_list import read_bedpe
 from hicfm_jax.infer.mean_shift import find_peaks
 from hicfm_jax.infer.tasks import loops as loops_task
 from tests.infer.test_mean_shift import places

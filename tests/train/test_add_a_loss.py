@@ -22,11 +22,11 @@ def huber(output, target, scaling):
 
 
 def test_a_target_is_trained_by_a_new_loss(tmp_path, monkeypatch):
-    monkeypatch.setitem(LOSSES, "huber", huber)
+    monkeypatch.setitem(LOSSES, "toy_huber", huber)
     config = toy(
         finetune_resolution_arabidopsis.get_config(),
         small_run.save_tiles(tmp_path),
-        targets__map_loss="huber",
+        targets__map_loss="toy_huber",
         optim__trainable="none",
         optim__trainable_patterns=("_head/",),
         train__accum_steps=1,

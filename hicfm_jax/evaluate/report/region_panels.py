@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from hicfm_jax.contacts.regions import Region
+from hicfm_jax.contacts.annotations.regions import Region
 from hicfm_jax.evaluate.report.figures import DPI
 
 RED = LinearSegmentedColormap.from_list("red", ["white", "red"]).with_extremes(bad="#b9c0c8")

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.regions import parse_region, read_bed
+from hicfm_jax.contacts.annotations.regions import parse_region, read_bed
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import embedding_windows
 from hicfm_jax.infer.embedding_table import (

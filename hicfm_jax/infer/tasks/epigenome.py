@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.intervals import Track, empty_track
-from hicfm_jax.contacts.tracks import check_pybigtools, write_bigwig, write_table
+from hicfm_jax.contacts.annotations.intervals import Track, empty_track
+from hicfm_jax.contacts.annotations.tracks import check_pybigtools, write_bigwig, write_table
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import cut_windows, scan

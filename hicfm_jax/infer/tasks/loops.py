@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hicfm_jax.contacts import ContactMap, write_contacts
-from hicfm_jax.contacts.loop_list import write_bedpe
+from hicfm_jax.contacts.annotations.loop_list import write_bedpe
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import PredictedRows
 from hicfm_jax.infer.loop_significance import loop_p_values, q_values

@@ -15,7 +15,7 @@ from flax.traverse_util import unflatten_dict
 
 from hicfm_jax.checkpoints.weights import for_task, load_weights
 from hicfm_jax.contacts import ContactMap, open_contacts
-from hicfm_jax.contacts.regions import Region, parse_region
+from hicfm_jax.contacts.annotations.regions import Region, parse_region
 from hicfm_jax.convert import is_original_file, load_original
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
@@ -41,7 +41,7 @@ WHITE = 255.0  # no contacts; their color is red, with as much green and blue as
 
 
 @dataclasses.dataclass(frozen=True)
-class Reconstruction:
+class ReconstructedRegion:
     """A region of a map, and what a network makes of it. H and W are its bins.
 
     Attributes:
@@ -100,7 +100,7 @@ def reconstruct(
     total_count: float | None = None,
     batch_size: int = 8,
     progress: NullProgress | None = None,
-) -> Reconstruction:
+) -> ReconstructedRegion:
     """Hides patches of a region and lets the pretrained network fill them in.
 
         found = reconstruct(open_contacts("leaf.mcool", 10_000), "runs/pretrain", "Chr4:1M-3M")
@@ -140,7 +140,7 @@ def reconstruct(
         plan = dataclasses.replace(plan, total_count=_count(total_count))
     found = scan(contact_map, network, plan, batch_size, progress)
     values = _assembled(found, rows, columns, contact_map.resolution)
-    return Reconstruction(
+    return ReconstructedRegion(
         rows,
         columns,
         contact_map.resolution,
@@ -213,7 +213,7 @@ def apply(
 
     Returns:
       `[B, H, W, 5]`: red, green and blue in 0..255; 1 for the pixels of hidden patches; see
-      `Reconstruction.decades`.
+      `ReconstructedRegion.decades`.
     """
     batch, height, width = counts.shape
     images = normalize(counts, cutoff)
@@ -281,7 +281,7 @@ def infer(
     )
 
 
-def arrays(found: Reconstruction) -> dict[str, np.ndarray]:
+def arrays(found: ReconstructedRegion) -> dict[str, np.ndarray]:
     """The arrays of an `.npz`; pictures are `[H, W, 3]`, as the original draws them."""
     logs = np.log10(1 + found.counts)
     top = logs.max()
@@ -302,7 +302,7 @@ def arrays(found: Reconstruction) -> dict[str, np.ndarray]:
     }
 
 
-def picture(found: Reconstruction) -> bytes:
+def picture(found: ReconstructedRegion) -> bytes:
     """The region, with hidden patches, and as the network reconstructs it, as a PNG file.
 
     Raises:

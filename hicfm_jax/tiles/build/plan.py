@@ -21,7 +21,7 @@ from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.tiles.stream import mixing
 
 
-class Region(NamedTuple):
+class ChromosomePair(NamedTuple):
     """One chromosome pair of one map."""
 
     assay: str
@@ -75,7 +75,7 @@ class Plan:
     maps: OpenMaps  # the same, opened for planning
     tiling: Tiling
     held_out: HeldOut  # chromosomes as the maps name them
-    regions: list[Region]  # all chromosome pairs, in the order of the records
+    regions: list[ChromosomePair]  # all chromosome pairs, in the order of the records
     arguments: dict  # the fields of the manifest that are known before the maps are read
 
     def survey(self) -> Survey:
@@ -175,7 +175,7 @@ def check_resolution(contact_maps: Mapping[str, ContactMap]) -> int:
 
 def find_regions(
     contact_maps: Mapping[str, ContactMap], tiling: Tiling, held_out: HeldOut | None = None
-) -> list[Region]:
+) -> list[ChromosomePair]:
     """All regions, in the order of the records: map, then chromosome pair as in the map's file.
 
     All chromosomes are listed, even those too short for a window. Pairs of different chromosomes
@@ -197,11 +197,11 @@ def find_regions(
             pairs.sort(key=lambda pair: (order[pair[0]], order[pair[1]]))
         for pair in pairs:
             count = len(tiling.positions(contact_map, assay, pair))
-            regions.append(Region(assay, pair, held_out.split(assay, pair), count))
+            regions.append(ChromosomePair(assay, pair, held_out.split(assay, pair), count))
     return regions
 
 
-def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[Region]) -> Survey:
+def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[ChromosomePair]) -> Survey:
     """Surveys whole maps; loads each chromosome pair once. `regions` of one map are consecutive."""
     fits, expected, total_counts = True, {}, {}
     for assay, of_map in itertools.groupby(regions, lambda region: region.assay):
@@ -216,7 +216,7 @@ def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[
     return Survey(np.dtype(np.uint16 if fits else np.float32), expected, total_counts)
 
 
-def find_pieces(regions: Iterable[Region], most: int) -> list[Piece]:
+def find_pieces(regions: Iterable[ChromosomePair], most: int) -> list[Piece]:
     """Divides the regions into pieces of `most` windows; only the last of each split is smaller.
 
     Within a split, pieces follow the order of the regions, so their files are those of the split in

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hicfm_jax.contacts import tair10
-from hicfm_jax.contacts.simulated_tracks import TEXTURE, Tracks, simulate_tracks
+from hicfm_jax.contacts.simulation import tair10
+from hicfm_jax.contacts.simulation.simulated_tracks import TEXTURE, Tracks, simulate_tracks
 
 BLOCK_PIXELS = 2_000_000  # computed at once
 FOCUS_SIGMA = 30_000  # bp; means of 3 x 3, 5 x 5 and 9 x 9 pixels of 30 kb at the real foci fit this Gaussian

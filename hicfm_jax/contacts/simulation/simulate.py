@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts import tair10
 from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.expected_counts import Intensity
+from hicfm_jax.contacts.simulation import tair10
+from hicfm_jax.contacts.simulation.expected_counts import Intensity
 from hicfm_jax.errors import InputError
 
 MIN_RESOLUTION = 2_000  # bp

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from hicfm_jax.contacts import tair10
+from hicfm_jax.contacts.simulation import tair10
 
 GRID = 1_000  # bp
 EDGE = 50_000.0  # bp; half the width of a border between arm and heterochromatin
