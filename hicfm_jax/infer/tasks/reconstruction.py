@@ -39,7 +39,7 @@ WHITE = 255.0  # no contacts; their color is red, with as much green and blue as
 
 
 @dataclasses.dataclass(frozen=True)
-class Reconstruction:
+class ReconstructedRegion:
     """A region of a map, and what a network makes of it. H and W are its bins.
 
     Attributes:
@@ -98,7 +98,7 @@ def reconstruct(
     total_count: float | None = None,
     batch_size: int = 8,
     progress: NullProgress | None = None,
-) -> Reconstruction:
+) -> ReconstructedRegion:
     """Hides patches of a region and lets the pretrained network fill them in.
 
         found = reconstruct(open_contacts("leaf.mcool", 10_000), "runs/pretrain", "Chr4:1M-3M")
@@ -138,7 +138,7 @@ def reconstruct(
         plan = dataclasses.replace(plan, total_count=_checked_count(total_count))
     found = scan(contact_map, network, plan, batch_size, progress)
     values = assemble_windows(found, rows, columns, contact_map.resolution)
-    return Reconstruction(
+    return ReconstructedRegion(
         rows,
         columns,
         contact_map.resolution,
@@ -211,7 +211,7 @@ def apply(
 
     Returns:
       `[B, H, W, 5]`: what red, green and blue lack to white, in 0..255; 1 for the pixels of hidden patches;
-      see `Reconstruction.decades`. All 0 for a window without contacts.
+      see `ReconstructedRegion.decades`. All 0 for a window without contacts.
     """
     batch, height, width = counts.shape
     images = normalize(counts, cutoff)
@@ -279,7 +279,7 @@ def infer(
     )
 
 
-def arrays(found: Reconstruction) -> dict[str, np.ndarray]:
+def arrays(found: ReconstructedRegion) -> dict[str, np.ndarray]:
     """The arrays of an `.npz`; pictures are `[H, W, 3]`, as the original draws them."""
     logs = np.log10(1 + found.counts)
     top = logs.max()
@@ -300,7 +300,7 @@ def arrays(found: Reconstruction) -> dict[str, np.ndarray]:
     }
 
 
-def picture(found: Reconstruction) -> bytes:
+def picture(found: ReconstructedRegion) -> bytes:
     """The region, with hidden patches, and as the network reconstructs it, as a PNG file.
 
     Raises:
