@@ -10,6 +10,7 @@ from hicfm_jax.infer.tasks import INFERENCE_TASKS
 from tests.run_script import run_script
 
 
+@pytest.mark.slow  # compiles two networks, and runs each task three times
 def test_the_script_times_two_tasks():
     flags = ["--models=vit_test", "--bins=70", "--rounds=2", "--input_size=32,32", "--mean_shift_bins=300"]
     done = run_script("benchmark_inference.py", "--tasks=single_cell,reconstruction", *flags)

@@ -7,7 +7,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer import infer_file, reconstruct
+from hicfm_jax.infer import infer_file, reconstruct, region_windows
 from hicfm_jax.infer.tasks import reconstruction as task
 from tests.infer.toy_networks import toy_map, write_checkpoint
 from tests.run_script import run_script
@@ -129,7 +129,7 @@ def test_windows_without_contacts_are_white(network):
 
 def test_a_users_mistake_is_one_sentence(tmp_path, toy, pretrained, checkpoint, monkeypatch):
     region = {"region": "Chr1:0-32,000"}
-    monkeypatch.setattr(task, "MAX_BINS", 90)
+    monkeypatch.setattr(region_windows, "MAX_BINS", 90)
     for weights, choices, message in [
         (pretrained, {}, "give it with --region="),
         (pretrained, {"region": "Chr1:0-200,000"}, "Chr1 of .* is 99,500 bp long"),

@@ -5,7 +5,7 @@ import functools
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,14 +13,15 @@ import numpy as np
 import scipy.sparse
 from flax.traverse_util import unflatten_dict
 
-from hicfm_jax.checkpoints.weights import for_task, load_weights
+from hicfm_jax.checkpoints.weights import for_task
 from hicfm_jax.contacts import ContactMap, open_contacts
-from hicfm_jax.contacts.annotations.regions import Region, parse_region
-from hicfm_jax.convert import is_original_file, load_original
+from hicfm_jax.contacts.annotations.regions import Region
+from hicfm_jax.convert import load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
-from hicfm_jax.infer.scan import ScanWindow, WindowValues, cut_windows, scan
-from hicfm_jax.infer.scan_plan import InferenceTask, Option, in_order, make_plan
+from hicfm_jax.infer.region_windows import assemble_windows, parse_regions, region_counts, window_places
+from hicfm_jax.infer.scan import ScanWindow, cut_windows, scan
+from hicfm_jax.infer.scan_plan import InferenceTask, Option, make_plan
 from hicfm_jax.models.heads import TaskModel
 from hicfm_jax.models.mae import MaskedAutoencoder
 from hicfm_jax.models.preprocess import denormalize, log_scale, normalize, target_scaling, unpatchify
@@ -30,9 +31,6 @@ from hicfm_jax.storage import atomic_file, write_atomically
 from hicfm_jax.types import NO_DIAGONAL, PATCH, Array
 
 MASK_RATIO, SEED = 0.75, 0
-
-MAX_BINS = 4096
-"""Longest side of a region: a picture shows no more, and each pixel takes some 100 bytes."""
 
 ORIGINAL_COUNT = 1e8
 """Contacts that the original's example gives the network, whatever the map has."""
@@ -127,26 +125,26 @@ def reconstruct(
     network = params
     if not isinstance(params, Network):
         network = load_pretrained(params, mask_ratio, window, progress)
-    rows, columns = _regions(contact_map, region, region2)
-    counts = _counts(contact_map, rows, columns)
+    rows, columns = parse_regions(contact_map, region, region2)
+    counts = region_counts(contact_map, rows, columns)
     if not counts.any():
         raise InputError(f"{contact_map.name} has no contacts in {rows}: give another region.")
-    places = _places(contact_map, rows, columns, network.window)
+    places = window_places(contact_map, rows, columns, network.window)
     task = dataclasses.replace(
         TASK, prepare=functools.partial(prepare, seed=seed), positions=lambda size, plan: places
     )
     plan = make_plan(task, contact_map, network, chromosomes=[rows.chrom])
     if total_count is not None:
-        plan = dataclasses.replace(plan, total_count=_count(total_count))
+        plan = dataclasses.replace(plan, total_count=_checked_count(total_count))
     found = scan(contact_map, network, plan, batch_size, progress)
-    values = _assembled(found, rows, columns, contact_map.resolution)
+    values = assemble_windows(found, rows, columns, contact_map.resolution)
     return ReconstructedRegion(
         rows,
         columns,
         contact_map.resolution,
         counts,
         hidden=values[..., 3] > 0,
-        colors=values[..., :3],
+        colors=WHITE - values[..., :3],
         decades=values[..., 4],
         window=network.window,
     )
@@ -166,8 +164,7 @@ def load_pretrained(
     if not 0 <= mask_ratio < 1:
         raise InputError(f"mask_ratio is {mask_ratio} but must be 0 or more, and less than 1.")
     path = os.fspath(path)
-    load = load_original if is_original_file(path) else load_weights
-    weights = load(path, "pretrain", progress=progress)
+    weights = load_weights(path, "pretrain", progress=progress)
     config = weights.meta.get("config", {})
     size = tuple(window or weights.report.input_size)
     if mask_ratio:
@@ -212,8 +209,8 @@ def apply(
     """Runs the network on counts `[B, H, W]`.
 
     Returns:
-      `[B, H, W, 5]`: red, green and blue in 0..255; 1 for the pixels of hidden patches; see
-      `ReconstructedRegion.decades`.
+      `[B, H, W, 5]`: what red, green and blue lack to white, in 0..255; 1 for the pixels of hidden patches;
+      see `ReconstructedRegion.decades`. All 0 for a window without contacts.
     """
     batch, height, width = counts.shape
     images = normalize(counts, cutoff)
@@ -229,9 +226,9 @@ def apply(
     else:
         colors = model.apply({"params": params}, images, total_count).image
     decades = jnp.full((batch,), math.log10(1 + cutoff)) if cutoff else log_scale(counts)
-    decades = jnp.where(counts.any(axis=(1, 2)), decades, 0.0)
     decades = jnp.broadcast_to(decades[:, None, None], hidden.shape)
-    return jnp.concatenate([colors, hidden[..., None], decades[..., None]], axis=-1)
+    values = jnp.concatenate([WHITE - colors, hidden[..., None], decades[..., None]], axis=-1)
+    return jnp.where(counts.any(axis=(1, 2))[:, None, None, None], values, 0.0)
 
 
 def infer(
@@ -326,84 +323,10 @@ def picture(found: ReconstructedRegion) -> bytes:
     return png(draw_panels(panels, found.rows, found.columns, found.resolution))
 
 
-def _count(total_count: float) -> float:
+def _checked_count(total_count: float) -> float:
     if not (math.isfinite(total_count) and total_count > 0):
         raise InputError(f"total_count is {total_count} but must be a number of contacts above 0.")
     return float(total_count)
-
-
-def _regions(contact_map: ContactMap, region: str, region2: str | None) -> tuple[Region, Region]:
-    rows = parse_region(region, contact_map)
-    columns = rows if region2 is None else parse_region(region2, contact_map)
-    if columns.chrom != rows.chrom:
-        raise InputError(f"{rows} and {columns} are on two chromosomes: give two regions of one.")
-    for each in (rows, columns):
-        first, last = each.bins(contact_map.resolution)
-        if last - first > MAX_BINS:
-            raise InputError(
-                f"{each} has {last - first:,} bins of {contact_map.resolution:,} bp, more than {MAX_BINS:,}: "
-                "give a shorter region or a coarser --resolution."
-            )
-    return rows, columns
-
-
-def _places(contact_map: ContactMap, rows: Region, columns: Region, window: tuple[int, int]) -> np.ndarray:
-    """Windows next to each other, `[N, 2]`, none below the diagonal where it mirrors one above."""
-    size = contact_map.n_bins(rows.chrom)
-    sides = [each.bins(contact_map.resolution) for each in (rows, columns)]
-    starts = [_starts(*bins, side, size) for bins, side in zip(sides, window, strict=True)]
-    places = np.stack(np.meshgrid(*starts, indexing="ij"), axis=-1).reshape(-1, 2)
-    if _mirrored(rows, columns, window):
-        places = places[places[:, 0] <= places[:, 1]]
-    return in_order(places)
-
-
-def _mirrored(rows: Region, columns: Region, window: tuple[int, int]) -> bool:
-    return rows == columns and window[0] == window[1]
-
-
-def _starts(first: int, last: int, side: int, size: int) -> np.ndarray:
-    """Starts of windows over the bins from first to last, which are in their middle.
-
-    They stay within the chromosome of `size` bins where they fit.
-    """
-    count = -(-(last - first) // side)
-    start = min(first - (count * side - (last - first)) // 2, size - count * side)
-    return max(start, 0) + side * np.arange(count)
-
-
-def _assembled(
-    found: Iterable[tuple[str, WindowValues]], rows: Region, columns: Region, resolution: int
-) -> np.ndarray:
-    """The values of the region's pixels, `[H, W, 5]`, see `apply`; windows without contacts are white."""
-    (top, bottom), (left, right) = (each.bins(resolution) for each in (rows, columns))
-    whole = np.zeros((bottom - top, right - left, 5), np.float32)
-    whole[..., :3] = WHITE
-    for _, (row, col, values) in found:
-        if not values[..., 4].any():
-            continue
-        places = [(row, col, values)]
-        if _mirrored(rows, columns, values.shape[:2]) and row != col:
-            places.append((col, row, values.transpose(1, 0, 2)))
-        for first_row, first_col, part in places:
-            height, width = part.shape[:2]
-            over = slice(max(first_row, top), min(first_row + height, bottom))
-            along = slice(max(first_col, left), min(first_col + width, right))
-            whole[over.start - top : over.stop - top, along.start - left : along.stop - left] = part[
-                over.start - first_row : over.stop - first_row,
-                along.start - first_col : along.stop - first_col,
-            ]
-    return whole
-
-
-def _counts(contact_map: ContactMap, rows: Region, columns: Region) -> np.ndarray:
-    """Raw contacts of a region, both triangles, `[H, W]`."""
-    (top, bottom), (left, right) = (each.bins(contact_map.resolution) for each in (rows, columns))
-    matrix = contact_map.matrix(rows.chrom)
-    upper = matrix[top:bottom, left:right].toarray()
-    lower = matrix[left:right, top:bottom].toarray().T
-    is_upper = np.arange(top, bottom)[:, None] <= np.arange(left, right)
-    return np.where(is_upper, upper, lower)
 
 
 TASK = InferenceTask(
