@@ -2,6 +2,11 @@
 
 python scripts/evaluate.py --reference=deep.mcool --resolution=10000 --chromosomes=Chr4 --output=evaluation \
     --maps=input=shallow.mcool,enhanced=enhanced.mcool --baselines_of=input --tune_chromosomes=Chr1,Chr3
+
+Or compares predicted tracks with measured ones, and with baselines from the map:
+
+python scripts/evaluate.py --reference=measured.tsv --tracks=mine=FOLDER --input=leaf.mcool \
+    --resolution=10000 --chromosomes=Chr2,Chr4 --output=evaluation
 """
 
 import sys
@@ -11,13 +16,22 @@ from absl import flags
 from hicfm_jax import cli
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, write_report
+from hicfm_jax.evaluate.compare_tracks import evaluate_track_files, track_summary
+from hicfm_jax.evaluate.opening import named_uris
 from hicfm_jax.evaluate.report import check_folder
 from hicfm_jax.evaluate.report.tables import summary
 from hicfm_jax.evaluate.scores import CRITERIA
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 
-_REFERENCE = flags.DEFINE_string("reference", None, "Deep map of raw counts.", required=True)
-_MAPS = flags.DEFINE_list("maps", None, "Maps to compare with it: NAME=URI,NAME=URI.", required=True)
+_REFERENCE = flags.DEFINE_string(
+    "reference", None, "Deep map of raw counts, or file of measured tracks.", required=True
+)
+_MAPS = flags.DEFINE_list("maps", None, "Maps to compare with it: NAME=URI,NAME=URI.")
+_TRACKS = flags.DEFINE_list("tracks", None, "Predicted tracks instead of maps: NAME=FOLDER_OR_FILE,...")
+_INPUT = flags.DEFINE_string("input", None, "With --tracks: the map from which they were predicted.")
+_GENES = flags.DEFINE_string(
+    "gene_track", None, "With --tracks: measured track that orients eigenvectors; default: the first gene*."
+)
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "To evaluate; default: all with contacts in every map.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
@@ -25,7 +39,7 @@ _BASELINES_OF = flags.DEFINE_string(
     "baselines_of", None, "NAME of the shallow map to make baselines from, by rescaling and four filters."
 )
 _TUNE = flags.DEFINE_list(
-    "tune_chromosomes", None, "Chromosomes to choose the filters' widths on; default: all not evaluated."
+    "tune_chromosomes", None, "Chromosomes to fit the baselines on; default: all not evaluated."
 )
 _TUNE_BY = flags.DEFINE_enum("tune_by", CRITERIA[0], CRITERIA, "Score to optimize there.")
 _MAX_DIAGONAL = flags.DEFINE_integer(
@@ -33,22 +47,31 @@ _MAX_DIAGONAL = flags.DEFINE_integer(
 )
 
 
-def _named_maps() -> dict[str, str]:
-    maps = {}
-    for entry in _MAPS.value:
-        name, equals, uri = (part.strip() for part in entry.partition("="))
-        if not (name and equals and uri):
-            raise InputError(f"--maps has the entry {entry!r}, expected NAME=URI: name each map.")
-        if name in maps:
-            raise InputError(f"--maps has {name!r} twice: give each map its own name.")
-        maps[name] = uri
-    return maps
+def _compare_tracks() -> None:
+    if not _INPUT.value:
+        raise InputError("--tracks needs --input, the map from which they were predicted: give it.")
+    comparison = evaluate_track_files(
+        named_uris(_TRACKS.value, "--tracks"),
+        _REFERENCE.value,
+        _INPUT.value,
+        _RESOLUTION.value,
+        _OUTPUT.value,
+        _CHROMOSOMES.value,
+        fit_on=_TUNE.value,
+        gene_track=_GENES.value,
+    )
+    print(track_summary(comparison))
+    print(f"Wrote {_OUTPUT.value}.")
 
 
 def main() -> None:
+    if bool(_TRACKS.value) == bool(_MAPS.value):
+        raise InputError("Give either --maps or --tracks, to be compared with the reference.")
+    if _TRACKS.value:
+        return _compare_tracks()
     folder = check_folder(_OUTPUT.value)
     comparison = compare(
-        _named_maps(),
+        named_uris(_MAPS.value, "--maps"),
         _REFERENCE.value,
         _CHROMOSOMES.value,
         resolution=_RESOLUTION.value,

@@ -18,6 +18,7 @@ from hicfm_jax.tiles.build import builder, runners, summary, windows
 from hicfm_jax.tiles.build.map_file import map_files
 from hicfm_jax.tiles.build.splits import HeldOut
 from hicfm_jax.tiles.build.summary import count_tiles
+from hicfm_jax.tiles.build.targets import TargetFiles, parse_loops, parse_tracks
 from hicfm_jax.tiles.stream.mixing import parse_mix
 
 _INPUT = flags.DEFINE_multi_string("input", [], "Contact map, URI or NAME=URI; may be repeated.")
@@ -30,6 +31,11 @@ _MODE = flags.DEFINE_enum("mode", "grid", windows.MODES, "Positions of the tiles
 _LOCI = flags.DEFINE_string("loci", None, "BED file of the positions for --mode=locus, instead of --stride.")
 _TRANS = flags.DEFINE_bool("trans", False, "Also tile pairs of different chromosomes.")
 _MIX = flags.DEFINE_string("mix", "", "Weights of the inputs in training: rice=2,maize*=1; empty = by tiles.")
+_TRACK = flags.DEFINE_multi_string(
+    "track", [], "Track to predict: FILE, NAME=FILE or NAME[UNIT]=FILE; :COLUMN,COLUMN may follow a table."
+)
+_LOOPS = flags.DEFINE_multi_string("loops", [], "BEDPE file of loops to predict: FILE or INPUT=FILE.")
+_LOOP_RADIUS = flags.DEFINE_integer("loop_radius", 1, "Bins up to which a pixel is a loop.", lower_bound=0)
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Count the tiles and write nothing.")
 _PROCESSES = flags.DEFINE_integer("processes", 0, "Worker processes; 0 = none.", lower_bound=0)
 _RUNNER = flags.DEFINE_enum("runner", "local", ["local", "beam"], "This machine, or Apache Beam's cluster.")
@@ -70,6 +76,7 @@ def main() -> None:
         loci_file=_LOCI.value,
         held_out=HeldOut(**{flag.name: flag.value for flag in _HELD_OUT}),
         mix=parse_mix(_MIX.value),
+        target_files=TargetFiles(parse_tracks(_TRACK.value), parse_loops(_LOOPS.value), _LOOP_RADIUS.value),
         progress=Progress(),
     )
     if _DRY_RUN.value:

@@ -41,8 +41,10 @@ def base_config() -> ConfigDict:
     model.mask_ratio = 0.75  # pretraining: fraction of patches that are masked
     model.mask_combine = "sum"  # noise of mirror-image patches: sum (original) | mean
     model.center_count = False  # start output biases of count, map and track at the first batch's mean target
-    model.tracks = ()  # epigenome: names of the tracks, in the targets' order; empty: the original's six
-    model.residual = "none"  # resolution: none | coverage, add to a coverage-aware estimate, pixel by pixel
+    model.tracks = ()  # epigenome: names of the tracks; empty: those of the tiles, or the original's six
+    model.track_means = ()  # epigenome: mean of each track, which the network adds; empty: from the tiles
+    model.track_sds = ()  # epigenome: standard deviation of each track, unit of its loss; empty: as the means
+    model.residual = "none"  # resolution, epigenome: none | coverage, add to what coverage-aware ratios tell
     model.transformer = True  # with a residual: False leaves encoder and decoder out
     model.pixel_width = 32  # with a residual: channels of its convolutions
     model.pixel_depth = 2  # with a residual: its last residual convolutions

@@ -20,6 +20,10 @@ some losses are means over the pixels of a micro-batch. Replicates are compared 
 """
 
 
+FROM_TILES = ("model.tracks", "model.track_means", "model.track_sds")
+"""Fields that are filled in from the tiles where a config leaves them empty."""
+
+
 def require(holds: bool, field: str, value: Any, expected: str) -> None:
     """Raises InputError, which names the field, its value and what it must be, unless `holds`."""
     if not holds:
@@ -178,7 +182,8 @@ def check_resumable(config: ConfigDict, stored: str, workdir: str) -> None:
     for name in sorted(now.keys() | then.keys()):
         a, b = now.get(name), then.get(name)
         compares = name == "train.accum_steps" and config.task == "reproducibility"
-        if a == b or (RESUMABLE.fullmatch(name) and not compares):
+        unset = name in FROM_TILES and not a
+        if a == b or unset or (RESUMABLE.fullmatch(name) and not compares):
             continue
         # Training may get longer: by total_steps where the run has it, else by epochs.
         sets_length = "train.epochs" if then.get("train.total_steps") is None else "train.total_steps"

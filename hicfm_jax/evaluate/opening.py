@@ -137,3 +137,16 @@ def leakage_warnings(name: str, metadata: Mapping, chromosomes: Sequence[str]) -
 def _listed(value: object) -> list[str]:
     """What a file may have under a key of its metadata, as names."""
     return [value] if isinstance(value, str) else [*map(str, value)] if isinstance(value, Sequence) else []
+
+
+def named_uris(entries: Sequence[str], flag: str) -> dict[str, str]:
+    """Reads `NAME=URI` entries of a flag; raises InputError for other ones, or a name that comes twice."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        name, equals, uri = (part.strip() for part in entry.partition("="))
+        if not (name and equals and uri):
+            raise InputError(f"{flag} has the entry {entry!r}, expected NAME=URI: name each one.")
+        if name in found:
+            raise InputError(f"{flag} has {name!r} twice: give each one its own name.")
+        found[name] = uri
+    return found

@@ -13,6 +13,7 @@ import scipy.sparse
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
@@ -109,9 +110,14 @@ def scan(
 def cut_windows(
     matrix: scipy.sparse.csr_array, positions: np.ndarray, network: Network
 ) -> Iterator[ScanWindow]:
-    """Windows of a cis map as they are, both triangles, zeros beyond the chromosome."""
+    """Windows of a cis map as they are, both triangles, zeros beyond the chromosome.
+
+    They have a context for a network that takes the depth.
+    """
+    expected = find_expected(matrix) if network.takes_depth else None
     for window in cutting.scan(matrix, positions, network.window, symmetric=True):
-        yield ScanWindow(window.row, window.col, window.counts().astype(np.float32))
+        context = expected.window(window.row, window.col, network.window) if expected else {}
+        yield ScanWindow(window.row, window.col, window.counts().astype(np.float32), context)
 
 
 def on_devices(network: Network) -> Network:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import preprocess
+from hicfm_jax.models.bin_path import BinPath
 from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
 from hicfm_jax.models.preprocess import denormalize, unpatchify
 from hicfm_jax.models.smoothing import estimated_counts, expected_counts
@@ -93,14 +94,18 @@ class TaskModel(EncoderDecoder):
       task: a key of `OUTPUTS`.
       input_size: (H, W) of a window in bins; it fixes the size of the position tables.
       tracks: names of the K tracks of task epigenome; other tasks have none.
-      residual: one of `RESIDUALS`; "coverage" for task resolution only.
+      track_means, track_sds: of each track; empty: 0 and 1. The tracks are `sd * output + mean`.
+      residual: one of `RESIDUALS`; "coverage" for tasks resolution and epigenome only.
       transformer: with a residual, False leaves out encoder and decoder.
-      pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`.
+      pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`, and
+        `bin_path.BinPath`, which has no heads.
     """
 
     task: str
     input_size: tuple[int, int]
     tracks: tuple[str, ...] = TRACKS
+    track_means: tuple[float, ...] = ()
+    track_sds: tuple[float, ...] = ()
     residual: str = "none"
     transformer: bool = True
     pixel_width: int = 32
@@ -133,6 +138,8 @@ class TaskModel(EncoderDecoder):
                 "This model corrects an estimate from shallow windows: pass shallow, or use "
                 "models.heads.apply_head, which makes it."
             )
+        if not self.transformer and self.task == "epigenome":
+            return HeadOutput(tracks=self._scaled(self._along_bins(shallow)))
         if not self.transformer:
             return HeadOutput(map=self._enhanced(shallow))
         grid = (height // PATCH, width // PATCH)
@@ -164,11 +171,25 @@ class TaskModel(EncoderDecoder):
             layers = [
                 Dense(PATCH, dtype=self.dtype, name=f"track_heads_{k}") for k in range(len(self.tracks))
             ]
-            found["tracks"] = jnp.stack([layer(rows).reshape(batch, height) for layer in layers], axis=1)
+            tracks = jnp.stack([layer(rows).reshape(batch, height) for layer in layers], axis=1)
+            if self.residual == "coverage":
+                tracks = tracks + self._along_bins(shallow, jnp.repeat(rows, PATCH, axis=1))
+            found["tracks"] = self._scaled(tracks)
         if "image" in fields:
             pixels = head(3 * PATCH**2, name="pixel_head")(patches).astype(jnp.float32)
             found["image"] = jnp.clip(255 * denormalize(unpatchify(pixels, height, width)), 0, 255)
         return HeadOutput(**{name: value.astype(jnp.float32) for name, value in found.items()})
+
+    def _along_bins(self, shallow: Shallow, bins: Array | None = None) -> Array:
+        """Tracks `[B, K, H]` in standard deviations; arguments as of `BinPath`."""
+        path = BinPath(len(self.tracks), self.pixel_width, self.pixel_depth, self.dtype, name="bin_path")
+        return path(shallow.counts, shallow.expected, bins)
+
+    def _scaled(self, tracks: Array) -> Array:
+        """Tracks `[B, K, H]` in their units."""
+        if not self.track_sds:
+            return tracks
+        return tracks * jnp.array(self.track_sds)[:, None] + jnp.array(self.track_means)[:, None]
 
     def _enhanced(
         self, shallow: Shallow, pixels: Array | None = None, bins: tuple[Array, Array] | None = None

@@ -37,6 +37,8 @@ def create_model(
     scan: bool = False,
     remat: str = "none",
     tracks: Sequence[str] = TRACKS,
+    track_means: Sequence[float] = (),
+    track_sds: Sequence[float] = (),
     residual: str = "none",
     transformer: bool = True,
     pixel_width: int = 32,
@@ -51,8 +53,8 @@ def create_model(
       task: "pretrain", or a key of `heads.OUTPUTS`.
       mask_ratio, mask_combine: see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `vit.Blocks`.
-      tracks, residual, transformer, pixel_width, pixel_depth, bin_heads: see `heads.TaskModel`;
-        `head_options` takes them from a config.
+      tracks, track_means, track_sds, residual, transformer, pixel_width, pixel_depth, bin_heads: see
+        `heads.TaskModel`; `head_options` takes them from a config.
 
     Returns:
       A Linen module. Pretraining: `model.apply({"params": p}, images, total_count, diag, noise=noise)`
@@ -72,9 +74,10 @@ def create_model(
         )
     if task not in ("pretrain", *OUTPUTS):
         raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
-    if residual not in RESIDUALS or (residual != "none" and task != "resolution"):
+    if residual not in RESIDUALS or (residual != "none" and task not in ("resolution", "epigenome")):
         raise InputError(
-            f"There is no residual {residual!r} for task {task!r}: take none, or coverage for resolution."
+            f"There is no residual {residual!r} for task {task!r}: take none, or coverage for resolution or "
+            "epigenome."
         )
     if remat not in REMATS:
         raise InputError(f"There is no remat {remat!r}: take one of {', '.join(REMATS)}.")
@@ -84,25 +87,30 @@ def create_model(
     if task == "pretrain":
         return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
     if "tracks" in OUTPUTS[task]:
-        _check_tracks(tracks)
+        _check_tracks(tracks, track_means, track_sds)
     path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
-    head = dict(task=task, input_size=tuple(input_size), tracks=tuple(tracks), residual=residual)
-    return TaskModel(**size, **head, transformer=transformer, **path)
+    head = dict(tracks=tuple(tracks), track_means=tuple(track_means), track_sds=tuple(track_sds))
+    head |= dict(task=task, input_size=tuple(input_size), residual=residual, transformer=transformer)
+    return TaskModel(**size, **head, **path)
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `create_model` for the head of a config's section `model`; {} for an original's head."""
-    options: dict[str, Any] = {}
-    if model.get("tracks"):
-        options["tracks"] = tuple(model["tracks"])
+    of_tracks = ("tracks", "track_means", "track_sds")
+    options: dict[str, Any] = {name: tuple(model[name]) for name in of_tracks if model.get(name)}
     if model.get("residual", "none") != "none":
         names = ("residual", "transformer", "pixel_width", "pixel_depth", "bin_heads")
         options |= {name: model[name] for name in names}
     return options
 
 
-def _check_tracks(tracks: Sequence[str]) -> None:
-    """Raises InputError unless the names differ and can be names of files."""
+def _check_tracks(tracks: Sequence[str], means: Sequence[float], sds: Sequence[float]) -> None:
+    """Raises InputError unless the names differ and can be names of files, and statistics are complete."""
+    if {len(means), len(sds)} not in ({0}, {len(tracks)}) or not all(sd > 0 for sd in sds):
+        raise InputError(
+            f"There are {len(tracks)} tracks, {len(means)} means and {len(sds)} standard deviations: give a "
+            "mean and a positive standard deviation of each track, or none."
+        )
     if not tracks or len(set(tracks)) < len(tracks):
         raise InputError(f"The tracks are {', '.join(tracks) or 'none'}: give each one a name of its own.")
     for name in tracks:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import os
 import resource
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +61,7 @@ def features(
     """The TFDS features of one tile; the fields are those of `memory.ArrayTiles`.
 
     `tile_shape` is (H, W) in bins, `dtype` that of the counts, uint16 or float32. `targets` are shapes of
-    regression targets by name: `map` (H, W), `track` (H,), `embedding` (D,).
+    regression targets by name: `map` (H, W), `track` (H,) or (K, H), `embedding` (D,).
     """
     tfds = import_tfds()
 
@@ -132,6 +133,14 @@ def _is_split(value) -> bool:
     return _is_count(value.get("tiles")) and sum(value["assays"].values()) == value["tiles"]
 
 
+def _is_track(value) -> bool:
+    if not isinstance(value, dict) or set(value) != {"name", "unit", "mean", "sd"}:
+        return False
+    texts, numbers = (value["name"], value["unit"]), (value["mean"], value["sd"])
+    finite = all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
+    return all(isinstance(text, str) for text in texts) and finite and value["sd"] > 0
+
+
 def _is_shape(value) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(map(_is_count, value))
 
@@ -143,6 +152,7 @@ _FIELDS = {
     "tile_size": lambda value: _is_shape(value) and len(value) == 2,
     "dtype": lambda value: value in ("uint16", "float32"),
     "targets": lambda value: _is_dict_of(_is_shape, value),
+    "tracks": lambda value: value is None or (isinstance(value, list) and all(map(_is_track, value))),
     "mix": lambda value: _is_dict_of(_is_weight, value),
     "splits": lambda value: _is_dict_of(_is_split, value),
     "tiles": lambda value: isinstance(value, dict),

@@ -8,12 +8,13 @@ from hicfm_jax.config import micro_batch_size
 from hicfm_jax.contacts import simulate
 from hicfm_jax.contacts.simulation.tair10 import CHROMSIZES
 from hicfm_jax.errors import InputError
+from hicfm_jax.models.heads import TRACKS
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.mixing import parse_mix
 from hicfm_jax.tiles.stream.sampling import steps_per_epoch
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
 from hicfm_jax.tiles.stream.source import Source, open_source
-from hicfm_jax.types import Batch
+from hicfm_jax.types import PATCH, Batch
 
 HELD_OUT = "Chr4"
 """Chromosome of the simulated genome that is not trained on."""
@@ -61,6 +62,8 @@ class Inputs:
                     "model.residual needs: they hold contacts between chromosomes, or were made by an "
                     "earlier version; make them again, without --trans, under another --output."
                 )
+        if config.task == "epigenome" and config.model.residual != "none":
+            _check_centered(config, source)
         inputs = cls(config, source, part)
         # The streams check their arguments: here, before a workdir is made.
         inputs.train(0), inputs.validation()
@@ -110,6 +113,46 @@ class Inputs:
             max_redraws=data.max_redraws,
             keep_diagonal=bool(data.thin),  # else the two triangles would be thinned separately
         )
+
+
+def _check_centered(config: ConfigDict, source: Source) -> None:
+    """Raises InputError unless every window is a whole tile whose middle is on the main diagonal."""
+    (height, width), tiles = config.model.input_size, source.tiles("train")
+    centered = tiles.diagonal_offsets == frozenset([(width // 2 - height // 2) % PATCH])
+    if tiles.tile_shape != (height, width) or not centered:
+        mode, found = "diagonal" if height == width else "locus", " x ".join(map(str, tiles.tile_shape))
+        raise InputError(
+            f"{source.name} has tiles of {found} bins, but model.residual reads tracks off whole tiles with "
+            f"their middle on the diagonal: make them with --mode={mode} --tile_size={height},{width}."
+        )
+
+
+def with_tracks(config: ConfigDict, inputs: Inputs) -> ConfigDict:
+    """The config with names, means and standard deviations of the tracks that its tiles have.
+
+    What the config sets itself stays. Tracks without names in the tiles are numbered, unless there are as
+    many as the original has. Statistics are of the values themselves: on a logarithmic scale there are none.
+
+    Raises:
+      InputError: the config names other tracks than the tiles have.
+    """
+    if config.task != "epigenome":
+        return config
+    count = inputs.target_shapes().get("track", (len(TRACKS),))[0]
+    config, stored = config.copy_and_resolve_references(), inputs.source.tracks
+    model, names = config.model, tuple(track.name for track in stored)
+    if names and model.tracks and names != tuple(model.tracks):
+        raise InputError(
+            f"config.model.tracks is {', '.join(model.tracks)}, but {inputs.source.name} has the tracks "
+            f"{', '.join(names)}: leave it empty."
+        )
+    if not names and count != len(TRACKS):
+        names = tuple(f"track_{number}" for number in range(1, count + 1))
+    model.tracks = tuple(model.tracks) or names
+    if stored and not model.track_sds and config.targets.track_scaling == "none":
+        model.track_means = tuple(track.mean for track in stored)
+        model.track_sds = tuple(track.sd for track in stored)
+    return config
 
 
 def simulated_tiles(config: ConfigDict) -> dict[str, ArrayTiles]:

@@ -14,7 +14,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
 from hicfm_jax.train.initialize import read_source, source_of, start_from
-from hicfm_jax.train.inputs import Inputs
+from hicfm_jax.train.inputs import Inputs, with_tracks
 from hicfm_jax.train.logging.metric_writer import MetricWriter
 from hicfm_jax.train.optim import create_optimizer, create_schedule, create_select
 from hicfm_jax.train.processes import Stop
@@ -50,6 +50,8 @@ class Result(NamedTuple):
 def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result:
     """Trains, validates and saves; resumes where an earlier call in the same workdir stopped.
 
+    The stored config also names the tracks of the tiles, see `inputs.with_tracks`.
+
     Order of a resume: (1) the config is compared with the stored one, (2) the newest sound
     checkpoint is restored, (3) `metrics.jsonl` is cut back to its step, (4) the stream starts at
     that step. A run that is made longer keeps its state but follows the schedule of the new length.
@@ -68,6 +70,7 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     check_workdir(workdir, config)
     mesh = sharding.create_mesh(config)
     inputs = Inputs.create(config, sharding.batch_part(mesh))
+    config = with_tracks(config, inputs)
     task = create_task(config, inputs.target_shapes())
     total_steps = config.train.total_steps or config.train.epochs * inputs.steps_per_epoch
     schedule = create_schedule(config, total_steps)

@@ -171,3 +171,33 @@ def test_a_triplet_needs_two_windows():
     config.task, config.data.thin = "reproducibility", (0.5, 0.5)
     with pytest.raises(InputError, match="global_batch_size"):
         check_config(config)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_missing_values_have_no_part_in_a_loss_or_its_gradient(name):
+    rng = np.random.default_rng(0)
+    scaling = SCALINGS["log10"]
+    spec = TargetLoss(LOSSES[name], 1.0, scaling)
+    output, target = rng.normal(size=(2, 8)).astype(np.float32), rng.poisson(5, (2, 8)).astype(np.float32)
+    with_gaps = target.copy()
+    with_gaps[:, 5:] = np.nan
+    everyone = np.ones(2, np.float32)
+
+    def loss(output, target):
+        return finetune_losses({"track": output}, {"track": target}, {"track": spec}, everyone)["loss"]
+
+    value, gradient = jax.value_and_grad(loss)(output, with_gaps)
+    assert np.isfinite(gradient).all() and np.all(gradient[:, 5:] == 0) and np.any(gradient[:, :5] != 0)
+    if name != "cosine":  # not a mean over values
+        np.testing.assert_allclose(value, loss(output[:, :5], target[:, :5]), rtol=1e-5)
+    nothing = jax.value_and_grad(loss)(output, np.full_like(target, np.nan))
+    assert all(np.all(part == 0) for part in nothing)
+
+
+def test_the_loss_of_several_tracks_is_the_mean_of_theirs():
+    output = np.zeros((2, 3, 4), np.float32)
+    target = np.zeros((2, 3, 4), np.float32)
+    target[:, 0], target[:, 1] = 1.0, 2.0
+    target[0, 1] = np.nan  # fewer values of a track do not lower its weight
+    losses = finetune_losses({"track": output}, {"track": target}, _specs(track=1.0), np.ones(2, np.float32))
+    assert float(losses["track_loss"]) == pytest.approx((1.0 + 4.0 + 0.0) / 3)

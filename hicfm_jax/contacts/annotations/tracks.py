@@ -31,6 +31,9 @@ BIGWIG_SUFFIXES = (".bw", ".bigwig")
 BEDGRAPH_SUFFIXES = (".bedgraph", ".bg", ".bdg")
 TABLE_SUFFIXES = (".tsv",)
 
+TABLE = "tracks.tsv"
+"""Table of all tracks in a folder that inference writes."""
+
 _RECORDS_FOR_GRID = 10_000
 
 
@@ -46,7 +49,8 @@ def read_tracks(
 
     Args:
       path: a bigWig (`.bw`, `.bigWig`), a bedGraph (`.bedGraph`, `.bg`, `.bdg`), or a table `.tsv` with a
-        header `chrom start end NAME ...`; the last two may end in `.gz`.
+        header `chrom start end NAME ...`; the last two may end in `.gz`. Or a folder of inference, whose
+        table is read.
       contact_map: names, lengths and bins of the chromosomes.
       names: the columns to read from a table, None for all. The name of the one track of a bigWig or
         bedGraph, None for the name of the file.
@@ -58,6 +62,8 @@ def read_tracks(
       InputError: another kind of file, a damaged one, one of another assembly, or one with wider bins.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        path = path / TABLE
     stem, suffix = _split_name(path)
     if not path.is_file():
         raise InputError(f"{path} is not a file: give {_kinds()}.")

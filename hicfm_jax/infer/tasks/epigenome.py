@@ -10,7 +10,7 @@ import numpy as np
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.intervals import Track, empty_track
-from hicfm_jax.contacts.annotations.tracks import check_pybigtools, write_bigwig, write_table
+from hicfm_jax.contacts.annotations.tracks import TABLE, check_pybigtools, write_bigwig, write_table
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import cut_windows, scan
@@ -22,7 +22,6 @@ from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import atomic_folder
 from hicfm_jax.types import Array
 
-TABLE = "tracks.tsv"
 PICTURE = "tracks.png"
 
 
@@ -77,6 +76,9 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
     """
     if plan.max_bins is not None:
         raise InputError("Task epigenome has no option max_distance, which is for maps: leave it out.")
+    if network.takes_depth:
+        deepest = max(network.total_counts.values(), default=contact_map.total_count)
+        plan = dataclasses.replace(plan, depth_ratio=deepest / contact_map.total_count)
     if not network.published and plan.merge != "original":
         return plan
     least = plan.window[0] // 2

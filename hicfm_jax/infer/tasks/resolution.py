@@ -11,7 +11,6 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap, write_contacts
-from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map, provenance
@@ -103,16 +102,13 @@ def enhance(
 
 
 def prepare(matrix: csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:
-    """Windows of a chromosome, with context for a network that takes the depth.
+    """Windows of a chromosome, see `cut_windows`.
 
     For published weights, windows that begin on the main diagonal come without it, as in the original.
     """
-    expected = find_expected(matrix) if network.takes_depth else None
     for window in cut_windows(matrix, positions, network):
         if network.published and window.row == window.col:
             np.fill_diagonal(window.counts, 0)
-        if expected:
-            window = window._replace(context=expected.window(window.row, window.col, network.window))
         yield window
 
 

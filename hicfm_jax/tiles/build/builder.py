@@ -172,7 +172,7 @@ def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: NullProgress)
         state |= {"dtype": survey.dtype.name, "total_counts": survey.total_counts}
         storage.write_atomically(partial / _STATE, json.dumps(state).encode())
     folder = os.fspath(partial / _PIECES)
-    return Job(folder, plan.sources, state["total_counts"], plan.tiling, state["dtype"])
+    return Job(folder, plan.sources, state["total_counts"], plan.tiling, state["dtype"], plan.targets)
 
 
 def _read_state(partial: pathlib.Path) -> dict | None:

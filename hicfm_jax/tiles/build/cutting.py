@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.tiles.build.targets import Targets
 from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, NO_DIAGONAL
 
@@ -86,14 +87,17 @@ def cut_tiles(
     total_count: float,
     first: int = 0,
     last: int | None = None,
+    targets: Targets | None = None,
 ) -> Iterator[dict | None]:
     """Cuts the windows number `first` to `last - 1` of one chromosome pair (rows, columns).
 
     Yields records with the fields of `memory.ArrayTiles` and of a dataset, and None for each window that is
     too sparse. `total_count` is that of the whole map; 0 becomes `DEFAULT_TOTAL_COUNT`, as in the original.
+    `targets` are stored with the tiles.
     """
     cis = chromosomes[0] == chromosomes[1]
     total_count = np.float32(total_count or DEFAULT_TOTAL_COUNT)
+    targets = targets or Targets()
     for window in scan_region(contact_map, assay, chromosomes, tiling, first, last):
         if window.nonzero < tiling.needed:
             yield None
@@ -108,6 +112,7 @@ def cut_tiles(
             "chromosomes": list(chromosomes),
             "starts": np.array([window.row, window.col], np.int32),
             "assay": assay,
+            **targets.cut(assay, chromosomes, window.row, window.col, tiling.tile_shape),
         }
 
 

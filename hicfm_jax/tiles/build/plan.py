@@ -17,6 +17,7 @@ from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting, windows
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.splits import SPLITS, HeldOut
+from hicfm_jax.tiles.build.targets import TargetFiles, Targets, read_targets
 from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.tiles.stream import mixing
 
@@ -76,6 +77,7 @@ class Plan:
     tiling: Tiling
     held_out: HeldOut  # chromosomes as the maps name them
     regions: list[ChromosomePair]  # all chromosome pairs, in the order of the records
+    targets: Targets  # what is stored with the tiles
     arguments: dict  # the fields of the manifest that are known before the maps are read
 
     def survey(self) -> Survey:
@@ -101,6 +103,7 @@ def plan_tiles(
     loci_file: str | os.PathLike | None = None,
     held_out: HeldOut | None = None,
     mix: Mapping[str, float] | None = None,
+    target_files: TargetFiles | None = None,
 ) -> Plan:
     """Checks the arguments against the maps, and lists the regions to cut.
 
@@ -111,6 +114,7 @@ def plan_tiles(
       loci_file: BED file of the places for mode `locus`.
       held_out: the chromosomes or assays of the splits `val` and `test`.
       mix: weights of the assays in training, see `mixing`; stored in the manifest.
+      target_files: files of tracks and loops to store with the tiles.
 
     Raises:
       InputError: arguments that do not fit the maps or each other.
@@ -132,6 +136,10 @@ def plan_tiles(
     if mix:
         cut = (region.assay for region in regions if region.split == "train" and region.windows)
         mixing.match_assays(mix, dict.fromkeys(cut))
+    target_files = target_files or TargetFiles()
+    if target_files.loops and trans:
+        raise InputError("Loops are of cis maps, but trans is set: leave out one of them.")
+    targets = read_targets(target_files, maps, _chromosomes_to_train(regions))
     arguments = {
         "format_version": dataset.FORMAT_VERSION,
         "mode": mode,
@@ -144,9 +152,19 @@ def plan_tiles(
         "held_out": {name: list(value) for name, value in dataclasses.asdict(held_out).items()},
         "sources": {name: _describe_source(sources[name], contact_map) for name, contact_map in maps.items()},
         "mix": dict(mix or {}),
-        "targets": {},
+        "targets": {name: list(shape) for name, shape in targets.shapes(tiling.tile_shape).items()},
+        **({"tracks": [track._asdict() for track in targets.tracks]} if targets.tracks else {}),
+        **target_files.described(),
     }
-    return Plan(sources, OpenMaps(sources, maps), tiling, held_out, regions, arguments)
+    return Plan(sources, OpenMaps(sources, maps), tiling, held_out, regions, targets, arguments)
+
+
+def _chromosomes_to_train(regions: Iterable[ChromosomePair]) -> dict[str, list[str]]:
+    found = {}
+    for region in regions:
+        if region.cis and region.is_cut and region.split == "train":
+            found.setdefault(region.assay, []).append(region.chromosomes[0])
+    return found
 
 
 def _describe_loci(path: pathlib.Path) -> dict:

@@ -20,6 +20,7 @@ from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting, shards
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.plan import Piece
+from hicfm_jax.tiles.build.targets import Targets
 from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.tiles.stream import workers
 
@@ -33,6 +34,7 @@ class Job:
     total_counts: Mapping[str, float]  # contacts of each whole map
     tiling: Tiling
     dtype: str  # of the counts, `uint16` or `float32`
+    targets: Targets = dataclasses.field(default_factory=Targets)  # what is stored with the tiles
 
     def shard(self, piece: Piece) -> pathlib.Path:
         """The file of a piece; a piece without tiles has none."""
@@ -40,7 +42,8 @@ class Job:
 
     def features(self):
         """The TFDS features of its tiles."""
-        return dataset.features(self.tiling.tile_shape, np.dtype(self.dtype))
+        shape = self.tiling.tile_shape
+        return dataset.features(shape, np.dtype(self.dtype), self.targets.shapes(shape))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +95,10 @@ class PieceWriter:
         for number, (assay, chromosomes, *numbers) in enumerate(piece.parts):
             where = f"{assay} {' x '.join(dict.fromkeys(chromosomes))}"
             kind = job.tiling, np.dtype(job.dtype), job.total_counts[assay]
-            for tile in cutting.cut_tiles(self._maps[assay], assay, chromosomes, *kind, *numbers):
+            tiles = cutting.cut_tiles(
+                self._maps[assay], assay, chromosomes, *kind, *numbers, targets=job.targets
+            )
+            for tile in tiles:
                 (too_sparse if tile is None else kept)[number] += 1
                 advance(1, where)
                 if tile is not None:

@@ -22,7 +22,7 @@ class Tile(NamedTuple):
       total_count: contacts of the whole map.
       matrix_count: contacts in the tile.
       array: array by name: "counts" `[H, W]`, and the targets of the dataset: "map" `[H, W]`,
-        "track" `[H]`, "embedding" `[D]`.
+        "track" `[H]` or `[K, H]`, "embedding" `[D]`.
       starts: first bin of rows and of columns; needed only with `expected`.
       expected: expected contacts of the tile's chromosome; None if unknown, as for every trans tile.
     """
@@ -137,8 +137,8 @@ def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Dra
     """
     counts = _aligned((len(tiles), *draw.window), split.dtype)
     diag = np.empty(len(tiles), np.int32)
-    shapes = dict(split.target_shapes) | {"map": draw.window, "track": draw.window[:1]}
-    targets = {name: np.empty((len(tiles), *shapes[name]), np.float32) for name in split.target_shapes}
+    shapes = {name: window_shape(name, shape, draw.window) for name, shape in split.target_shapes.items()}
+    targets = {name: np.empty((len(tiles), *shape), np.float32) for name, shape in shapes.items()}
     context = no_context(len(tiles), draw.window) if split.has_context else {}
     for i, tile in enumerate(tiles):
         whole = tile.array("counts")
@@ -151,6 +151,8 @@ def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Dra
         for name, target in targets.items():
             if name == "embedding":
                 target[i] = tile.array(name)
+            elif name == "track":
+                place_rows(target[i], tile.array(name), start[0], flips)
             else:
                 place(target[i], tile.array(name), start, flips)
         if context:
@@ -165,6 +167,13 @@ def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Dra
         targets=targets,
         context=context,
     )
+
+
+def window_shape(name: str, shape: tuple[int, ...], window: tuple[int, int]) -> tuple[int, ...]:
+    """The shape of a target in a window, from its shape in a tile."""
+    if name == "map":
+        return tuple(window)
+    return (*shape[:-1], window[0]) if name == "track" else tuple(shape)
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -187,10 +196,17 @@ def densest(counts: np.ndarray, starts: np.ndarray, draw: Draw) -> int:
 
 
 def place(out: np.ndarray, whole: np.ndarray, start: np.ndarray, flips: np.ndarray) -> None:
-    """Copies the window of a tile at `start` into `out` `[H, W]`, or of a track into `[H]`.
+    """Copies the window of a tile at `start` into `out` `[H, W]`.
 
     Flips are (reverse, transpose) as in `sampling.Crops`.
     """
-    cut = whole[tuple(slice(first, first + size) for first, size in zip(start, out.shape, strict=False))]
+    row, col = start
+    cut = whole[row : row + out.shape[0], col : col + out.shape[1]]
     cut = np.flip(cut) if flips[0] else cut
     out[...] = cut.T if flips[1] else cut
+
+
+def place_rows(out: np.ndarray, whole: np.ndarray, first: int, flips: np.ndarray) -> None:
+    """Copies tracks of a window whose rows begin at `first` into `out` `[H]` or `[K, H]`; as `place`."""
+    cut = whole[..., first : first + out.shape[-1]]
+    out[...] = cut[..., ::-1] if flips[0] else cut

@@ -30,6 +30,7 @@ class Draw:
         it, the densest is taken (the original draws forever).
       max_redraws: further candidate positions in the same tile.
       flips: reverse both axes and (square windows) transpose, each with probability 1/2; in training only.
+      transpose: False leaves out the transposing, for targets along the rows.
       keep_diagonal: refuse tiles whose diagonal no window can keep, see `window_starts`.
     """
 
@@ -39,10 +40,11 @@ class Draw:
     max_redraws: int = 8
     flips: bool = False
     keep_diagonal: bool = False
+    transpose: bool = True
 
     @property
     def transposes(self) -> bool:
-        return self.flips and self.window[0] == self.window[1]
+        return self.flips and self.transpose and self.window[0] == self.window[1]
 
     @property
     def needed_pixels(self) -> int:

@@ -1,6 +1,7 @@
 """Sources of tiles: a dataset, a file, arrays in memory, or several joined."""
 
 import collections
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.tiles.build.targets import TrackInfo
 from hicfm_jax.tiles.dataset import read_manifest
 from hicfm_jax.tiles.stream import mixing, sampling
 from hicfm_jax.tiles.stream.batches import AssayInfo, Batches, EvaluationBatches, Tile, Tiles, TrainBatches
@@ -47,10 +49,17 @@ class Source:
       name: of the tiles, in messages.
       splits: names of the splits.
       mix: weights of a training mixture, by assay name or pattern; may be empty.
+      tracks: description of each track of the target `track`; empty if unknown.
     """
 
-    def __init__(self, name: str, tiles: Mapping[str, Tiles], mix: Mapping[str, float] | None = None):
-        self.name, self.splits, self.mix = name, list(tiles), dict(mix or {})
+    def __init__(
+        self,
+        name: str,
+        tiles: Mapping[str, Tiles],
+        mix: Mapping[str, float] | None = None,
+        tracks: Sequence[TrackInfo] = (),
+    ):
+        self.name, self.splits, self.mix, self.tracks = name, list(tiles), dict(mix or {}), tuple(tracks)
         self._tiles = dict(tiles)
 
     def tiles(self, split: str) -> Tiles:
@@ -108,11 +117,8 @@ class Source:
           InputError: a window, batch or mix that does not fit the tiles.
         """
         tiles, draw = self._check(split, batch_size, draw)
-        if draw.transposes and "track" in tiles.target_shapes:
-            raise InputError(
-                f"{self.name} has a track along the rows of its tiles, which transposing would lose: "
-                "set data.flips to False."
-            )
+        if "track" in tiles.target_shapes:  # along the rows
+            draw = dataclasses.replace(draw, transpose=False)
         mix = self.mix if mix is None else mix
         groups = mixing.make_groups(mix, list(tiles.assays), tiles.assay_numbers()) if mix else ()
         rows = sampling.host_slice(batch_size, host_index, host_count)
@@ -182,7 +188,8 @@ class DiskTiles(Source):
         """Raises InputError if `path` is not a finished dataset of this format version."""
         name, self.manifest = os.fspath(path), read_manifest(path)
         tiles = {split: DiskSplit(name, self.manifest, split) for split in self.manifest["splits"]}
-        super().__init__(name, tiles, self.manifest["mix"])
+        tracks = [TrackInfo(**track) for track in self.manifest.get("tracks", ())]
+        super().__init__(name, tiles, self.manifest["mix"], tracks)
         self._pipelines = Pipelines()
 
     def run(self, batches: Batches, steps: range) -> Iterator[Batch]:
@@ -200,9 +207,24 @@ class JoinedTiles(Source):
         name = ",".join(source.name for source in sources)
         splits = dict.fromkeys(split for source in sources for split in source.splits)
         parts = {split: [each.tiles(split) for each in sources if split in each.splits] for split in splits}
-        super().__init__(name, {split: JoinedSplit(name, tiles) for split, tiles in parts.items()})
+        tracks = _joined_tracks(name, [source.tracks for source in sources])
+        joined = {split: JoinedSplit(name, tiles) for split, tiles in parts.items()}
+        super().__init__(name, joined, tracks=tracks)
         # Tiles in memory are quick to read: only datasets on disk need TensorFlow's threads.
         self.run = next((each.run for each in sources if isinstance(each, DiskTiles)), super().run)
+
+
+def _joined_tracks(name: str, parts: Sequence[Sequence[TrackInfo]]) -> list[TrackInfo]:
+    """The tracks that all sources have, with the means of their statistics."""
+    kinds = {tuple((track.name, track.unit) for track in tracks) for tracks in parts}
+    if len(kinds) > 1:
+        raise InputError(
+            f"{name} cannot be joined, their tracks differ: make them with the same tracks in the same order."
+        )
+    return [
+        TrackInfo(*same[0][:2], *np.mean([[track.mean, track.sd] for track in same], axis=0).tolist())
+        for same in zip(*parts, strict=True)
+    ]
 
 
 class JoinedSplit:

@@ -1,8 +1,10 @@
 """Losses of fine-tuning targets, and the triplet loss of reproducibility."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from hicfm_jax.models.preprocess import TargetScaling
@@ -80,14 +82,31 @@ def finetune_losses(
     """Scalars `NAME_loss` of each target, not weighted, and `loss`, their weighted sum.
 
     Outputs, targets and `specs` (from `losses.target_losses`) are by target. `example_mask` is 0 for padding
-    examples, `[B]`. Original: `finetune/train_epoch.py`.
+    examples, `[B]`. Values of a target that are NaN have no part in its loss. The loss of several tracks
+    `[B, K, H]` is the mean of their losses. Original: `finetune/train_epoch.py`.
     """
-    parts = {
-        f"{name}_loss": weighted_mean(spec.loss(outputs[name], targets[name], spec.scaling), example_mask)
-        for name, spec in specs.items()
-    }
+    parts = {}
+    for name, spec in specs.items():
+        mean = partial(target_loss, spec)
+        if name == "track" and outputs[name].ndim == 3:
+            each = jax.vmap(mean, in_axes=(1, 1, None))(outputs[name], targets[name], example_mask)
+            parts[f"{name}_loss"] = each.mean()
+        else:
+            parts[f"{name}_loss"] = mean(outputs[name], targets[name], example_mask)
     total = sum(spec.weight * parts[f"{name}_loss"] for name, spec in specs.items())
     return {"loss": total, **parts}
+
+
+def target_loss(spec: TargetLoss, output: Array, target: Array, example_mask: Array) -> Array:
+    """Mean loss of one target over its known values and the examples; arguments as of `finetune_losses`."""
+    known = jnp.isfinite(target)
+    # A missing value is replaced by what the network says of it: no error, and a gradient of 0, not NaN.
+    target = jnp.where(known, target, 0.0)
+    output = jnp.where(known, output, spec.scaling.scale(target))
+    values = spec.loss(output, target, spec.scaling)
+    share = known.reshape(len(known), -1).mean(axis=1)
+    example_mask = example_mask * (share > 0)
+    return jnp.sum(values * example_mask) / jnp.maximum(jnp.sum(share * example_mask), 1e-9)
 
 
 def triplet_similarities(anchor: Array, replicate: Array) -> tuple[Array, Array]:

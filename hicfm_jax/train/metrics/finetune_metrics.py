@@ -1,6 +1,6 @@
 """Validation metrics of fine-tuned heads, as sums over windows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -44,15 +44,15 @@ def map_sums(predictions: Mapping[str, Array], true: Array, inside: Array, diag:
     return sums
 
 
-def track_sums(
-    predicted: Array, true: Array, example_mask: Array, names: tuple[str, ...]
-) -> dict[str, Array]:
-    """Sums of tracks `[B, H]`, or of the K named tracks `[B, K, H]`."""
-    weights = jnp.broadcast_to(example_mask[:, None], (len(true), true.shape[-1]))
+def track_sums(predicted: Array, true: Array, example_mask: Array, names: Sequence[str]) -> dict[str, Array]:
+    """Sums of tracks `[B, H]`, or of the K named tracks `[B, K, H]`; values that are NaN do not count."""
+    known = jnp.isfinite(true)
+    true = jnp.where(known, true, 0.0)
     if true.ndim == 2:
-        return _agreement("track", predicted, true, weights)
+        return _agreement("track", predicted, true, known * example_mask[:, None])
     sums = {}
     for k, name in enumerate(names):
+        weights = known[:, k] * example_mask[:, None]
         sums |= _agreement(f"track_{name}", predicted[:, k], true[:, k], weights)
     return sums
 
@@ -76,7 +76,8 @@ def finish(sums: Mapping[str, float]) -> dict[str, float]:
 
     Returns:
       `NAME_mse` and `NAME_r` (Pearson about each window's mean) of every prediction; `NAME_r_distance`
-      (Pearson about the mean at each distance) of maps; `embedding_cosine`; `call_f1`.
+      (Pearson about the mean at each distance) of maps; `track_r`, the mean over several tracks;
+      `embedding_cosine`; `call_f1`.
     """
     metrics = {}
     for name in dict.fromkeys(key.rpartition("/")[0] for key in sums if key.endswith("/xy")):
@@ -87,6 +88,9 @@ def finish(sums: Mapping[str, float]) -> dict[str, float]:
         else:
             metrics[f"{name}_mse"] = part["squares"] / max(part["pixels"], 1.0)
             metrics[f"{name}_r"] = correlation
+    several = [value for name, value in metrics.items() if name.startswith("track_") and name.endswith("_r")]
+    if several and "track_r" not in metrics:
+        metrics["track_r"] = sum(several) / len(several)
     if "embedding_cosine" in sums:
         metrics["embedding_cosine"] = sums["embedding_cosine"] / max(sums["examples"], 1.0)
     if "calls/both" in sums:

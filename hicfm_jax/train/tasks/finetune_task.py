@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import create_model, preprocess
-from hicfm_jax.models.flops import head_flops, pixel_path_flops
-from hicfm_jax.models.heads import TRACKS, TaskModel, apply_head, init_head
+from hicfm_jax.models.flops import bin_path_flops, head_flops, pixel_path_flops
+from hicfm_jax.models.heads import OUTPUTS, TRACKS, TaskModel, apply_head, init_head
 from hicfm_jax.models.pixel_path import PIXEL_FEATURES
 from hicfm_jax.models.presets import PRESETS, head_options
 from hicfm_jax.train.losses import target_losses
@@ -67,8 +67,18 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
         outputs = {name: getattr(output, kind.targets[name]) for name in specs}
         return jax.tree.map(jax.nn.sigmoid, outputs) if kind.logits else outputs
 
+    def in_sds(values):
+        """Tracks in standard deviations from their means, so that the loss of each counts the same."""
+        if "track" not in values or not model.track_sds:
+            return values
+        mean, sd = (jnp.array(each)[:, None] for each in (model.track_means, model.track_sds))
+        return {**values, "track": (values["track"] - mean) / sd}
+
+    def losses(outputs, true, mask):
+        return finetune_losses(in_sds(outputs), in_sds(true), specs, mask)
+
     def loss(params, batch, keys):
-        parts = finetune_losses(predict(params, batch), targets_of(batch), specs, batch.mask)
+        parts = losses(predict(params, batch), targets_of(batch), batch.mask)
         return parts["loss"], parts
 
     def shown(name, outputs, true):
@@ -79,7 +89,7 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
     def evaluate(params, batch, keys):
         outputs, true = predict(params, batch), targets_of(batch)
         examples = batch.mask.sum()
-        means = finetune_losses(outputs, true, specs, batch.mask)
+        means = losses(outputs, true, batch.mask)
         sums = {"examples": examples, **{name: value * examples for name, value in means.items()}}
         if "map" in specs:
             predicted = shown("map", outputs, true)[0]
@@ -131,11 +141,15 @@ def flops(config: ConfigDict, kind: TaskKind) -> int:
     """FLOPs per training sample, as if the whole encoder or none of it were trained."""
     model, size = config.model, tuple(config.model.input_size)
     path, channels = 0, 1
+    n_tracks = len(model.tracks or TRACKS)
     if model.residual != "none":
-        path = pixel_path_flops(size, model.pixel_width, model.pixel_depth, model.bin_heads)
+        if "tracks" in OUTPUTS[kind.head or config.task]:
+            path = bin_path_flops(size, model.pixel_width, model.pixel_depth, n_tracks)
+        else:
+            path = pixel_path_flops(size, model.pixel_width, model.pixel_depth, model.bin_heads)
+            channels = PIXEL_FEATURES
         if not model.transformer:
             return path
-        channels = PIXEL_FEATURES
     return path + head_flops(
         model.name,
         size,
@@ -143,7 +157,7 @@ def flops(config: ConfigDict, kind: TaskKind) -> int:
         train_encoder=config.optim.trainable == "all",
         train_decoder=True,
         map_channels=channels,
-        n_tracks=len(model.tracks or TRACKS),
+        n_tracks=n_tracks,
     )
 
 
