@@ -252,6 +252,7 @@ def test_real_maps_equal_cooler(data_dir, name, resolution, group, total):
         assert (contact_map.matrix(*pair) != from_cooler(clr, *pair)).nnz == 0
 
 
+@pytest.mark.slow  # reads a real map
 def test_real_trans_map_adds_up(data_dir):
     contact_map = open_contacts(data_dir / "yeast_w303_2kb.cool", 20_000)
     cis = sum(contact_map.matrix(chrom).sum() for chrom in contact_map.chromsizes)

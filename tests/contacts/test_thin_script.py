@@ -35,6 +35,7 @@ def test_keeps_a_fraction_of_the_contacts_and_records_it(deep, tmp_path):
     assert one.info["metadata"]["thinned"] == {"input": str(deep), "fraction": 0.25, "seed": 3}
 
 
+@pytest.mark.slow  # starts a program
 def test_runs_as_a_program(deep, tmp_path):
     """With nothing in its environment, and with the exit status of a mistake."""
     command = [sys.executable, ROOT / "scripts" / "thin_map.py", f"--input={deep}", "--output=map.txt"]

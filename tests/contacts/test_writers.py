@@ -25,6 +25,7 @@ def test_mcool_levels_sum_up_and_open_in_cooler(cool, tmp_path):
     assert cooler.fileops.is_multires_file(str(path))
 
 
+@pytest.mark.slow  # balances four zoom levels
 def test_zoom_levels_and_balancing(tmp_path, rng):
     n = 900
     distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))

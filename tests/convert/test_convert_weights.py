@@ -18,6 +18,7 @@ from tests.run_script import run_script
 pytestmark = pytest.mark.needs("torch")
 
 
+@pytest.mark.slow  # converts in programs of their own
 def test_a_pretraining_file_becomes_a_head(tmp_path):
     source = made_up.save(made_up.trained(), tmp_path)
     flags = ["--task=resolution", "--input_size=32,32"]
@@ -145,6 +146,7 @@ def test_a_bad_file_leaves_nothing_behind(tmp_path, damage):
     assert [entry.name for entry in tmp_path.iterdir()] == [source.name]
 
 
+@pytest.mark.slow  # converts in programs of their own
 def test_a_folder_of_ours_keeps_its_head_and_what_it_has_seen(tmp_path):
     source = toy_networks.write_checkpoint(tmp_path / "run", **toy_networks.SEEN)
     convert_to_folder(source, tmp_path / "copy")

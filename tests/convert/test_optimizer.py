@@ -104,6 +104,7 @@ def test_the_next_step_after_the_golden_checkpoint(fixtures_dir):
     _compare(path, torch.load(path, weights_only=False))
 
 
+@pytest.mark.slow  # exports and reads again
 def test_there_and_back():
     content = made_up.trained()
     numpy = {

@@ -87,6 +87,7 @@ def test_maps_are_coarsened_to_one_resolution(deep):
         compare({"coarse": coarse}, deep, ["Chr4"])
 
 
+@pytest.mark.slow  # compares four maps
 def test_long_chromosomes_have_scores_in_wider_bins(deep, shallow, monkeypatch):
     """Scores by distance are unchanged; those of whole maps use wider bins; filters are left out."""
     whole = compare({"input": shallow}, deep, ["Chr4"])
@@ -100,6 +101,7 @@ def test_long_chromosomes_have_scores_in_wider_bins(deep, shallow, monkeypatch):
     assert any("180000 bp" in note for note in found.notes)
 
 
+@pytest.mark.slow  # compares four maps
 def test_means_over_fewer_chromosomes_are_not_shown(monkeypatch):
     """Filters are left out on long chromosomes: they have scores on the others, but no pooled ones."""
     deep = simulate(contacts=8e6, resolution=120_000, seed=1, chromosomes=["Chr2", "Chr3", "Chr4"])
@@ -111,6 +113,7 @@ def test_means_over_fewer_chromosomes_are_not_shown(monkeypatch):
     assert any("not pooled" in note for note in found.notes)
 
 
+@pytest.mark.slow  # compares four maps
 def test_only_the_shallow_map_needs_the_tuning_chromosomes(deep, shallow):
     """An enhanced map may have contacts on the evaluated chromosome alone."""
     deep, shallow = deep.coarsen(4), shallow.coarsen(4)
@@ -122,6 +125,7 @@ def test_only_the_shallow_map_needs_the_tuning_chromosomes(deep, shallow):
         assert found.score("model", "r") == found.score("input", "r")
 
 
+@pytest.mark.slow  # compares many maps
 def test_tiny_and_odd_maps_do_not_crash():
     rng = np.random.default_rng(0)
     for size in (3, 4, 12, 25):

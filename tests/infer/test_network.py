@@ -74,6 +74,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         load_network(write_checkpoint(tmp_path / "run"), (64, 64))
 
 
+@pytest.mark.slow  # converts a file of the original
 def test_a_head_that_was_never_trained_is_refused(tmp_path):
     """Conversion drew it and stored that; a copy says so too, a folder of an older version cannot."""
     drawn = {"residual": "none", "untrained": ["map_head/bias", "map_head/kernel"]}

@@ -44,6 +44,7 @@ def test_many_small_pairs_share_a_piece():
     assert [piece.windows for piece in plan.find_pieces(regions, 4096)] == [4096, 904]
 
 
+@pytest.mark.slow  # plans 10,000 scaffolds
 def test_an_assembly_of_scaffolds_costs_what_it_holds():
     """20,000 scaffolds have 200 million pairs; only those with contacts, and long enough, are looked at."""
     sizes = {f"s{index}": 64_000 if index < 100 else 3_000 for index in range(20_000)}

@@ -40,6 +40,7 @@ def paths(tmp_path_factory):
     return names
 
 
+@pytest.mark.slow  # opens hundreds of files
 def test_more_files_are_read_than_may_be_open(paths):
     done = subprocess.run([sys.executable, "-c", _READ, str(_EACH), *paths], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -58,6 +58,7 @@ def _same(tree, expected):
         np.testing.assert_array_equal(value, expected[path], err_msg=path)
 
 
+@pytest.mark.slow  # compiles a run for each source
 def test_a_run_starts_from_the_parameters_alone(tiles, source, place):
     config = _config(tiles, 1)
     mesh, task, optimizer = sharding.create_mesh(config), create_task(config), create_optimizer(config)
