@@ -7,6 +7,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, bare_name
+from hicfm_jax.contacts.formats import stem
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.scores.diagonals import upper
 
@@ -78,6 +79,25 @@ class ComparedMaps:
         """Upper triangle `[n, n]` of a chromosome of the reference, float64; None is the reference itself."""
         chosen = self.reference if name is None else self.maps[name]
         return upper(chosen.matrix(chosen.find_chromosome(chrom)))
+
+
+def named_maps(entries: Iterable[str], flag: str, unnamed: bool = False) -> dict[str, str]:
+    """URIs by name, from the entries NAME=URI of a flag; with `unnamed` a file may stand for its own name.
+
+    Raises:
+      InputError: an entry without name or URI, or a name that is given twice.
+    """
+    maps: dict[str, str] = {}
+    for entry in entries:
+        name, equals, uri = (part.strip() for part in entry.partition("="))
+        if unnamed and not equals:
+            name, uri = stem(name), name
+        elif not (name and equals and uri):
+            raise InputError(f"--{flag} has the entry {entry!r}, expected NAME=URI: name each map.")
+        if name in maps:
+            raise InputError(f"--{flag} has {name!r} twice: give each map its own name.")
+        maps[name] = uri
+    return maps
 
 
 def _open(source: MapSource, resolution: int | None) -> ContactMap:
