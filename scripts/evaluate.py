@@ -1,4 +1,4 @@
-"""Compares contact maps with a deeper one and writes a report.
+r"""Compares contact maps with a deeper one, or replicates with each other, and writes a report.
 
 python scripts/evaluate.py --reference=deep.mcool --resolution=10000 --chromosomes=Chr4 --output=evaluation \
     --maps=input=shallow.mcool,enhanced=enhanced.mcool --baselines_of=input --tune_chromosomes=Chr1,Chr3
@@ -7,6 +7,11 @@ Or compares predicted tracks with measured ones, and with baselines from the map
 
 python scripts/evaluate.py --reference=measured.tsv --tracks=mine=FOLDER --input=leaf.mcool \
     --resolution=10000 --chromosomes=Chr2,Chr4 --output=evaluation
+
+Or compares maps with each other, by embeddings, SCC and GenomeDISCO:
+
+python scripts/evaluate.py --reproducibility=one.mcool,two.mcool --resolution=10000 --output=replicates \
+    --checkpoint=runs/reproducibility
 """
 
 import sys
@@ -18,19 +23,24 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, write_report
 from hicfm_jax.evaluate.compare_tracks import evaluate_track_files, track_summary
 from hicfm_jax.evaluate.opening import named_uris
-from hicfm_jax.evaluate.report import check_folder
+from hicfm_jax.evaluate.report import check_folder, replicate_report
 from hicfm_jax.evaluate.report.tables import summary
 from hicfm_jax.evaluate.scores import CRITERIA
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
+from hicfm_jax.progress import Progress
 
-_REFERENCE = flags.DEFINE_string(
-    "reference", None, "Deep map of raw counts, or file of measured tracks.", required=True
-)
+_REFERENCE = flags.DEFINE_string("reference", None, "Deep map of raw counts, or file of measured tracks.")
 _MAPS = flags.DEFINE_list("maps", None, "Maps to compare with it: NAME=URI,NAME=URI.")
 _TRACKS = flags.DEFINE_list("tracks", None, "Predicted tracks instead of maps: NAME=FOLDER_OR_FILE,...")
 _INPUT = flags.DEFINE_string("input", None, "With --tracks: the map from which they were predicted.")
 _GENES = flags.DEFINE_string(
     "gene_track", None, "With --tracks: measured track that orients eigenvectors; default: the first gene*."
+)
+_REPRODUCIBILITY = flags.DEFINE_list(
+    "reproducibility", None, "Maps to compare with each other: URI,URI or NAME=URI,NAME=URI."
+)
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "With --reproducibility: of task reproducibility; without, SCC and GenomeDISCO alone."
 )
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "To evaluate; default: all with contacts in every map.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.", required=True)
@@ -44,6 +54,12 @@ _TUNE = flags.DEFINE_list(
 _TUNE_BY = flags.DEFINE_enum("tune_by", CRITERIA[0], CRITERIA, "Score to optimize there.")
 _MAX_DIAGONAL = flags.DEFINE_integer(
     "max_diagonal", MAX_DIAGONAL, "Farthest diagonal of the scores by distance, in bins."
+)
+_MERGE = flags.DEFINE_enum(
+    "merge",
+    "average",
+    ["average", "original"],
+    "With --reproducibility: original takes the original's windows.",
 )
 
 
@@ -64,7 +80,29 @@ def _compare_tracks() -> None:
     print(f"Wrote {_OUTPUT.value}.")
 
 
+def _compare_replicates() -> None:
+    # Only here: networks take seconds to import.
+    from hicfm_jax.infer.replicate_scores import compare_replicates
+
+    folder = check_folder(_OUTPUT.value)
+    found = compare_replicates(
+        named_uris(_REPRODUCIBILITY.value, "--reproducibility", unnamed=True),
+        _CHECKPOINT.value,
+        _CHROMOSOMES.value,
+        resolution=_RESOLUTION.value,
+        merge=_MERGE.value,
+        progress=Progress(),
+    )
+    files = replicate_report.write_replicates(found, folder)
+    print(replicate_report.summary(found), *found.notes, sep="\n")
+    print("Wrote " + ", ".join(map(str, files)) + ".")
+
+
 def main() -> None:
+    if _REPRODUCIBILITY.value:
+        return _compare_replicates()
+    if not _REFERENCE.value:
+        raise InputError("--reference is not given: give it, or --reproducibility.")
     if bool(_TRACKS.value) == bool(_MAPS.value):
         raise InputError("Give either --maps or --tracks, to be compared with the reference.")
     if _TRACKS.value:
