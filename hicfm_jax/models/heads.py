@@ -35,6 +35,8 @@ TRACKS = ("CTCF", "H3K4me3", "H3K27ac", "H3K27me3", "ATAC-seq", "DNase-seq")
 
 # What the predicted map corrects: nothing, as in the original, or a coverage-aware estimate.
 RESIDUALS = ("none", "coverage")
+WITH_RESIDUAL = ("resolution", "loop", "epigenome")  # tasks that have one
+RARE = -5.0  # logit that a pixel is one of a loop, before training, where contacts are as expected
 FIXED = ("decoder/pos_embed",)  # parameters that are never trained, as in the original
 
 
@@ -95,7 +97,7 @@ class TaskModel(EncoderDecoder):
       input_size: (H, W) of a window in bins; it fixes the size of the position tables.
       tracks: names of the K tracks of task epigenome; other tasks have none.
       track_means, track_sds: of each track; empty: 0 and 1. The tracks are `sd * output + mean`.
-      residual: one of `RESIDUALS`; "coverage" for tasks resolution and epigenome only.
+      residual: one of `RESIDUALS`; "coverage" for tasks resolution, loop and epigenome only.
       transformer: with a residual, False leaves out encoder and decoder.
       pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`, and
         `bin_path.BinPath`, which has no heads.
@@ -141,7 +143,7 @@ class TaskModel(EncoderDecoder):
         if not self.transformer and self.task == "epigenome":
             return HeadOutput(tracks=self._scaled(self._along_bins(shallow)))
         if not self.transformer:
-            return HeadOutput(map=self._enhanced(shallow))
+            return HeadOutput(map=self._by_pixel(shallow))
         grid = (height // PATCH, width // PATCH)
         encoder, decoder = self.parts(grid, norm_eps=1e-5)
 
@@ -161,7 +163,7 @@ class TaskModel(EncoderDecoder):
         if "map" in fields and self.residual == "coverage":
             pixels = nn.Dense(PIXEL_FEATURES * PATCH**2, dtype=self.dtype, name="pixel_features")(patches)
             means = (jnp.repeat(side, PATCH, axis=1) for side in (rows, on_grid(decoded).mean(axis=1)))
-            found["map"] = self._enhanced(shallow, unpatchify(pixels, height, width), tuple(means))
+            found["map"] = self._by_pixel(shallow, unpatchify(pixels, height, width), tuple(means))
         elif "map" in fields:
             values = head(PATCH**2, name="map_head")(patches)
             found["map"] = unpatchify(values, height, width)[..., 0]
@@ -191,12 +193,14 @@ class TaskModel(EncoderDecoder):
             return tracks
         return tracks * jnp.array(self.track_sds)[:, None] + jnp.array(self.track_means)[:, None]
 
-    def _enhanced(
+    def _by_pixel(
         self, shallow: Shallow, pixels: Array | None = None, bins: tuple[Array, Array] | None = None
     ) -> Array:
-        """`log10(1 + contacts)` of the deep map, `[B, H, W]`; arguments see `PixelPath`."""
+        """The map `[B, H, W]`: logits of loops, else `log10(1 + contacts)`; arguments see `PixelPath`."""
         path = PixelPath(self.pixel_width, self.pixel_depth, self.bin_heads, self.dtype, name="pixel_path")
         log_ratio = path(shallow.counts, shallow.expected, pixels, bins)
+        if self.task == "loop":
+            return log_ratio + RARE
         contacts = shallow.expected * shallow.depth_ratio[:, None, None] * jnp.exp(log_ratio)
         return jnp.log1p(contacts) / jnp.log(10.0)
 

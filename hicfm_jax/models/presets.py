@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TRACKS, TaskModel
+from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TRACKS, WITH_RESIDUAL, TaskModel
 from hicfm_jax.models.mae import MaskedAutoencoder
 from hicfm_jax.models.vit import REMATS
 from hicfm_jax.types import PATCH
@@ -74,10 +74,10 @@ def create_model(
         )
     if task not in ("pretrain", *OUTPUTS):
         raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
-    if residual not in RESIDUALS or (residual != "none" and task not in ("resolution", "epigenome")):
+    if residual not in RESIDUALS or (residual != "none" and task not in WITH_RESIDUAL):
         raise InputError(
-            f"There is no residual {residual!r} for task {task!r}: take none, or coverage for resolution or "
-            "epigenome."
+            f"There is no residual {residual!r} for task {task!r}: take none, or coverage for "
+            f"{', '.join(WITH_RESIDUAL)}."
         )
     if remat not in REMATS:
         raise InputError(f"There is no remat {remat!r}: take one of {', '.join(REMATS)}.")

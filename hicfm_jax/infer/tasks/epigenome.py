@@ -16,6 +16,7 @@ from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, ScanPlan, make_plan
 from hicfm_jax.infer.stitching import smooth_weights
+from hicfm_jax.infer.tasks.target_depth import as_deep_as_trained
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
@@ -76,9 +77,7 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
     """
     if plan.max_bins is not None:
         raise InputError("Task epigenome has no option max_distance, which is for maps: leave it out.")
-    if network.takes_depth:
-        deepest = max(network.total_counts.values(), default=contact_map.total_count)
-        plan = dataclasses.replace(plan, depth_ratio=deepest / contact_map.total_count)
+    plan = as_deep_as_trained(plan, contact_map, network)
     if not network.published and plan.merge != "original":
         return plan
     least = plan.window[0] // 2

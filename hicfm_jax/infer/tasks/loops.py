@@ -20,7 +20,7 @@ from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions
 from hicfm_jax.infer.stitching import Rows, merge_windows
-from hicfm_jax.infer.tasks.target_depth import cis_contacts, long_chromosomes
+from hicfm_jax.infer.tasks.target_depth import as_deep_as_trained, cis_contacts, long_chromosomes
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
@@ -125,7 +125,7 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
             plan, chromosomes=chosen, warnings=(*plan.warnings, *([warning] if short else []))
         )
     if not network.published:
-        return plan
+        return as_deep_as_trained(plan, contact_map, network)
     reach = plan.max_bins
     if reach is None and plan.merge != "original":
         reach = max(network.window) - 1

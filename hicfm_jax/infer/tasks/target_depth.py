@@ -62,6 +62,14 @@ def original_depth(contact_map: ContactMap, network: Network) -> tuple[float, in
     return total, sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
 
 
+def as_deep_as_trained(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
+    """The plan with the depth of the deepest map trained on as the target, for a network that takes it."""
+    if not network.takes_depth:
+        return plan
+    deepest = max(network.total_counts.values(), default=contact_map.total_count)
+    return dataclasses.replace(plan, depth_ratio=deepest / contact_map.total_count)
+
+
 def target_contacts(network: Network, given: float | None) -> float | None:
     """Contacts of the deep map, cis and trans: those given, else those the network was trained for.
 

@@ -15,6 +15,7 @@ LOSSES = {
     "cosine": finetuning_losses.cosine_distance,
     "poisson": finetuning_losses.poisson_deviance,
     "log_mse": finetuning_losses.squared_log_error,
+    "bernoulli": finetuning_losses.bernoulli_deviance,
 }
 """Losses of a fine-tuning target: `(output, target, scaling) -> [B]`; chosen in `config.targets`."""
 

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax import config as config_lib
 from hicfm_jax.config import require
-from hicfm_jax.models.heads import RESIDUALS
+from hicfm_jax.models.heads import RESIDUALS, WITH_RESIDUAL
 from hicfm_jax.models.presets import PRESETS
 from hicfm_jax.models.vit import REMATS
 from hicfm_jax.train.losses import target_losses
@@ -53,13 +53,11 @@ def check_config(config: ConfigDict) -> None:
     if model.residual == "none":
         return
     thin, scaling = tuple(data.thin), config.targets.map_scaling
-    corrects = head in ("resolution", "epigenome")
-    expected = "none except for task=resolution and task=epigenome"
-    require(corrects, "model.residual", model.residual, expected)
+    expected = f"none except for task={', '.join(WITH_RESIDUAL)}"
+    require(head in WITH_RESIDUAL, "model.residual", model.residual, expected)
     require(thin != (), "data.thin", thin, "set for model.residual: inputs are downsampled")
-    if head == "epigenome":
-        return
-    require(scaling == "log10", "targets.map_scaling", scaling, "log10, the scale of model.residual")
+    if head == "resolution":
+        require(scaling == "log10", "targets.map_scaling", scaling, "log10, the scale of model.residual")
 
 
 def _check_names(config: ConfigDict) -> None:
