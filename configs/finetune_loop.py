@@ -3,8 +3,8 @@
     python scripts/train.py --config=configs/finetune_loop.py[:VARIANT] \
         --config.init_from=PRETRAINED --config.data.tiles=TILES --workdir=DIR
 
-TILES have the target `map`, 1 around the loops of a list (`make_tiles.py --loops=FILE.bedpe`). Lists come from
-a caller on deep maps, or from loops planted at known places (`simulate_map.py --loops`). Inputs are
+TILES have the target `map`, 1 around the loops of a list (`make_tiles.py --loops=FILE.bedpe`). Lists come
+from a caller on deep maps, or from loops planted at known places (`simulate_map.py --loops`). Inputs are
 downsampled anew in every step, to 1/64 of the contacts at least. The network works pixel by pixel on the
 ratios to expected contacts (`model.residual`). Variants:
 

@@ -25,6 +25,7 @@ from hicfm_jax.infer.features import HEAD, check_depth, features_at
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import ScanWindow, WindowValues, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan
+from hicfm_jax.infer.tasks.target_depth import without_short
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_space
 from hicfm_jax.types import PATCH
@@ -120,24 +121,16 @@ def _settle_loci(plan: ScanPlan, contact_map: ContactMap) -> ScanPlan:
 
 
 def _settle_original(plan: ScanPlan, contact_map: ContactMap) -> ScanPlan:
-    least = plan.window[0] // 2
-    long = tuple(chrom for chrom in plan.chromosomes if contact_map.n_bins(chrom) >= least)
-    if not long:
-        raise InputError(
-            f"{contact_map.name} has no chromosome of at least {least} bins, half a window, and "
-            "merge=original leaves out shorter ones: choose narrower bins, or leave merge out."
-        )
-    total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in long)
+    plan = without_short(plan, contact_map)
+    total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in plan.chromosomes)
     places = {
         chrom: embedding_windows.original_centers(
             contact_map.n_bins(chrom), plan.window, plan.stride, plan.bound
         )
-        for chrom in long
+        for chrom in plan.chromosomes
     }
     task = dataclasses.replace(plan.task, prepare=cut_from_top_left)
-    return dataclasses.replace(
-        plan, task=task, chromosomes=long, total_count=total or plan.total_count, places=places
-    )
+    return dataclasses.replace(plan, task=task, total_count=total or plan.total_count, places=places)
 
 
 def cut_from_top_left(matrix: csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:

@@ -18,6 +18,7 @@ from hicfm_jax.infer.embedding_table import Embeddings, square_table, write_embe
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import ScanWindow, WindowValues, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, ScanPlan, make_plan, original_positions
+from hicfm_jax.infer.tasks.target_depth import without_short
 from hicfm_jax.models.heads import apply_head
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.types import Array
@@ -80,33 +81,18 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
     Raises:
       InputError: merge "original" leaves no chromosome.
     """
-    chromosomes, warnings = plan.chromosomes, list(plan.warnings)
-    if plan.merge == "original":
-        least = max(FEWEST_BINS, plan.window[0] // 2)
-        short = [chrom for chrom in chromosomes if contact_map.n_bins(chrom) < least]
-        chromosomes = tuple(chrom for chrom in chromosomes if chrom not in short)
-        if not chromosomes:
-            raise InputError(
-                f"{contact_map.name} has no chromosome of at least {least} bins, and merge=original leaves "
-                "out shorter ones: choose narrower bins, or leave merge out."
-            )
-        if short:
-            warnings.append(
-                f"merge=original leaves out chromosomes of fewer than {least} bins: {', '.join(short)}."
-            )
+    plan = without_short(plan, contact_map, max(FEWEST_BINS, plan.window[0] // 2))
     places = {
         chrom: original_positions(contact_map.n_bins(chrom), plan.window, plan.stride, plan.bound)
-        for chrom in chromosomes
+        for chrom in plan.chromosomes
     }
     if plan.merge != "original":
         places = {chrom: np.unique(at, axis=0) for chrom, at in places.items()}
     total = plan.total_count
     if network.published:
-        sums = (smooth(contact_map.matrix(chrom)).data.sum(dtype=np.float64) for chrom in chromosomes)
+        sums = (smooth(contact_map.matrix(chrom)).data.sum(dtype=np.float64) for chrom in plan.chromosomes)
         total = float(sum(sums)) or total
-    return dataclasses.replace(
-        plan, chromosomes=chromosomes, places=places, total_count=total, warnings=tuple(warnings)
-    )
+    return dataclasses.replace(plan, places=places, total_count=total)
 
 
 def prepare(matrix: csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:

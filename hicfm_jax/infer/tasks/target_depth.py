@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -41,15 +41,28 @@ def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> S
     return dataclasses.replace(plan, total_count=total, cutoff=0.0 if dense else ORIGINAL_CUTOFF)
 
 
-def long_chromosomes(contact_map: ContactMap, network: Network) -> list[str]:
-    """Chromosomes of at least half a window: those that the original's inference knows."""
-    half = min(network.window) / 2
-    return [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= half]
+def without_short(plan: ScanPlan, contact_map: ContactMap, least: int | None = None) -> ScanPlan:
+    """With merge "original", the plan without chromosomes of fewer than `least` bins, and a warning.
 
+    The default of `least` is half a window's rows. Merge "average" scans all chromosomes.
 
-def cis_contacts(contact_map: ContactMap, chromosomes: Iterable[str]) -> float:
-    """Contacts within these chromosomes."""
-    return sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in chromosomes)
+    Raises:
+      InputError: no chromosome is left.
+    """
+    if plan.merge != "original":
+        return plan
+    least = plan.window[0] // 2 if least is None else least
+    short = [chrom for chrom in plan.chromosomes if contact_map.n_bins(chrom) < least]
+    if len(short) == len(plan.chromosomes):
+        raise InputError(
+            f"{contact_map.name} has no chromosome of at least {least} bins, and merge=original leaves out "
+            "shorter ones: choose narrower bins, or leave merge out."
+        )
+    if not short:
+        return plan
+    warning = f"merge=original leaves out chromosomes of fewer than {least} bins: {', '.join(short)}."
+    chosen = tuple(chrom for chrom in plan.chromosomes if chrom not in short)
+    return dataclasses.replace(plan, chromosomes=chosen, warnings=(*plan.warnings, warning))
 
 
 def original_depth(contact_map: ContactMap, network: Network) -> tuple[float, int]:
@@ -57,9 +70,11 @@ def original_depth(contact_map: ContactMap, network: Network) -> tuple[float, in
 
     Of all chromosomes, with their trans contacts, where none is that long.
     """
-    long = long_chromosomes(contact_map, network)
-    total = cis_contacts(contact_map, long) or contact_map.total_count
-    return total, sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
+    half = network.window[0] // 2
+    long = [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= half]
+    total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in long)
+    bins = sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
+    return total or contact_map.total_count, bins
 
 
 def as_deep_as_trained(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
