@@ -45,7 +45,7 @@ def draw(contact_map: ContactMap, loops: pd.DataFrame) -> bytes:
 
     Args:
       contact_map: raw counts.
-      loops: at least one, with the columns of `infer.find_loops`.
+      loops: at least one, with the columns of `infer.loops`.
     """
     order = loops.sort_values(["score", "density"], ascending=False, kind="stable").index
     strongest = {index: rank for rank, index in enumerate(order[:SHOWN])}
