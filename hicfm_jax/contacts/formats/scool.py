@@ -107,7 +107,7 @@ def write_cells(
                     f"{path}: {contact_map.name} has other chromosomes or another bin width than the first "
                     "cell: write it to a file of its own."
                 )
-            contact_map = contact_map.spooled(result)
+            contact_map = contact_map.cached_beside(result)
             dtypes, size = pixel_layout(contact_map)
             check_space(path, size)
             cooler.create_scool(
