@@ -60,7 +60,7 @@ def check_config(config: ConfigDict) -> None:
     require(not tracks or head == "epigenome", "model.tracks", tracks, "empty except for task=epigenome")
     if model.residual == "none":
         return
-    thin, scaling = kind.head or config.task, tuple(data.thin), config.targets.map_scaling
+    thin, scaling = tuple(data.thin), config.targets.map_scaling
     require(head == "resolution", "model.residual", model.residual, "none except for task=resolution")
     require(thin != (), "data.thin", thin, "set for model.residual: inputs are downsampled")
     require(scaling == "log10", "targets.map_scaling", scaling, "log10, the scale of model.residual")
