@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from hicfm_jax.checkpoints import folder
+from hicfm_jax.checkpoints.parameters import parameter_shapes
 from hicfm_jax.config import base_config
 from hicfm_jax.convert import convert_to_folder, export, load_weights
 from hicfm_jax.errors import InputError
@@ -17,7 +19,7 @@ from hicfm_jax.train.initialize import read_source, start_from
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.step import TrainState
-from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.tasks import check_config, create_task
 from tests.convert import made_up
 from tests.train import small_run
 
@@ -126,3 +128,22 @@ def test_weights_of_another_model_are_refused_and_nothing_is_left(tiles, place, 
     with pytest.raises(InputError, match="do not fit vit_tiny_patch16"):
         loop.train_and_evaluate(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_head_of_other_tracks_is_refused(tmp_path):
+    """The names stand for the order of the head's outputs."""
+    config = base_config()
+    config.task, config.model.name, config.model.input_size = "epigenome", "vit_test", (32, 64)
+    config.model.tracks = ("genes", "TEs")
+    check_config(config)
+    shapes = parameter_shapes("vit_test", (32, 64), "epigenome", tracks=("genes", "TEs"))
+    params = {path: np.zeros(shape, np.float32) for path, shape in shapes.items()}
+    meta = {"config": json.loads(json.dumps(config.to_dict()))}
+    folder.write(tmp_path / "run", 1, params, None, meta)
+    assert read_source(tmp_path / "run", config, go_on=False).head == {"tracks": ("genes", "TEs")}
+    config.model.tracks = ("TEs", "genes")
+    with pytest.raises(InputError, match="of another kind: set config.model.tracks=.'genes', 'TEs'."):
+        read_source(tmp_path / "run", config, go_on=False)
+    config.task = "loop"
+    with pytest.raises(InputError, match="config.model.tracks .* must be empty except for task=epigenome"):
+        check_config(config)
