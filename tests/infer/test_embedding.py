@@ -1,16 +1,19 @@
 """Embeddings of windows, patches, chromosomes and loci."""
 
 import json
+import sys
 
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import embed, embed_map, infer_file, load_network
-from hicfm_jax.infer.embedding_table import read_embeddings
+from hicfm_jax.infer.embedding_table import read_embeddings, write_embeddings
 from hicfm_jax.infer.embedding_windows import around_loci, near_diagonal, original_centers, strip_window
+from tests.convert import made_up
 from tests.infer.toy_networks import CHROMSIZES, RESOLUTION, toy_map, write_checkpoint
 
 HEAD = ("embedding", "pretrain")
@@ -266,3 +269,65 @@ def test_what_the_file_holds(tmp_path, pretrained, monkeypatch):
         assert set(file.files) == names | {f"{name}_table" for name in names} | {"genome", "about"}
         assert json.loads(str(file["about"]))["total_count"] == toy_map(trans=500).total_count
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".npz"] == ["e.npz"]
+
+
+def test_an_h5ad_file_has_the_windows(tmp_path, pretrained):
+    anndata = pytest.importorskip("anndata")
+    found = embed_map(toy_map(), pretrained)
+    write_embeddings(found, tmp_path / "e.h5ad")
+    held = anndata.read_h5ad(tmp_path / "e.h5ad")
+    np.testing.assert_array_equal(held.X, found.values["windows"])
+    assert held.obs["chrom"].tolist() == found.tables["windows"]["chrom"].tolist()
+    assert held.uns["chromosomes"].shape == found.values["chromosomes"].shape
+
+
+def test_h5ad_without_anndata_is_one_sentence(tmp_path, pretraining, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anndata", None)
+    write_contacts(toy_map(), tmp_path / "map.cool")
+    with pytest.raises(InputError, match="needs the package anndata: pip install anndata, or write .npz"):
+        infer_file("embedding", str(tmp_path / "map.cool"), None, pretraining, tmp_path / "e.h5ad")
+    assert [path.name for path in tmp_path.iterdir()] == ["map.cool"]
+
+
+@pytest.mark.needs("matplotlib")
+def test_a_picture_of_the_windows(tmp_path, pretrained, monkeypatch):
+    """Colored by chromosome, coverage or a track; checked before the work."""
+    write_contacts(toy_map(), tmp_path / "map.cool")
+    track = tmp_path / "genes.bedGraph"
+    track.write_text("Chr1\t0\t50000\t1.5\n")
+    monkeypatch.setattr("hicfm_jax.infer.tasks.load_network", lambda *_: pretrained)
+
+    def picture(number, **choices):
+        files = tmp_path / f"{number}.npz", tmp_path / f"{number}.png"
+        line = infer_file(
+            "embedding", str(tmp_path / "map.cool"), None, "x", files[0], picture=str(files[1]), **choices
+        )
+        assert PIL.Image.open(files[1]).width > 300 and f"{number}.npz and " in line
+
+    for number, color in enumerate(("chromosome", "coverage", str(track))):
+        picture(number, color_by=color, stride=16)
+    for choices, message in [
+        (dict(color_by="coverage"), "color_by needs a picture"),
+        (dict(picture=str(tmp_path / "0.png")), "exists already"),
+        (dict(picture="p.pdf"), "a picture is a .png file"),
+        (dict(picture="p.png", color_by="missing.bw"), "missing.bw is not a file"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            embed_map(toy_map(), pretrained, **choices)
+
+
+@pytest.mark.needs("matplotlib")
+def test_principal_components_by_hand():
+    from hicfm_jax.evaluate.report.embedding_scatter import principal_components
+
+    values = np.array([[3.0, 4.0, 7.0], [0, 0, 7], [-3, -4, 7]])
+    points, names = principal_components(values)
+    np.testing.assert_allclose(np.abs(points), [[5, 0], [0, 0], [5, 0]], atol=1e-12)
+    assert names[0] == "PC1 (100%)"
+
+
+@pytest.mark.needs("torch")
+def test_a_bare_state_dict_is_read(tmp_path):
+    """The original takes files of this task only with the weights under `model`."""
+    network = load_network(made_up.save(made_up.state_dict(), tmp_path), made_up.SIZE, HEAD)
+    assert network.model.task == "embedding"

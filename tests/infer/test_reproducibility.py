@@ -8,6 +8,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, thin, write_contacts
 from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.replicates import equal_depth, in_overall, score_scc
 from hicfm_jax.infer import infer_file, load_network, reproducibility
 from hicfm_jax.infer.embedding_table import read_embeddings
 from hicfm_jax.infer.replicate_scores import compare_embeddings, compare_replicates, cosines
@@ -218,3 +219,16 @@ def test_mistakes_are_one_sentence(tmp_path, trained):
     ]:
         done = run_script("evaluate.py", *flags, f"--output={tmp_path / 'report'}")
         assert done.returncode == 2 and message in done.stderr and not (tmp_path / "report").exists()
+
+
+def test_accessions_are_not_mistaken_for_organelles():
+    """The original leaves out every name with a Y, M, Un or Alt in it: here all of a GenBank assembly."""
+    assert all(map(in_overall, ["CM000663.2", "NC_003070.9", "Chr1", "2L", "scaffold_12", "chrX", "IV"]))
+    assert not any(map(in_overall, ["chrY", "ChrM", "Mt", "ChrC", "chrUn_KI270302v1", "chr6_GL000250v2_alt"]))
+
+
+def test_equal_depth_by_downsampling():
+    deep, shallow = toy_map(mean=60).matrix("Chr1"), toy_map(1, mean=6).matrix("Chr1")
+    one, two = equal_depth(deep, shallow)
+    assert two is shallow and one.sum() == pytest.approx(shallow.sum(), rel=0.1)
+    assert score_scc(deep, shallow, 1000) == score_scc(deep, shallow, 1000)

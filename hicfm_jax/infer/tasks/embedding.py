@@ -14,6 +14,7 @@ from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.regions import parse_region, read_bed
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import embedding_windows
+from hicfm_jax.infer.embedding_colors import CHROMOSOME, check_picture, write_picture
 from hicfm_jax.infer.embedding_table import (
     Embeddings,
     check_anndata,
@@ -90,6 +91,10 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
         raise InputError(f"{chosen[0]} needs merge=average: leave merge out.")
     if options.get("loci") and options.get("patches"):
         raise InputError("loci cannot be combined with patches: a locus has one embedding.")
+    if "picture" in options:
+        check_picture(options["picture"], options.get("color_by", CHROMOSOME), contact_map)
+    elif "color_by" in options:
+        raise InputError("color_by needs a picture: give picture=FILE.png, or leave color_by out.")
     task = dataclasses.replace(plan.task, apply=features_at(depth))
     bound = plan.bound if plan.max_bins is None else plan.max_bins
     plan = dataclasses.replace(plan, task=task, bound=bound)
@@ -299,15 +304,16 @@ def write(
     check_space(path, 4 * network.model.dim * windows * (grid if plan.options.get("patches") else 1))
     embeddings = collect(found, contact_map, network, plan, path.parent)
     write_embeddings(embeddings, path)
+    picture = plan.options.get("picture")
+    if picture:
+        write_picture(embeddings, picture, plan.options.get("color_by", CHROMOSOME), contact_map)
     counts = [
         f"{len(embeddings.values[level]):,} {level}" for level in embeddings.tables if level != "chromosomes"
     ]
+    files = f"{path} and {picture}" if picture else path
     width = embeddings.values[embeddings.finest()].shape[1]
-    chromosomes = len(plan.chromosomes)
-    return (
-        f"Wrote {path}: embeddings of {' and '.join(counts)} of {chromosomes} "
-        f"chromosome{'s' * (chromosomes != 1)}, {width} numbers each."
-    )
+    chromosomes = f"{len(plan.chromosomes)} chromosome{'s' * (len(plan.chromosomes) != 1)}"
+    return f"Wrote {files}: embeddings of {' and '.join(counts)} of {chromosomes}, {width} numbers each."
 
 
 TASK = InferenceTask(
@@ -329,6 +335,8 @@ TASK = InferenceTask(
         Option("depth", int, "Layer: 0 is the encoder, k block k of the decoder; 0 if not given."),
         Option("patches", bool, "Also write the embedding of every patch of 16 x 16 bins."),
         Option("region", str, "CHROM:START-END to cover with windows, instead of whole chromosomes."),
+        Option("picture", str, "PNG file to write: windows or loci in two dimensions."),
+        Option("color_by", str, "Colors of the picture: chromosome, coverage, or a track, FILE[:COLUMN]."),
         Option("loci", str, "BED file: one embedding per locus, from a strip of 16 rows along the diagonal."),
     ),
 )
