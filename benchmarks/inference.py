@@ -75,7 +75,7 @@ def measure_inference(
       `device`, `devices`, `bins`, `rounds`, `batch_size`, and in `runs`, for each task and model: `task`,
       `model`, `window`, `windows`, `first_seconds` (compiling included), medians over the rounds with the
       least and the most as `[median, least, most]`: `seconds_per_1000_windows` (cutting, network and merge)
-      and `seconds_per_chromosome` (writing included). A run that this map does not fit has `skipped`, the
+      and `seconds_per_chromosome` (writing included, without weights). A run that this map does not fit has `skipped`, the
       reason, instead.
 
     Raises:
@@ -212,7 +212,9 @@ def _scan_and_write(task: InferenceTask) -> Run:
     def run(contact_map, network, folder, batch_size, progress):
         suffix = task.outputs[0] if task.outputs else ""
         contact_map = task.transform(contact_map)
-        plan = make_plan(task, contact_map, network)
+        # Balancing takes longer than the rest, and is not inference.
+        options = {option.name: False for option in task.options if option.name == "balance"}
+        plan = make_plan(task, contact_map, network, **options)
         found = scan(contact_map, network, plan, batch_size, progress)
         task.write(folder / f"output{suffix}", suffix, found, contact_map, network, plan, progress)
 
