@@ -5,19 +5,14 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import micro_batch_size
-from hicfm_jax.contacts import simulate
-from hicfm_jax.contacts.simulation.tair10 import CHROMSIZES
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import TRACKS
-from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.mixing import parse_mix
 from hicfm_jax.tiles.stream.sampling import steps_per_epoch
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
 from hicfm_jax.tiles.stream.source import Source, open_source
+from hicfm_jax.train.simulation import simulated_tiles
 from hicfm_jax.types import PATCH, Batch
-
-HELD_OUT = "Chr4"
-"""Chromosome of the simulated genome that is not trained on."""
 
 
 class Inputs:
@@ -153,31 +148,3 @@ def with_tracks(config: ConfigDict, inputs: Inputs) -> ConfigDict:
         model.track_means = tuple(track.mean for track in stored)
         model.track_sds = tuple(track.sd for track in stored)
     return config
-
-
-def simulated_tiles(config: ConfigDict) -> dict[str, ArrayTiles]:
-    """Tiles of simulated assays: Chr1, 2, 3 and 5 of some to train, Chr4 of others to validate.
-
-    No assay and no chromosome is in both splits. The depth halves from assay to assay, from `contacts`
-    to an eighth, and starts again.
-    """
-    settings = config.data.simulate
-    chromosomes = {"train": [name for name in CHROMSIZES if name != HELD_OUT], "val": [HELD_OUT]}
-    assays = {"train": settings.train_assays, "val": settings.val_assays}
-    print(
-        f"config.data.tiles is empty: training on SIMULATED Arabidopsis maps ({assays['train']} assays to "
-        f"train, {assays['val']} to validate), not on data.",
-        flush=True,
-    )
-    tiles, first = {}, 0
-    for split, count in assays.items():
-        depths = [settings.contacts / 2 ** (index % 4) for index in range(count)]
-        maps = {
-            f"simulated_{seed}": simulate(contacts, settings.resolution, seed)
-            for seed, contacts in enumerate(depths, start=first)
-        }
-        first += count
-        tiles[split] = ArrayTiles.from_contact_maps(
-            maps, settings.tile_size, settings.stride, chromosomes=chromosomes[split]
-        )
-    return tiles

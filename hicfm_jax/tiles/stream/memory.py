@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 import pathlib
 import zipfile
@@ -15,6 +16,7 @@ from hicfm_jax.contacts.expected import Expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file
 from hicfm_jax.tiles.build import cutting, plan, splits, windows
+from hicfm_jax.tiles.build.targets import Targets, TrackInfo
 from hicfm_jax.tiles.dataset import FORMAT_VERSION
 from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
 from hicfm_jax.tiles.stream.context import pack, unpack
@@ -34,9 +36,10 @@ class ArrayTiles:
       chromosomes: names of the rows' and the columns' chromosome, `[N, 2]` str.
       starts: first bin of rows and columns, `[N, 2]` int32.
       assay: name of each tile's map, `[N]` str.
-      targets: regression targets of fine-tuning, float32, by name: `map` `[N, H, W]`, `track` `[N, H]`,
-        `embedding` `[N, D]`; any of them.
+      targets: regression targets of fine-tuning, float32, by name: `map` `[N, H, W]`, `track` `[N, H]` or
+        `[N, K, H]`, `embedding` `[N, D]`; any of them.
       expected: expected contacts of the cis maps by assay and chromosome.
+      tracks: description of each of the K tracks; may be empty.
     """
 
     counts: np.ndarray
@@ -48,6 +51,7 @@ class ArrayTiles:
     assay: np.ndarray
     targets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     expected: Mapping[tuple[str, str], Expected] = dataclasses.field(default_factory=dict)
+    tracks: Sequence[TrackInfo] = ()
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -123,10 +127,12 @@ class ArrayTiles:
         *,
         mode: str = "grid",
         trans: bool = False,
+        targets: Targets | None = None,
     ) -> "ArrayTiles":
         """Cuts maps of one resolution, by assay name, in the order of a dataset on disk.
 
-        `chromosomes` None takes all; the other arguments are as for `plan.plan_tiles`.
+        `chromosomes` None takes all, `targets` are stored with the tiles; the other arguments are as for
+        `plan.plan_tiles`.
 
         Raises:
           InputError: unknown chromosome, differing resolutions, or no tile dense enough.
@@ -142,14 +148,18 @@ class ArrayTiles:
         records = []
         for assay, chromosomes, *_ in regions:
             kind = tiling, survey.dtype, survey.total_counts[assay]
-            records += filter(None, cutting.cut_tiles(contact_maps[assay], assay, chromosomes, *kind))
+            tiles = cutting.cut_tiles(contact_maps[assay], assay, chromosomes, *kind, targets=targets)
+            records += filter(None, tiles)
         if not records:
             raise InputError(
                 f"No tile of {windows.shape_text(tiling.tile_shape)} bins has {min_density:.1%} non-zero "
                 "pixels: lower min_density, use smaller tiles or a coarser resolution."
             )
         fields = {field: np.stack([record[field] for record in records]) for field in records[0]}
-        return cls(**fields, expected=survey.expected)
+        names = [field for field in fields if field.startswith("target_")]
+        stored = {field.removeprefix("target_"): fields.pop(field) for field in names}
+        tracks = targets.tracks if targets else ()
+        return cls(**fields, targets=stored, expected=survey.expected, tracks=tracks)
 
 
 def write_arrays(path: str | os.PathLike, splits: Mapping[str, ArrayTiles]) -> None:
@@ -158,6 +168,7 @@ def write_arrays(path: str | os.PathLike, splits: Mapping[str, ArrayTiles]) -> N
     for split, tiles in splits.items():
         fields = {field.name: getattr(tiles, field.name) for field in dataclasses.fields(tiles)}
         groups = {"targets": fields.pop("targets"), "expected": pack(fields.pop("expected"))}
+        fields["tracks"] = np.array([json.dumps(track._asdict()) for track in tiles.tracks], np.str_)
         content |= {f"{split}/{name}": array for name, array in fields.items()}
         for group, arrays in groups.items():
             content |= {f"{split}/{group}/{name}": array for name, array in arrays.items()}
@@ -178,6 +189,8 @@ def read_arrays(path: str | os.PathLike) -> dict[str, ArrayTiles]:
                     (fields[field[0]] if len(field) > 1 else fields)[field[-1]] = file[name]
         for fields in splits.values():
             fields["expected"] = unpack(fields["expected"]) if fields["expected"] else {}
+            tracks = fields.get("tracks", np.array([], np.str_)).tolist()
+            fields["tracks"] = tuple(TrackInfo(**json.loads(track)) for track in tracks)
         tiles = {split: ArrayTiles(**fields) for split, fields in splits.items()}
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(

@@ -169,7 +169,7 @@ class MemoryTiles(Source):
 
     def __init__(self, tiles: Mapping[str, ArrayTiles], name: str = "The source"):
         """Takes tiles by the name of their split (`train`, `val`, `test`), and a name for messages."""
-        super().__init__(name, tiles)
+        super().__init__(name, tiles, tracks=next(iter(tiles.values())).tracks if tiles else ())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "MemoryTiles":
