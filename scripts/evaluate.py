@@ -1,7 +1,12 @@
-"""Compares contact maps with a deeper one and writes a report.
+r"""Compares contact maps with a deeper one and writes a report.
 
 python scripts/evaluate.py --reference=deep.mcool --resolution=10000 --chromosomes=Chr4 --output=evaluation \
     --maps=input=shallow.mcool,enhanced=enhanced.mcool --baselines_of=input --tune_chromosomes=Chr1,Chr3
+
+With --loops, it compares lists of loops:
+
+python scripts/evaluate.py --reference=deep_loops.bedpe --loops=model=loops.bedpe --maps=input=shallow.mcool \
+    --resolution=10000 --output=evaluation
 """
 
 import sys
@@ -10,14 +15,19 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import compare, write_report
+from hicfm_jax.evaluate import compare, evaluate_loops, write_report
 from hicfm_jax.evaluate.report import check_folder
 from hicfm_jax.evaluate.report.tables import summary
 from hicfm_jax.evaluate.scores import CRITERIA
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 
 _REFERENCE = flags.DEFINE_string("reference", None, "Deep map of raw counts.", required=True)
-_MAPS = flags.DEFINE_list("maps", None, "Maps to compare with it: NAME=URI,NAME=URI.", required=True)
+_MAPS = flags.DEFINE_list(
+    "maps", [], "Maps to compare with it, or with --loops to call loops on: NAME=URI,..."
+)
+_LOOPS = flags.DEFINE_list(
+    "loops", None, "Lists of loops to compare: NAME=FILE.bedpe,... The reference is a list or a deep map."
+)
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "To evaluate; default: all with contacts in every map.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
@@ -33,22 +43,26 @@ _MAX_DIAGONAL = flags.DEFINE_integer(
 )
 
 
-def _named_maps() -> dict[str, str]:
-    maps = {}
-    for entry in _MAPS.value:
+def _named(flag: flags.FlagHolder) -> dict[str, str]:
+    named = {}
+    for entry in flag.value:
         name, equals, uri = (part.strip() for part in entry.partition("="))
         if not (name and equals and uri):
-            raise InputError(f"--maps has the entry {entry!r}, expected NAME=URI: name each map.")
-        if name in maps:
-            raise InputError(f"--maps has {name!r} twice: give each map its own name.")
-        maps[name] = uri
-    return maps
+            raise InputError(f"--{flag.name} has the entry {entry!r}, expected NAME=URI: name each one.")
+        if name in named:
+            raise InputError(f"--{flag.name} has {name!r} twice: give each one its own name.")
+        named[name] = uri
+    return named
 
 
 def main() -> None:
     folder = check_folder(_OUTPUT.value)
+    if _LOOPS.value:
+        choices = {"chromosomes": _CHROMOSOMES.value, "resolution": _RESOLUTION.value}
+        print(evaluate_loops(_named(_LOOPS), _REFERENCE.value, folder, maps=_named(_MAPS), **choices))
+        return
     comparison = compare(
-        _named_maps(),
+        _named(_MAPS),
         _REFERENCE.value,
         _CHROMOSOMES.value,
         resolution=_RESOLUTION.value,
