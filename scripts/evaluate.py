@@ -12,6 +12,11 @@ Or compares maps with each other, by embeddings, SCC and GenomeDISCO:
 
 python scripts/evaluate.py --reproducibility=one.mcool,two.mcool --resolution=10000 --output=replicates \
     --checkpoint=runs/reproducibility
+
+Or compares lists of loops:
+
+python scripts/evaluate.py --reference=deep_loops.bedpe --loops=model=loops.bedpe --maps=input=shallow.mcool \
+    --resolution=10000 --output=evaluation
 """
 
 import sys
@@ -20,7 +25,7 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import compare, write_report
+from hicfm_jax.evaluate import compare, evaluate_loops, write_report
 from hicfm_jax.evaluate.compare_tracks import evaluate_track_files, track_summary
 from hicfm_jax.evaluate.opening import named_uris
 from hicfm_jax.evaluate.report import check_folder, replicate_report
@@ -29,8 +34,11 @@ from hicfm_jax.evaluate.scores import CRITERIA
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.progress import Progress
 
-_REFERENCE = flags.DEFINE_string("reference", None, "Deep map of raw counts, or file of measured tracks.")
-_MAPS = flags.DEFINE_list("maps", None, "Maps to compare with it: NAME=URI,NAME=URI.")
+_REFERENCE = flags.DEFINE_string(
+    "reference", None, "Deep map of raw counts, or file of measured tracks or loops."
+)
+_MAPS = flags.DEFINE_list("maps", None, "Maps to compare, or with --loops to call loops on: NAME=URI,...")
+_LOOPS = flags.DEFINE_list("loops", None, "Lists of loops instead of maps: NAME=FILE.bedpe,...")
 _TRACKS = flags.DEFINE_list("tracks", None, "Predicted tracks instead of maps: NAME=FOLDER_OR_FILE,...")
 _INPUT = flags.DEFINE_string("input", None, "With --tracks: the map from which they were predicted.")
 _GENES = flags.DEFINE_string(
@@ -103,13 +111,18 @@ def main() -> None:
         return _compare_replicates()
     if not _REFERENCE.value:
         raise InputError("--reference is not given: give it, or --reproducibility.")
-    if bool(_TRACKS.value) == bool(_MAPS.value):
-        raise InputError("Give either --maps or --tracks, to be compared with the reference.")
     if _TRACKS.value:
         return _compare_tracks()
-    folder = check_folder(_OUTPUT.value)
+    folder, maps = check_folder(_OUTPUT.value), named_uris(_MAPS.value or [], "--maps")
+    if _LOOPS.value:
+        loops = named_uris(_LOOPS.value, "--loops")
+        choices = {"chromosomes": _CHROMOSOMES.value, "resolution": _RESOLUTION.value}
+        print(evaluate_loops(loops, _REFERENCE.value, folder, maps=maps, **choices))
+        return
+    if not maps:
+        raise InputError("Give --maps, --tracks or --loops, to be compared with the reference.")
     comparison = compare(
-        named_uris(_MAPS.value, "--maps"),
+        maps,
         _REFERENCE.value,
         _CHROMOSOMES.value,
         resolution=_RESOLUTION.value,

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.tracks import read_tracks
+from hicfm_jax.contacts.annotations.tracks import read_tracks
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.embedding_table import Embeddings
 from hicfm_jax.storage import atomic_file, check_new_file

@@ -1,7 +1,9 @@
 """Cooler files, `.cool` and `.mcool`, read and written with the cooler library."""
 
+import contextlib
 import functools
 import pathlib
+import tempfile
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -344,3 +346,17 @@ def sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
             order = np.lexsort((cols, rows)) if len(parts) > 1 else slice(None)
             bin1 = rows[order] + np.int64(offset[chrom1] + first)
             yield {"bin1_id": bin1, "bin2_id": cols[order], "count": counts[order]}
+
+
+@contextlib.contextmanager
+def balanced_cooler(contact_map: ContactMap) -> Iterator[object]:
+    """Yields cooler's own `Cooler` of a map, with ICE weights, for libraries that need one.
+
+    It is in a temporary file, which is removed afterwards.
+    """
+    import cooler
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "map.cool"
+        write_cool(contact_map.cached_beside(path), path, balance=True)
+        yield cooler.Cooler(str(path))
