@@ -6,7 +6,6 @@ import csv
 import html
 import itertools
 import os
-import pathlib
 
 import numpy as np
 
@@ -17,8 +16,10 @@ from hicfm_jax.storage import atomic_file
 OVERALL = "overall"  # in place of a chromosome
 
 
-def write_replicates(found: Replicates, folder: str | os.PathLike) -> list[pathlib.Path]:
-    """Writes table, page and heat maps, all of them complete or none; older ones are replaced.
+def write_replicates(found: Replicates, folder: str | os.PathLike) -> str:
+    """Writes table, page and heat maps, all of them complete or none; returns a summary for the terminal.
+
+    Older files of these names are replaced.
 
     Raises:
       InputError: the folder cannot be created or written.
@@ -38,7 +39,8 @@ def write_replicates(found: Replicates, folder: str | os.PathLike) -> list[pathl
             writer.writerows(_rows(found))
         page.write_text(_page(found, picture), encoding="utf-8")
         image.write_bytes(picture)
-    return [target / name for name in FILES]
+    written = ", ".join(str(target / name) for name in FILES)
+    return "\n".join([summary(found), *found.notes, f"Wrote {written}."])
 
 
 def summary(found: Replicates) -> str:
