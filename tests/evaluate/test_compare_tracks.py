@@ -165,8 +165,8 @@ def test_the_script_writes_a_table_and_pictures(tmp_path):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ([], "Give either --maps or --tracks"),
-        (["--tracks=a=b", "--maps=a=b"], "Give either --maps or --tracks"),
+        ([], "Give --maps, --tracks or --loops"),
+        (["--tracks=a=b", "--maps=a=b"], "Give --maps, --tracks or --loops"),
         (["--tracks=a=b"], "--tracks needs --input"),
         (["--tracks=a", "--input=b"], "--tracks has the entry 'a', expected NAME=URI"),
     ],
