@@ -26,8 +26,8 @@ test-all: test test-slow ## everything, under 15 minutes on two cores
 test-slow: .venv/installed
 	.venv/$(PYTEST) -m slow
 
-test-core: .venv-core/installed ## the first tier without hic-straw, hictk, PyTorch and Beam
-	.venv-core/$(PYTEST) -m "not slow"
+test-core: .venv-core/installed ## files, tiles, maps and configs without hic-straw, hictk, PyTorch and Beam
+	.venv-core/$(PYTEST) -m "not slow" tests/contacts tests/tiles tests/infer tests/test_config.py
 
 docs: .venv/installed ## the pages as a website in site/, built without internet; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

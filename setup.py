@@ -35,9 +35,11 @@ EXTRAS = {
     ],
     "hic": ["hictkpy>=1.4"],
     "tracks": ["pybigtools>=0.3"],
-    "straw": ["hic-straw>=1.3.1"],
+    "straw": ["hic-straw>=1.3.1", "hictkpy>=1.4"],
     "beam": ["apache-beam>=2.70"],
     "evaluate": ["cooltools>=0.7", "matplotlib>=3.8", "scikit-image>=0.24"],
+    # Holds pandas below 3, and so is not in `all`.
+    "embedding": ["anndata>=0.11", "umap-learn>=0.5.7"],
     "torch": ["torch==2.13.0", "safetensors>=0.5"],
     "cuda": [f"jax[cuda12]{JAX}"],
     "tpu": [f"jax[tpu]{JAX}"],

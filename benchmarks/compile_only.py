@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
-from hicfm_jax.contacts.tair10 import CHROMSIZES
+from hicfm_jax.contacts.simulation.tair10 import CHROMSIZES
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.loop import compile_train_step, state_shapes

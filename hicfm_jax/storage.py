@@ -90,6 +90,21 @@ def write_atomically(path: str | os.PathLike, data: bytes) -> None:
 
 
 @contextlib.contextmanager
+def disk_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Turns a library's own exception for an error of the disk back into that OSError, named by `path`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
+            if os.strerror(code) in str(error):
+                code = errno.ENOSPC if code == errno.EFBIG else code
+                raise OSError(code, os.strerror(code), os.fspath(path)) from error
+        raise
+
+
+@contextlib.contextmanager
 def locked(path: pathlib.Path, in_use: str) -> Iterator[None]:
     """Holds a lock file against other processes, also those of other machines.
 

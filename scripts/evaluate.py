@@ -1,12 +1,16 @@
-"""Compares contact maps with a deeper one and writes a report.
+r"""Compares contact maps with a deeper one, or replicates with each other, and writes a report.
 
 python scripts/evaluate.py --reference=deep.mcool --resolution=10000 --chromosomes=Chr4 --output=evaluation \
     --maps=input=shallow.mcool,enhanced=enhanced.mcool --baselines_of=input --tune_chromosomes=Chr1,Chr3
 
-Or compares predicted tracks with measured ones, and with baselines from the map:
+Or predicted tracks with measured ones and with baselines from the map; lists of loops; maps with each other:
 
 python scripts/evaluate.py --reference=measured.tsv --tracks=mine=FOLDER --input=leaf.mcool \
     --resolution=10000 --chromosomes=Chr2,Chr4 --output=evaluation
+python scripts/evaluate.py --reproducibility=one.mcool,two.mcool --resolution=10000 --output=replicates \
+    --checkpoint=runs/reproducibility
+python scripts/evaluate.py --reference=deep_loops.bedpe --loops=model=loops.bedpe --maps=input=shallow.mcool \
+    --resolution=10000 --output=evaluation
 """
 
 import sys
@@ -15,78 +19,77 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import compare, write_report
-from hicfm_jax.evaluate.compare_tracks import evaluate_track_files, track_summary
+from hicfm_jax.evaluate import compare, evaluate_loops, write_report
+from hicfm_jax.evaluate.compare_tracks import evaluate_track_files
 from hicfm_jax.evaluate.opening import named_uris
-from hicfm_jax.evaluate.report import check_folder
+from hicfm_jax.evaluate.report import check_folder, replicate_report
 from hicfm_jax.evaluate.report.tables import summary
 from hicfm_jax.evaluate.scores import CRITERIA
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
+from hicfm_jax.progress import Progress
 
-_REFERENCE = flags.DEFINE_string(
-    "reference", None, "Deep map of raw counts, or file of measured tracks.", required=True
-)
-_MAPS = flags.DEFINE_list("maps", None, "Maps to compare with it: NAME=URI,NAME=URI.")
+_REFERENCE = flags.DEFINE_string("reference", None, "Deep map of raw counts, or measured tracks or loops.")
+_MAPS = flags.DEFINE_list("maps", None, "Maps to compare, or with --loops to call loops on: NAME=URI,...")
+_LOOPS = flags.DEFINE_list("loops", None, "Lists of loops instead of maps: NAME=FILE.bedpe,...")
 _TRACKS = flags.DEFINE_list("tracks", None, "Predicted tracks instead of maps: NAME=FOLDER_OR_FILE,...")
 _INPUT = flags.DEFINE_string("input", None, "With --tracks: the map from which they were predicted.")
-_GENES = flags.DEFINE_string(
-    "gene_track", None, "With --tracks: measured track that orients eigenvectors; default: the first gene*."
-)
+_GENES = flags.DEFINE_string("gene_track", None, "With --tracks: orients eigenvectors; default: first gene*.")
+_REPRODUCIBILITY = flags.DEFINE_list("reproducibility", None, "Maps to compare with each other: URI,URI.")
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "With --reproducibility; without, no embeddings.")
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "To evaluate; default: all with contacts in every map.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
-_BASELINES_OF = flags.DEFINE_string(
-    "baselines_of", None, "NAME of the shallow map to make baselines from, by rescaling and four filters."
-)
-_TUNE = flags.DEFINE_list(
-    "tune_chromosomes", None, "Chromosomes to fit the baselines on; default: all not evaluated."
-)
+_BASELINES_OF = flags.DEFINE_string("baselines_of", None, "NAME of the shallow map to make baselines from.")
+_TUNE = flags.DEFINE_list("tune_chromosomes", None, "To fit the baselines on; default: all not evaluated.")
 _TUNE_BY = flags.DEFINE_enum("tune_by", CRITERIA[0], CRITERIA, "Score to optimize there.")
-_MAX_DIAGONAL = flags.DEFINE_integer(
-    "max_diagonal", MAX_DIAGONAL, "Farthest diagonal of the scores by distance, in bins."
-)
+_MAX_DIAGONAL = flags.DEFINE_integer("max_diagonal", MAX_DIAGONAL, "Farthest diagonal of scores, in bins.")
+_MERGE = flags.DEFINE_enum("merge", "average", ["average", "original"], "With --reproducibility: windows.")
 
 
-def _compare_tracks() -> None:
+def _replicates() -> str:
+    # Only here: networks take seconds to import.
+    from hicfm_jax.infer.replicate_scores import compare_replicates
+
+    maps, folder = named_uris(_REPRODUCIBILITY.value, "--reproducibility", True), check_folder(_OUTPUT.value)
+    choices = {"resolution": _RESOLUTION.value, "merge": _MERGE.value, "progress": Progress()}
+    found = compare_replicates(maps, _CHECKPOINT.value, _CHROMOSOMES.value, **choices)
+    return replicate_report.write_replicates(found, folder)
+
+
+def _tracks() -> str:
     if not _INPUT.value:
         raise InputError("--tracks needs --input, the map from which they were predicted: give it.")
-    comparison = evaluate_track_files(
-        named_uris(_TRACKS.value, "--tracks"),
-        _REFERENCE.value,
-        _INPUT.value,
-        _RESOLUTION.value,
-        _OUTPUT.value,
-        _CHROMOSOMES.value,
-        fit_on=_TUNE.value,
-        gene_track=_GENES.value,
-    )
-    print(track_summary(comparison))
-    print(f"Wrote {_OUTPUT.value}.")
+    files = named_uris(_TRACKS.value, "--tracks"), _REFERENCE.value, _INPUT.value
+    choices = {"fit_on": _TUNE.value, "gene_track": _GENES.value}
+    return evaluate_track_files(*files, _RESOLUTION.value, _OUTPUT.value, _CHROMOSOMES.value, **choices)
+
+
+def _maps(maps: dict[str, str]) -> str:
+    folder, choices = check_folder(_OUTPUT.value), {"resolution": _RESOLUTION.value}
+    tuning = {flag.name: flag.value for flag in (_BASELINES_OF, _TUNE, _TUNE_BY, _MAX_DIAGONAL)}
+    comparison = compare(maps, _REFERENCE.value, _CHROMOSOMES.value, **choices, **tuning)
+    files = write_report(comparison, folder)
+    for warning in comparison.warnings:
+        print(f"WARNING: {warning}", file=sys.stderr)
+    return "\n".join([summary(comparison), *comparison.notes, f"Wrote {', '.join(map(str, files))}."])
 
 
 def main() -> None:
-    if bool(_TRACKS.value) == bool(_MAPS.value):
-        raise InputError("Give either --maps or --tracks, to be compared with the reference.")
-    if _TRACKS.value:
-        return _compare_tracks()
-    folder = check_folder(_OUTPUT.value)
-    comparison = compare(
-        named_uris(_MAPS.value, "--maps"),
-        _REFERENCE.value,
-        _CHROMOSOMES.value,
-        resolution=_RESOLUTION.value,
-        max_diagonal=_MAX_DIAGONAL.value,
-        baselines_of=_BASELINES_OF.value,
-        tune_chromosomes=_TUNE.value,
-        tune_by=_TUNE_BY.value,
-    )
-    files = write_report(comparison, folder)
-    print(summary(comparison))
-    for note in comparison.notes:
-        print(note)
-    print("Wrote " + ", ".join(map(str, files)) + ".")
-    for warning in comparison.warnings:
-        print(f"WARNING: {warning}", file=sys.stderr)
+    if not (_REFERENCE.value or _REPRODUCIBILITY.value):
+        raise InputError("--reference is not given: give it, or --reproducibility.")
+    maps = named_uris(_MAPS.value or [], "--maps")
+    if _REPRODUCIBILITY.value:
+        print(_replicates())
+    elif _TRACKS.value:
+        print(_tracks())
+    elif _LOOPS.value:
+        loops, folder = named_uris(_LOOPS.value, "--loops"), check_folder(_OUTPUT.value)
+        choices = {"chromosomes": _CHROMOSOMES.value, "resolution": _RESOLUTION.value}
+        print(evaluate_loops(loops, _REFERENCE.value, folder, maps=maps, **choices))
+    elif maps:
+        print(_maps(maps))
+    else:
+        raise InputError("Give --maps, --tracks or --loops, to be compared with the reference.")
 
 
 if __name__ == "__main__":

@@ -50,10 +50,13 @@ _INPUT_SIZE = flags.DEFINE_string(
 _QUIET = flags.DEFINE_bool("quiet", False, "Show no progress.")
 
 _DEFINE = {bool: flags.DEFINE_bool, float: flags.DEFINE_float, int: flags.DEFINE_integer}
+_TEXTS: dict = {}  # of the tasks' own options, some of which several tasks have
+for _name, _task in INFERENCE_TASKS.items():
+    for _option in _task.options:
+        _TEXTS.setdefault((_option.name, _option.kind), []).append(f"{_option.text} Task {_name}.")
 _OPTIONS = [
-    _DEFINE.get(option.kind, flags.DEFINE_string)(option.name, None, f"{option.text} Task {name}.")
-    for name, task in INFERENCE_TASKS.items()
-    for option in task.options
+    _DEFINE.get(kind, flags.DEFINE_string)(option, None, " ".join(texts))
+    for (option, kind), texts in _TEXTS.items()
 ]
 
 

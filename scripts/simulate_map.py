@@ -1,34 +1,65 @@
 """Writes a simulated Arabidopsis contact map to a file: `.mcool`, `.cool`, `.hic`, `.pairs` or `.npz`.
 
 python scripts/simulate_map.py --output=map.mcool --contacts=100e6 --resolution=10000 --seed=1
+
+With --loops, loops are added at random places, to the simulated map or to one of yours, and listed:
+
+python scripts/simulate_map.py --input=leaf.mcool --resolution=10000 --loops=0.5 --output=planted.mcool
 """
+
+import pathlib
 
 from absl import flags
 
 from hicfm_jax import cli
-from hicfm_jax.contacts import simulate, write_contacts
+from hicfm_jax.contacts import open_contacts, simulate, write_contacts
+from hicfm_jax.contacts.simulation.planted_loops import plant_loops, write_loops
+from hicfm_jax.errors import InputError
+from hicfm_jax.storage import check_new_file
 
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
 _CONTACTS = flags.DEFINE_float("contacts", 100e6, "Expected contacts of the whole map.")
 _RESOLUTION = flags.DEFINE_integer("resolution", 10_000, "Bin width in bp, 2000 or more.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the assay; the genome is the same for all seeds.")
 _TRANS = flags.DEFINE_float("trans_fraction", 0.0, "Share of the contacts between chromosomes.")
+_LOOPS = flags.DEFINE_float(
+    "loops",
+    0.0,
+    "Loops to add per Mb; their places and strengths are written to OUTPUT.bedpe.",
+    lower_bound=0,
+)
+_INPUT = flags.DEFINE_string(
+    "input", None, "With --loops: the map to add them to, in place of a simulated one."
+)
 _BALANCE = flags.DEFINE_bool("balance", False, "Also store ICE weights at each resolution; takes minutes.")
 
 
 def main() -> None:
-    contact_map = simulate(
-        contacts=_CONTACTS.value,
-        resolution=_RESOLUTION.value,
-        seed=_SEED.value,
-        trans_fraction=_TRANS.value,
-    )
+    if _INPUT.value and not _LOOPS.value:
+        raise InputError("--input needs --loops: give the loops per Mb to add to the map.")
+    if _INPUT.value:
+        contact_map = open_contacts(_INPUT.value, _RESOLUTION.value)
+    else:
+        contact_map = simulate(
+            contacts=_CONTACTS.value,
+            resolution=_RESOLUTION.value,
+            seed=_SEED.value,
+            trans_fraction=_TRANS.value,
+        )
+    if _LOOPS.value:
+        listed_loops = pathlib.Path(f"{_OUTPUT.value}.bedpe")
+        check_new_file(listed_loops)
+        contact_map, loops = plant_loops(contact_map, _LOOPS.value, seed=_SEED.value)
     resolutions = write_contacts(
         contact_map, _OUTPUT.value, balance=_BALANCE.value, metadata={"simulated": True, "seed": _SEED.value}
     )
     listed = ", ".join(map(str, resolutions))
+    if _LOOPS.value:
+        write_loops(loops, contact_map, listed_loops)
+        print(f"Wrote {listed_loops}: {len(loops)} added loops.")
+    kind = "SIMULATED LOOPS in a map" if _INPUT.value else "SIMULATED Arabidopsis data"
     print(
-        f"Wrote {_OUTPUT.value}: SIMULATED Arabidopsis data, not an experiment; "
+        f"Wrote {_OUTPUT.value}: {kind}, not an experiment; "
         f"{contact_map.total_count:,.0f} contacts at {listed} bp, seed {_SEED.value}."
     )
 

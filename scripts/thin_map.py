@@ -3,11 +3,13 @@
 python scripts/thin_map.py --input=leaf.mcool --resolution=10000 --fraction=0.0625 --output=shallow.cool
 """
 
+import pathlib
+
 from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
-from hicfm_jax.contacts.formats import check_output
+from hicfm_jax.storage import check_new_file
 
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the file's only one if not given.")
@@ -17,7 +19,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says th
 
 
 def main() -> None:
-    check_output(_OUTPUT.value)
+    check_new_file(pathlib.Path(_OUTPUT.value))
     deep = open_contacts(_INPUT.value, _RESOLUTION.value)
     shallow = thin(deep, _FRACTION.value, _SEED.value)
     metadata = {"thinned": {"input": _INPUT.value, "fraction": _FRACTION.value, "seed": _SEED.value}}

@@ -59,6 +59,7 @@ def test_sums_after_products_are_right(order):
     assert not done.stderr
 
 
+@pytest.mark.slow  # starts a program
 def test_an_import_too_late_warns_once():
     program = "import jax; jax.numpy.ones(2) + 1; import hicfm_jax, hicfm_jax.models; import hicfm_jax.train"
     assert len(re.findall("UserWarning: JAX has started already", _run(program).stderr)) == 1

@@ -47,8 +47,8 @@ def check_digest(meta: Mapping[str, Any], **items: Any) -> None:
 def array_digest(tree: Any) -> int:
     """Checksum below 2**32 that any change inside one element of one array changes.
 
-    It is the same for NumPy and JAX arrays, however these are sharded: a sum of integers modulo 2**32,
-    each element's bits, 32 at most, times an odd number of its own.
+    It is the same for NumPy and JAX arrays, however these are sharded: the sum modulo 2**32 of each
+    element's bits, 32 at most, times an odd number of its own.
     """
     named = jax.tree_util.tree_leaves_with_path(tree)
     sums = [_sum_on_devices(leaf) if isinstance(leaf, jax.Array) else _bit_sum(leaf) for _, leaf in named]

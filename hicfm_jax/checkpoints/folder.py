@@ -17,20 +17,13 @@ from hicfm_jax.checkpoints.checksums import check_digest, sealed
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_folder, in_bucket, local_path
 
+# Folder of a workdir with one folder per step: `params`, `meta`, and `training` (of a run) or `adam`.
 FOLDER = "checkpoints"
-"""Folder of a workdir with one folder per step: `params`, `meta`, and `training` (of a run) or `adam`."""
-
-BEST_METRIC = "loss"
-"""The validation metric that chooses the best step; lower is better."""
+BEST_METRIC = "loss"  # of validation, chooses the best step; lower is better
 
 
 class Adam(NamedTuple):
-    """State of AdamW.
-
-    Attributes:
-      mu, nu: means of gradients and of their squares, by parameter path.
-      count: optimizer steps taken.
-    """
+    """State of AdamW: means of gradients (mu) and of their squares (nu) by path, and steps taken."""
 
     mu: dict[str, np.ndarray]
     nu: dict[str, np.ndarray]
@@ -60,8 +53,7 @@ def step_folder(path: str | os.PathLike) -> epath.Path:
 
     Args:
       path: that folder itself; or a workdir or its folder `checkpoints`, where `@best`, `@last` or `@STEP`
-        may follow. Without these: the step with the lowest validation loss, or the last where no step
-        has one.
+        may follow. Default: the step with the lowest validation loss, or the last where no step has one.
 
     Raises:
       InputError: there is no such checkpoint; lists the steps there are.
@@ -127,9 +119,7 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
-    """Reads a checkpoint into host memory, whatever devices it was saved from.
-
-    The optimizer's moments, which are twice as large as the parameters, are read on request only.
+    """Reads a checkpoint, with AdamW's moments on request, into host memory.
 
     Raises:
       InputError: there is none (see `step_folder`), or it cannot be read.
@@ -183,13 +173,7 @@ def write(
     adam: Adam | None,
     meta: Mapping[str, Any],
 ) -> None:
-    """Makes a workdir with one checkpoint, whole or not at all.
-
-    Args:
-      step: optimizer steps that made the parameters.
-      params: arrays by path.
-      adam: moments from which training continues.
-      meta: see `Stored`.
+    """Makes a workdir with one checkpoint, whole or not at all; arguments see `Stored`.
 
     Raises:
       InputError: see `check_free`.

@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict
 from hicfm_jax.models import create_model
 from hicfm_jax.models.heads import init_head
 
+# The layers after the decoder, by task; tasks with the same layers have the same parameters.
 HEAD_LAYERS = {
     "finetune": {"map_head", "track_head"},
     "reproducibility": set(),
@@ -21,7 +22,6 @@ HEAD_LAYERS = {
     "embedding": set(),
     "reconstruction": {"pixel_head"},
 }
-"""The layers after the decoder, by task; tasks with the same layers have the same parameters."""
 
 _A = -0.75  # PyTorch's cubic kernel; many other libraries take -0.5
 
@@ -65,12 +65,8 @@ def _initializer(model: str, input_size: tuple[int, int], task: str, options: Ma
 def resize_table(table: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
     """Bicubic interpolation of a position table (original: `interpolate_pos_embed_inputsize`).
 
-    Args:
-      table: `[1, n + h * w, D]`, patches row-major; the first n rows (class token) do not change.
-      old, new: (h, w) in patches.
-
-    Returns:
-      `[1, n + h' * w', D]` float32; the table itself where the grid stays.
+    `[1, n + h * w, D]`, row-major -> `[1, n + h' * w', D]` float32, where `old` and `new` are (h, w) in
+    patches. The first n rows (class token) do not change.
     """
     if old == new:
         return table

@@ -1,7 +1,6 @@
 """Parameters for a task, and an account of where each came from."""
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,9 +15,8 @@ from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.types import PATCH
 
+# `config.targets.map_scaling` of the published heads.
 PUBLISHED_SCALINGS = {"resolution": "log1000", "single_cell": "single_cell"}
-"""Scaling of the maps of the published heads, as `config.targets.map_scaling` names it."""
-
 _PROVENANCE = ("seen", "unknown", "total_counts", "untrained")
 _NUMBER = r"(blocks?[._](?:block_)?|track_heads_)\d+"
 _LEAF = r"[./](weight|bias|kernel|scale)$"
@@ -29,15 +27,11 @@ class Report:
     """Account of every parameter that was read; `str()` gives it as a table.
 
     Attributes:
-      path: the file or folder read.
-      task: the task the parameters are for.
-      fits: all tasks that have exactly these parameters.
-      model: key of `models.PRESETS`.
-      input_size: windows in bins (H, W).
+      path: the file or folder.
+      task, fits: the task the parameters are for, and all tasks that have exactly these parameters.
+      model, input_size: key of `models.PRESETS`, and windows in bins (H, W).
       source: task of the file: "pretrain" or a head's.
-      mapped: name in the file -> path here.
-      resized: name in the file -> the two grids, in patches.
-      dropped: name in the file -> why it is left out.
+      mapped, resized, dropped: name in the file -> path here, grids in patches, or reason.
       new: paths here that the file does not have; they are drawn.
       optimizer: what became of the optimizer's state.
     """
@@ -82,7 +76,7 @@ class Weights:
       step: optimizer steps that made them.
       adam: moments of AdamW; None if there are none, or none that fit.
       meta: the checkpoint's metadata.
-      head: options of `models.create_model` for the head, see `head_options`.
+      head: `models.presets.head_options` of the head.
     """
 
     params: dict[str, np.ndarray]
@@ -94,7 +88,7 @@ class Weights:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Metadata on the data that the parameters were trained on, see `train.provenance`."""
+        """Metadata on the training data, see `train.provenance`."""
         return {name: self.meta[name] for name in _PROVENANCE if name in self.meta}
 
     @property
@@ -127,36 +121,17 @@ class Weights:
             )
 
 
-def load_weights(
-    path: str | os.PathLike,
-    task: str | None = None,
-    input_size: tuple[int, int] | None = None,
-    model: str | None = None,
-    *,
-    head: Mapping[str, Any] | None = None,
-    with_adam: bool = False,
-    progress: NullProgress | None = None,
+def read_weights(
+    path: str, task: str | None, model: str | None, with_adam: bool, progress: NullProgress
 ) -> Weights:
-    """Reads a checkpoint of this project; `convert.load_original` reads files of the original.
+    """Reads a checkpoint of this project; arguments and errors as of `convert.load_weights`.
 
-    Args:
-      path: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow, see `folder.step_folder`.
-      task: what for; None: what the checkpoint is. Pretraining serves every task, a head only its own.
-      input_size: windows in bins (H, W) of a head; None: those of the checkpoint.
-      model: key of `models.PRESETS` that it must be; None: any.
-      head: `models.presets.head_options` of a head to be made of pretraining.
-      with_adam: read the moments of AdamW too, which are twice as large as the parameters.
-      progress: shows which step was chosen, and why.
-
-    Raises:
-      InputError: no such folder, damaged, with names, shapes or values that do not fit, or for another
-        task, size or model.
+    The weights are for the checkpoint's own task and windows, see `for_task`.
     """
-    path = os.fspath(path)
     step, reason = folder.chosen_step(path)
     stored = folder.read(path, with_adam)
     if stored.folder != folder.absolute(path):
-        (progress or NullProgress()).say(f"Using step {step} of {path}: {reason}.")
+        progress.say(f"Using step {step} of {path}: {reason}.")
     config = stored.meta["config"]
     own, name, size = config["task"], config["model"]["name"], tuple(config["model"]["input_size"])
     layers = HEAD_LAYERS.get(own)
@@ -166,8 +141,7 @@ def load_weights(
     shapes = parameter_shapes(name, size, own, **options)
     refuse(path, f"{own} of {name}", differences(stored.params, shapes))
     report = Report(path, own, fits, name, size, own, mapped={name: name for name in shapes})
-    weights = Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta, options)
-    return for_task(weights, task, input_size, head)
+    return Weights(stored.params, report, stored.meta["step"], stored.adam, stored.meta, options)
 
 
 def check_purpose(path: str, fits: Sequence[str], holds: str, task: str | None, model: str | None) -> str:
@@ -216,11 +190,11 @@ def for_task(
 ) -> Weights:
     """The weights for a task and window size; pretraining's fill a head as far as they go.
 
-    Position tables are resized from pretraining's grid, as in the original's `finetune/main_worker.py`:
-    computed for the new grid they would be other numbers. The epigenome head computes its decoder's.
+    Position tables are resized from pretraining's grid, not computed for the new one, as in the original's
+    `finetune/main_worker.py`; the decoder's table of the epigenome head is computed.
 
     Raises:
-      InputError: a head on windows of another size, or nothing to fill a head without a transformer with.
+      InputError: a head on windows of another size, or a head without a transformer.
     """
     old, size = weights.report, tuple(input_size or weights.report.input_size)
     if (old.source != "pretrain" or task in (None, "pretrain")) and size != old.input_size:

@@ -63,7 +63,7 @@ def base_config() -> ConfigDict:
     loss.log_weight = 0.0  # weight of the squared error of log10(1 + counts) (0 in the original)
 
     config.targets = targets = ConfigDict()  # fine-tuning; targets that the tiles have are used
-    targets.map_loss = "mse"  # a key of LOSSES in train/losses: mse | cosine (original) | poisson | log_mse
+    targets.map_loss = "mse"  # a key of LOSSES in train/losses, such as mse or cosine (original)
     targets.map_weight = 1.0  # 0: not trained
     targets.map_scaling = "none"  # scale of the outputs: none | log10 | log1000 | single_cell
     targets.track_loss = "mse"  # as map_loss
@@ -112,15 +112,9 @@ def base_config() -> ConfigDict:
 
 
 def from_variant(name: str, variants: Mapping[str, Callable[[ConfigDict], None]], variant: str) -> ConfigDict:
-    """The experiment that an entry of `variants` makes of `base_config()`.
+    """The experiment that an entry of `variants`, functions that set fields, makes of `base_config()`.
 
-    Args:
-      name: of the config file, for the message.
-      variants: functions that set fields, by what follows the colon on the command line.
-      variant: which of them.
-
-    Raises:
-      InputError: an unknown variant; the message lists the known ones.
+    Raises InputError for an unknown variant of the config file `name`, with the known ones.
     """
     if variant not in variants:
         raise InputError(f"{name} has no variant {variant!r}: take one of {', '.join(variants)}.")

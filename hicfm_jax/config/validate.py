@@ -30,21 +30,15 @@ def require(holds: bool, field: str, value: Any, expected: str) -> None:
         raise InputError(f"config.{field} is {value!r} but must be {expected}.")
 
 
-def validate(config: ConfigDict) -> None:
-    """Checks the values of all fields, except the names that a table of `models` or `train` defines.
-
-    `train.tasks.check_config` checks those too.
-
-    Raises:
-      InputError: names the field, its value and what it must be.
-    """
-    _check_numbers(config)
-    _check_model(config)
-    _check_data(config)
-    _check_optimizer(config)
+def _is_positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0
 
 
-POSITIVE = (
+def _is_not_negative(value: float) -> bool:
+    return math.isfinite(value) and value >= 0
+
+
+_POSITIVE = (
     "train.epochs",
     "train.global_batch_size",
     "train.accum_steps",
@@ -54,8 +48,10 @@ POSITIVE = (
     "model.pixel_width",
     "optim.blr",
     "optim.eps",
+    "mesh.fsdp",
+    "mesh.tensor",
 )
-NOT_NEGATIVE = (
+_NOT_NEGATIVE = (
     "train.seed",
     "data.max_redraws",
     "data.thin_processes",
@@ -72,97 +68,64 @@ NOT_NEGATIVE = (
     "optim.clip_norm",
     "targets.margin",
 )
+_RULES = (
+    (_POSITIVE, _is_positive, "positive"),
+    (_NOT_NEGATIVE, _is_not_negative, "0 or more"),
+    (("train.total_steps", "optim.learning_rate"), lambda v: v is None or _is_positive(v), "positive"),
+    (("train.seed",), lambda v: v < 2**31, "below 2**31"),
+    (("mesh.data",), lambda v: v == -1 or v > 0, "positive"),
+    (("data.min_density",), lambda v: 0 <= v <= 1, "from 0 to 1"),
+    (("model.mask_ratio",), lambda v: 0 < v < 1, "between 0 and 1"),
+    (("optim.b1", "optim.b2"), lambda v: 0 <= v < 1, "in [0, 1)"),
+    (("optim.layer_decay",), lambda v: 0 < v <= 1, "in (0, 1]"),
+)
+"""Fields, the check of their values, and what is expected."""
+
+_CHOICES = {
+    "model.mask_combine": ("sum", "mean"),
+    "model.dtype": ("float32", "bfloat16"),
+    "optim.trainable": ("all", "decoder", "none"),
+    "optim.layer_decay_rule": ("full", "original"),
+}
 
 
-def _check_numbers(config: ConfigDict) -> None:
-    both = ("loss", "targets")
-    weights = [f"{section}.{name}" for section in both for name in config[section] if "_weight" in name]
-    for names, holds, expected in (
-        (POSITIVE, lambda v: math.isfinite(v) and v > 0, "positive"),
-        ((*NOT_NEGATIVE, *weights), lambda v: math.isfinite(v) and v >= 0, "0 or more"),
-    ):
-        for name in names:
-            section, field = name.split(".")
-            require(holds(config[section][field]), name, config[section][field], expected)
-    train = config.train
-    require(train.seed < 2**31, "train.seed", train.seed, "below 2**31")
-    steps = train.total_steps
-    require(steps is None or steps > 0, "train.total_steps", steps, "positive")
-    batch, accum = train.global_batch_size, train.accum_steps
-    require(
-        batch % accum == 0, "train.global_batch_size", batch, f"a multiple of train.accum_steps ({accum})"
-    )
-    for axis in ("data", "fsdp", "tensor"):
-        value = config.mesh[axis]
-        require(value > 0 or (axis == "data" and value == -1), f"mesh.{axis}", value, "positive")
+def validate(config: ConfigDict) -> None:
+    """Checks all fields but names in tables of `models` and `train`, see `train.tasks.check_config`.
+
+    Raises InputError, which names the field, its value and what it must be.
+    """
+    values = _flat(config.to_dict())
+    for fields, holds, expected in _RULES:
+        for field in fields:
+            require(holds(values[field]), field, values[field], expected)
+    for field, choices in _CHOICES.items():
+        require(values[field] in choices, field, values[field], " or ".join(choices))
+    for field, value in values.items():
+        require(not field.endswith("_weight") or _is_not_negative(value), field, value, "0 or more")
+    _check_model(config)
+    _check_training(config)
+    _check_data(config)
 
 
 def _check_model(config: ConfigDict) -> None:
     model, size = config.model, tuple(config.model.input_size)
-    require(
-        len(size) == 2 and all(isinstance(s, int) and s > 0 and s % PATCH == 0 for s in size),
-        "model.input_size",
-        size,
-        f"two positive multiples of {PATCH}, such as 448,448",
-    )
+    multiples = len(size) == 2 and all(isinstance(s, int) and s > 0 and s % PATCH == 0 for s in size)
+    expected = f"two positive multiples of {PATCH}, such as 448,448"
+    require(multiples, "model.input_size", size, expected)
     ratio, patches = model.mask_ratio, size[0] * size[1] // PATCH**2
-    require(0 < ratio < 1, "model.mask_ratio", ratio, "between 0 and 1")
-    require(
-        int(patches * (1 - ratio)) > 0,
-        "model.mask_ratio",
-        ratio,
-        f"small enough to leave one of {patches} patches visible",
-    )
-    for name, choices in (("mask_combine", ("sum", "mean")), ("dtype", ("float32", "bfloat16"))):
-        require(model[name] in choices, f"model.{name}", model[name], " or ".join(choices))
-    require(
-        model.transformer or model.residual != "none",
-        "model.transformer",
-        model.transformer,
-        "True without model.residual",
-    )
+    expected = f"small enough to leave one of {patches} patches visible"
+    require(int(patches * (1 - ratio)) > 0, "model.mask_ratio", ratio, expected)
+    used = model.transformer or model.residual != "none"
+    require(used, "model.transformer", model.transformer, "True without model.residual")
 
 
-def _check_data(config: ConfigDict) -> None:
-    data, thin = config.data, tuple(config.data.thin)
-    require(0 <= data.min_density <= 1, "data.min_density", data.min_density, "from 0 to 1")
-    require(
-        thin == () or (len(thin) == 2 and 0 < thin[0] <= thin[1] <= 1),
-        "data.thin",
-        thin,
-        "two fractions in (0, 1], the lower one first, such as 0.0625,0.0625",
-    )
-    if data.tiles:
-        return
-    for name in data.simulate:
-        require(data.simulate[name] > 0, f"data.simulate.{name}", data.simulate[name], "positive")
-    largest = max(config.model.input_size)
-    require(
-        largest <= data.simulate.tile_size,
-        "data.simulate.tile_size",
-        data.simulate.tile_size,
-        f"at least model.input_size ({largest})",
-    )
-
-
-def _check_optimizer(config: ConfigDict) -> None:
-    optim, epochs = config.optim, config.train.epochs
-    rate = optim.learning_rate
-    require(rate is None or (math.isfinite(rate) and rate > 0), "optim.learning_rate", rate, "positive")
-    for name in ("b1", "b2"):
-        require(0 <= optim[name] < 1, f"optim.{name}", optim[name], "in [0, 1)")
-    require(
-        optim.warmup_epochs < epochs,
-        "optim.warmup_epochs",
-        optim.warmup_epochs,
-        f"less than train.epochs ({epochs})",
-    )
-    for name, choices in (
-        ("trainable", ("all", "decoder", "none")),
-        ("layer_decay_rule", ("full", "original")),
-    ):
-        require(optim[name] in choices, f"optim.{name}", optim[name], " or ".join(choices))
-    require(0 < optim.layer_decay <= 1, "optim.layer_decay", optim.layer_decay, "in (0, 1]")
+def _check_training(config: ConfigDict) -> None:
+    train, optim = config.train, config.optim
+    batch, accum = train.global_batch_size, train.accum_steps
+    expected = f"a multiple of train.accum_steps ({accum})"
+    require(batch % accum == 0, "train.global_batch_size", batch, expected)
+    expected = f"less than train.epochs ({train.epochs})"
+    require(optim.warmup_epochs < train.epochs, "optim.warmup_epochs", optim.warmup_epochs, expected)
     for field in ("trainable_patterns", "frozen_patterns"):
         for pattern in optim[field]:
             require(_compiles(pattern), f"optim.{field}", pattern, "a regular expression")
@@ -170,10 +133,22 @@ def _check_optimizer(config: ConfigDict) -> None:
 
 def _compiles(pattern: str) -> bool:
     try:
-        re.compile(pattern)
+        return bool(re.compile(pattern))
     except re.error:
         return False
-    return True
+
+
+def _check_data(config: ConfigDict) -> None:
+    data, thin = config.data, tuple(config.data.thin)
+    fractions = thin == () or (len(thin) == 2 and 0 < thin[0] <= thin[1] <= 1)
+    expected = "two fractions in (0, 1], the lower one first, such as 0.0625,0.0625"
+    require(fractions, "data.thin", thin, expected)
+    if data.tiles:
+        return
+    for name, value in data.simulate.items():
+        require(value > 0, f"data.simulate.{name}", value, "positive")
+    size, largest = data.simulate.tile_size, max(config.model.input_size)
+    require(size >= largest, "data.simulate.tile_size", size, f"at least model.input_size ({largest})")
 
 
 def to_json(config: ConfigDict) -> str:
@@ -192,15 +167,9 @@ def _flat(tree: dict, prefix: str = "") -> dict[str, Any]:
 
 
 def check_resumable(config: ConfigDict, stored: str, workdir: str) -> None:
-    """Refuses to resume a run under another config, except for `RESUMABLE` and longer training.
+    """Raises InputError if a run in `workdir`, started with the JSON text `stored`, cannot be resumed.
 
-    Args:
-      config: of this call.
-      stored: JSON text of the config that the workdir was started with.
-      workdir: for the message.
-
-    Raises:
-      InputError: names the first field that differs.
+    Fields may differ if they are `RESUMABLE`, and training may get longer.
     """
     try:
         then = _flat(json.loads(to_json(base_config()))) | _flat(json.loads(stored))

@@ -11,17 +11,12 @@ from hicfm_jax.errors import InputError
 KINDS = ("multiplicative", "divisive")
 
 
-def settle_kind(where: str, name: str, stated: str | None, given: str | None) -> str:
+def weight_kind_of(where: str, name: str, stated: str | None, given: str | None) -> str:
     """Whether counts are multiplied or divided by weights; never guessed from their values or name.
 
-    Args:
-      where: file, for messages.
-      name: name of the weights.
-      stated: `multiplicative` or `divisive` if the file or its format states it, else None.
-      given: the choice of the user, or None.
-
     Raises:
-      InputError: neither is known, they contradict each other, or the choice is invalid.
+      InputError: what the file states and what the user gives contradict each other, are both None, or the
+        latter is invalid.
     """
     if given is not None and given not in KINDS:
         raise InputError(f"weight_kind={given!r} is no kind of weight: choose {' or '.join(KINDS)}.")
@@ -41,15 +36,14 @@ def settle_kind(where: str, name: str, stated: str | None, given: str | None) ->
 def balance(raw: ContactMap, weights: Callable[[str], np.ndarray], kind: str, name: str) -> ContactMap:
     """The balanced map: each count times (or divided by) the weights of its two bins.
 
+    Values are float64. Bins without a weight (NaN, infinite, or 0 to divide by) are empty in the result.
+    A chromosome may have no weights at all, as unplaced scaffolds do.
+
     Args:
       raw: raw counts.
       weights: chromosome -> its weights, `[n_bins]` float.
-      kind: `multiplicative` or `divisive`.
-      name: name of the weights.
-
-    Returns:
-      A ContactMap of float64 values. Bins without a weight (NaN, infinite, or 0 to divide by) are empty. A
-      chromosome may have no weights at all, as unplaced scaffolds do.
+      kind: one of `KINDS`.
+      name: of the weights.
 
     Raises:
       InputError: no bin of the genome has a weight, or a chromosome has a wrong number of weights.
@@ -79,11 +73,4 @@ def balance(raw: ContactMap, weights: Callable[[str], np.ndarray], kind: str, na
         where = counts.row[valid], counts.col[valid]
         return scipy.sparse.coo_array((values[valid], where), counts.shape).tocsr()
 
-    return ContactMap(
-        raw.chromsizes,
-        raw.resolution,
-        load,
-        f"{raw.name} ({name})",
-        pairs=raw.pairs,
-        metadata=raw.metadata,
-    )
+    return raw.derived(load, f"{raw.name} ({name})")

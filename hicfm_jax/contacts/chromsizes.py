@@ -1,17 +1,14 @@
-"""Chromosome lengths: from a mapping or a two-column file, and within what fits in memory.
-
-Files of several resolutions: which one serves a wanted one, and which ones to write.
-"""
+"""Chromosome lengths and resolutions: reading, checking and choosing them."""
 
 import os
 from collections.abc import Iterable, Mapping
 
 from hicfm_jax.errors import InputError
 
+# Of one chromosome: the longest known ones (4 Gb) have a tenth of it at 2 kb, damaged headers more.
 MAX_BINS = 20_000_000
-"""Bins of one chromosome: the longest ones known (4 Gb) have a tenth of it at 2 kb, damaged headers more."""
-
 MAX_GENOME_BINS = 2**31 - 1
+COARSEST_BINS = 200  # of the genome at the coarsest zoom level: about one screen tile
 
 
 def read_chromsizes(chromsizes: Mapping[str, int] | str | os.PathLike | None) -> dict[str, int] | None:
@@ -21,24 +18,23 @@ def read_chromsizes(chromsizes: Mapping[str, int] | str | os.PathLike | None) ->
       chromsizes: a mapping, or a text file with a name and a length on each line.
 
     Raises:
-      InputError: no such file, a line or a length that is none, a name given twice.
+      InputError: no such file, an invalid line or length, a repeated name, or no chromosome at all.
     """
     if chromsizes is None:
         return None
-    if isinstance(chromsizes, Mapping):
-        given = [(f"chromsizes of {name}", str(name), str(size)) for name, size in chromsizes.items()]
-    else:
-        given = list(_file_lines(os.fspath(chromsizes)))
     sizes: dict[str, int] = {}
-    for where, name, size in given:
-        add_length(sizes, name, size, where)
+    if isinstance(chromsizes, Mapping):
+        for name, size in chromsizes.items():
+            add_length(sizes, str(name), str(size), f"chromsizes of {name}")
+    else:
+        _read_file(os.fspath(chromsizes), sizes)
     if not sizes:
         raise InputError(f"chromsizes={chromsizes} names no chromosome: give names and lengths in bp.")
     return sizes
 
 
 def add_length(sizes: dict[str, int], name: str, size: str, where: str) -> None:
-    """Puts one chromosome into `sizes`, if its length is one and its name is new."""
+    """Adds a chromosome to `sizes`; InputError if its length is invalid or its name is repeated."""
     if not (size.isascii() and size.isdecimal() and len(size) < 19 and int(size) > 0):
         raise InputError(f"{where}: {size[:40]!r} is no length: expected whole bp above 0 for {name[:40]!r}.")
     if name in sizes:
@@ -47,13 +43,13 @@ def add_length(sizes: dict[str, int], name: str, size: str, where: str) -> None:
 
 
 def check_name(chrom: str, path: str) -> None:
-    """Raises InputError for a name that no chromosome has and that would spoil a message."""
+    """Raises InputError for a name that is empty, longer than 200 characters or not printable."""
     if not (chrom.isprintable() and 0 < len(chrom) <= 200):
         raise InputError(f"{path} names a chromosome {chrom[:40]!r}: expected 1 to 200 printable characters.")
 
 
 def check_bins(chromsizes: Mapping[str, int], resolution: int, path: str) -> None:
-    """Raises InputError where chromosomes have names or bins that no real one has, as in a damaged file."""
+    """Raises InputError for chromosome names or numbers of bins that only damaged files have."""
     for chrom in chromsizes:
         check_name(chrom, path)
     bins = {chrom: -(-size // resolution) for chrom, size in chromsizes.items()}
@@ -77,7 +73,7 @@ def need_resolution(resolution: int | None, path: str) -> int:
     return int(resolution)
 
 
-def _file_lines(path: str):
+def _read_file(path: str, sizes: dict[str, int]) -> None:
     if not os.path.isfile(path):
         raise InputError(
             f"chromsizes={path} is no file: give a text file of names and lengths, or a mapping."
@@ -89,29 +85,25 @@ def _file_lines(path: str):
                 continue
             if len(fields) < 2:
                 raise InputError(f"{path}, line {number}: expected a name and a length, found {line[:40]!r}.")
-            yield f"{path}, line {number}", fields[0], fields[1]
+            add_length(sizes, fields[0], fields[1], f"{path}, line {number}")
 
 
-COARSEST_BINS = 200
-"""Zoom levels stop before the genome has fewer bins: about one screen tile."""
-
-
-def choose_resolution(path: str, held: Iterable[int], wanted: int | None) -> int:
-    """The largest stored bin width (bp) that divides the wanted one; None takes the file's only one.
+def choose_resolution(path: str, stored: Iterable[int], requested: int | None) -> int:
+    """The largest stored bin width (bp) that divides the requested one; None takes the file's only one.
 
     Raises:
-      InputError: no stored width divides the wanted one, or there are several and none is wanted.
+      InputError: no stored width divides the requested one, or none is requested and several are stored.
     """
-    held = sorted(set(held))
-    listed = ", ".join(str(width) for width in held) + " bp"
-    if wanted is None:
-        if len(held) > 1:
+    stored = sorted(set(stored))
+    listed = ", ".join(str(width) for width in stored) + " bp"
+    if requested is None:
+        if len(stored) > 1:
             raise InputError(f"{path} holds several resolutions, {listed}: choose one with resolution=BP.")
-        return held[0]
-    divisors = [width for width in held if wanted % width == 0]
+        return stored[0]
+    divisors = [width for width in stored if requested % width == 0]
     if not divisors:
         raise InputError(
-            f"{path} cannot give {int(wanted)} bp: it holds {listed}; choose one of these or a multiple."
+            f"{path} cannot give {int(requested)} bp: it holds {listed}; choose one of these or a multiple."
         )
     return divisors[-1]
 

@@ -15,11 +15,8 @@ from hicfm_jax.storage import check_space
 Pair = tuple[str, str]
 Load = Callable[[str, str], scipy.sparse.csr_array]
 
-ENHANCEMENT = "enhancement"
-"""Key of the metadata that describe how a map was enhanced."""
-
-MAX_COUNT = 2**53
-"""Largest whole number up to which float64 is exact; larger counts come from damaged files."""
+ENHANCEMENT = "enhancement"  # key of the metadata that describe how a map was enhanced
+MAX_COUNT = 2**53  # up to which float64 is exact; larger counts come from damaged files
 
 
 def bare_name(chrom: str) -> str:
@@ -29,27 +26,30 @@ def bare_name(chrom: str) -> str:
 
 def check_counts(counts: np.ndarray, where: str) -> None:
     """Raises InputError if a count is NaN, negative or above 2^53; `where` names file and chromosome."""
-    if counts.size == 0:
-        return
-    if not np.isfinite(counts).all():
-        bad = counts[~np.isfinite(counts)][0]
-    elif counts.min() < 0:
-        bad = counts.min()
-    elif counts.max() > MAX_COUNT:
-        bad = counts.max()
-    else:
-        return
-    raise InputError(f"{where} holds the count {bad}, expected counts from 0 to 2^53: give raw counts.")
+    bad = counts[~((counts >= 0) & (counts <= MAX_COUNT))]  # NaN is neither
+    if bad.size:
+        raise InputError(
+            f"{where} holds the count {bad[0]}, expected counts from 0 to 2^53: give raw counts."
+        )
 
 
 class ContactMap:
     """Raw contact counts of a genome, cis and trans, at one resolution.
 
-    Attributes:
+    Matrices are kept in memory, or loaded when they are requested.
+
+    Args:
       chromsizes: length of each chromosome in bp, in file order.
       resolution: bin width in bp; the last bin of a chromosome may be shorter.
+      matrices: `{(chrom1, chrom2): counts}`, or a function of a pair (in the order of `chromsizes`) that
+        returns its counts. Cis matrices are upper triangular.
       name: used in messages and manifests.
+      total_count: computes the contacts of the whole map, if that is faster than loading it.
+      pairs: computes which pairs may have contacts, if not all do.
       metadata: stored in its file; often empty.
+
+    Raises:
+      InputError: a matrix of the wrong shape, below the diagonal, or with bad counts.
     """
 
     def __init__(
@@ -62,21 +62,6 @@ class ContactMap:
         pairs: Callable[[], Iterable[Pair]] | None = None,
         metadata: Mapping[str, object] | None = None,
     ):
-        """Keeps matrices in memory, or loads each when it is asked for.
-
-        Args:
-          chromsizes: chromosome name -> length in bp.
-          resolution: bin width in bp.
-          matrices: `{(chrom1, chrom2): counts}`, or a function of a pair (in the order of
-            `chromsizes`) that returns its counts. Cis matrices are upper triangular.
-          name: used in messages and manifests.
-          total_count: computes the contacts of the whole map, if there is a faster way than loading it.
-          pairs: computes which pairs may hold contacts, if not all do.
-          metadata: stored in its file.
-
-        Raises:
-          InputError: a matrix of the wrong shape, below the diagonal, or with bad counts.
-        """
         self.chromsizes = {str(chrom): int(size) for chrom, size in chromsizes.items()}
         self.resolution = int(resolution)
         self.name = name
@@ -122,7 +107,7 @@ class ContactMap:
         return matrix.T.tocsr() if swapped else matrix
 
     def pairs(self) -> list[Pair]:
-        """The chromosome pairs that may hold contacts, each once, in the order of `chromsizes`."""
+        """The chromosome pairs that may have contacts, each once, in the order of `chromsizes`."""
         if self._held is not None:
             found = self._held
         elif self._find_pairs is not None:
@@ -136,10 +121,19 @@ class ContactMap:
         """All contacts of the map, cis and trans, each pair once."""
         if self._count_total is not None:
             return float(self._count_total())
-        return float(sum(self._sum(pair) for pair in self.pairs()))
+        total = 0.0
+        for pair in self.pairs():
+            loaded = self._sums.get(pair)
+            total += self._matrix(pair).data.sum(dtype=np.float64) if loaded is None else loaded
+        return float(total)
+
+    def derived(self, load: Load, name: str | None = None, **options) -> "ContactMap":
+        """A map of the same chromosomes and metadata with other counts; `options` as of `ContactMap`."""
+        options = {"resolution": self.resolution, "pairs": self.pairs, "metadata": self.metadata, **options}
+        return ContactMap(self.chromsizes, matrices=load, name=name or self.name, **options)
 
     def coarsen(self, factor: int) -> "ContactMap":
-        """The same contacts in bins `factor` times as wide; each pair is loaded when it is asked for."""
+        """The same contacts in bins `factor` times as wide; each pair is loaded when it is requested."""
         if factor != int(factor) or factor < 1:
             raise InputError(
                 f"{self.name}: cannot coarsen by {factor}, expected a whole factor of 1 or more."
@@ -148,27 +142,18 @@ class ContactMap:
 
         def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
             fine = self.matrix(chrom1, chrom2).tocoo()
-            # The sums may exceed the 32 bits that files keep counts in.
+            # The sums may exceed the 32 bits in which files store counts.
             counts = fine.data.astype(np.result_type(fine.dtype, np.int64))
             shape = coarse.n_bins(chrom1), coarse.n_bins(chrom2)
             return scipy.sparse.coo_array((counts, (fine.row // factor, fine.col // factor)), shape).tocsr()
 
-        coarse = ContactMap(
-            self.chromsizes,
-            self.resolution * factor,
-            load,
-            self.name,
-            lambda: self.total_count,
-            self.pairs,
-            self.metadata,
-        )
+        coarse = self.derived(load, resolution=self.resolution * factor, total_count=lambda: self.total_count)
         return coarse
 
-    def spooled(self, path: pathlib.Path) -> "ContactMap":
-        """The same map with each pair computed once, and kept in a nameless file in the folder of `path`.
+    def cached_beside(self, path: pathlib.Path) -> "ContactMap":
+        """The same map, each pair computed once and stored in an unnamed file in the folder of `path`.
 
-        It can be read repeatedly, as writers do, where computing a pair is expensive. `total_count` of this
-        map is known afterwards. A map in memory is returned as it is.
+        Writers read a map repeatedly. Sets `total_count` of this map. A map in memory is returned as it is.
 
         Raises:
           OSError: the disk is full or not writable.
@@ -201,8 +186,7 @@ class ContactMap:
             data, indices, indptr = (np.fromfile(file, *array) for array in layout)
             return scipy.sparse.csr_array((data.astype(dtype), indices, indptr), shape)
 
-        sizes = self.chromsizes, self.resolution
-        return ContactMap(*sizes, load, self.name, lambda: total, lambda: places, self.metadata)
+        return self.derived(load, total_count=lambda: total, pairs=lambda: places)
 
     def find_chromosome(self, name: str) -> str:
         """The map's name of a chromosome that a user called `1`, `chr1` or `Chr1`.
@@ -241,11 +225,6 @@ class ContactMap:
             self._last = pair, self._checked(self._load(*pair), pair)
             self._sums[pair] = self._last[1].data.sum(dtype=np.float64)
         return self._last[1]
-
-    def _sum(self, pair: Pair) -> float:
-        if pair in self._sums:  # it need not be loaded again
-            return self._sums[pair]
-        return self._matrix(pair).data.sum(dtype=np.float64)
 
     def _checked(self, matrix: scipy.sparse.sparray, pair: Pair) -> scipy.sparse.csr_array:
         where = f"{self.name}, chromosome {pair[0]}" + (f" x {pair[1]}" if pair[0] != pair[1] else "")

@@ -1,4 +1,4 @@
-"""Shallower maps from deep ones: each contact is kept or dropped by itself."""
+"""Downsampling of contact maps by binomial thinning."""
 
 import zlib
 
@@ -10,21 +10,17 @@ from hicfm_jax.errors import InputError
 
 
 def thin(contact_map: ContactMap, fraction: float, seed: int) -> ContactMap:
-    """Keeps each contact with probability `fraction` (binomial thinning, pair by pair when asked).
+    """Keeps each contact with probability `fraction`, independently of all others.
 
-    A chromosome pair's draw depends on the seed and the pair's names alone, not on what was asked before.
+    What is drawn for a chromosome pair depends on the seed and the names of the pair only.
 
     Args:
       contact_map: a map of whole counts.
-      fraction: share of the contacts to keep, above 0 and at most 1.
+      fraction: of the contacts to keep, above 0 and at most 1.
       seed: 0 or more.
 
-    Returns:
-      The thinned map; its `total_count` is what was really kept.
-
     Raises:
-      InputError: a fraction or seed out of range, or counts that are not whole (when their
-        matrix is asked for).
+      InputError: a fraction or seed out of range, or (when a matrix is requested) counts that are not whole.
     """
     if not 0 < fraction <= 1:
         raise InputError(
@@ -46,11 +42,4 @@ def thin(contact_map: ContactMap, fraction: float, seed: int) -> ContactMap:
         thinned.eliminate_zeros()
         return thinned
 
-    return ContactMap(
-        contact_map.chromsizes,
-        contact_map.resolution,
-        load,
-        contact_map.name,
-        pairs=contact_map.pairs,
-        metadata=contact_map.metadata,
-    )
+    return contact_map.derived(load)

@@ -1,4 +1,4 @@
-"""What a chromosome's map would look like if nothing but distance and visibility mattered."""
+"""Expected cis contacts: distance decay times per-bin biases."""
 
 import dataclasses
 
@@ -7,17 +7,16 @@ import scipy.fft
 import scipy.sparse
 
 ROUNDS = 10  # of fitting decay and bias in turn; little changes after that
-SMOOTHING = 0.05  # a distance shares its mean with those up to this fraction nearer or farther
+SMOOTHING = 0.05  # the decay is averaged over distances up to this fraction shorter or longer
 
 
 @dataclasses.dataclass(frozen=True)
 class Expected:
-    """The usual model of a cis map: `decay[|i - j|] * bias[i] * bias[j]` contacts.
+    """Expected contacts of a cis map: `decay[|i - j|] * bias[i] * bias[j]`.
 
     Attributes:
       decay: mean contacts at each distance in bins between two bins of bias 1, `[n]` float64.
-      bias: visibility of each bin, `[n]` float64 with mean 1 over the bins that have contacts; 0 for
-        the others.
+      bias: `[n]` float64, mean 1 over the bins that have contacts; 0 for the others.
       coverage: contacts of each bin with its chromosome, those with itself once, `[n]` float64.
     """
 
@@ -31,10 +30,10 @@ class Expected:
         return self.decay[np.abs(bins[:, None] - bins)] * np.outer(self.bias, self.bias)
 
     def window(self, row: int, col: int, shape: tuple[int, int]) -> dict[str, np.ndarray]:
-        """The part of the model that a window needs.
+        """Decay, biases and coverage of a window.
 
         Args:
-          row, col: first bin of rows and columns; may lie before the chromosome's start.
+          row, col: first bin of rows and columns; may be before the chromosome's start.
           shape: (H, W) in bins; may reach beyond its end.
 
         Returns:
@@ -53,14 +52,10 @@ class Expected:
 
 
 def find_expected(matrix: scipy.sparse.sparray) -> Expected:
-    """Fits decay and bias to a map, so that their sums over ranges of distances and by bin agree with it.
+    """Fits decay and bias so that sums by bin and over ranges of distances agree with those of the map.
 
-    Each bin's contacts are compared with those that its distances to all other bins let expect, and
-    the decay is the mean over a range of distances that grows with distance, so that few contacts
-    are enough: the fit of 1/256 of a map is close to that of the whole map, scaled.
-
-    Args:
-      matrix: contacts of one chromosome, `[n, n]`, upper triangle with the diagonal.
+    The ranges grow with distance, so that few contacts are enough: the fit of 1/256 of a map is close to that
+    of the whole map, scaled. The matrix `[n, n]` is the upper triangle of a chromosome with the diagonal.
     """
     counts = matrix.tocoo()
     size = counts.shape[0]
@@ -72,10 +67,9 @@ def find_expected(matrix: scipy.sparse.sparray) -> Expected:
     if not bias.any():
         return Expected(np.zeros(size), bias, coverage)
     for step in range(ROUNDS):
-        alone = _sums_by_bin(_decay(at_distance, bias), bias)
-        visible = (coverage > 0) & (alone > 0)
-        ratio = np.divide(coverage, alone, out=np.zeros(size), where=visible)
-        # Half a step on the log scale: whole ones swing from too much to too little and back.
+        unbiased = _sums_by_bin(_decay(at_distance, bias), bias)
+        ratio = np.divide(coverage, unbiased, out=np.zeros(size), where=(coverage > 0) & (unbiased > 0))
+        # Half a step on the log scale: whole steps oscillate.
         bias = np.sqrt(ratio * bias if step else ratio)
         bias /= bias[bias > 0].mean()
     return Expected(_decay(at_distance, bias), bias, coverage)
@@ -96,7 +90,7 @@ def _decay(at_distance: np.ndarray, bias: np.ndarray) -> np.ndarray:
         return total[last] - total[first]
 
     pairs = around(pairs)
-    # FFTs leave crumbs where there is no pair of visible bins.
+    # Rounding errors of the FFT where no pair of bins has contacts.
     return np.divide(around(at_distance), pairs, out=np.zeros(size), where=pairs > 1e-6)
 
 
@@ -110,8 +104,6 @@ def _sums_by_bin(decay: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def _cut(values: np.ndarray, first: int, size: int) -> np.ndarray:
-    cut = np.zeros(size, np.float32)
-    begin, end = max(first, 0), min(first + size, len(values))
-    if begin < end:
-        cut[begin - first : end - first] = values[begin:end]
-    return cut
+    bins = np.arange(first, first + size)
+    inside = (bins >= 0) & (bins < len(values))
+    return np.where(inside, values[np.clip(bins, 0, len(values) - 1)], 0).astype(np.float32)

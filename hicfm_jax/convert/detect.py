@@ -14,16 +14,14 @@ from hicfm_jax.models import PRESETS
 from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.types import PATCH
 
+# Layers after the decoder: the original's name -> ours.
 _LAYERS = {
     "decoder_map": "map_head",
     "map_block": "track_head",
     "map_blocks": "track_heads",
     "decoder_pred": "pixel_head",
 }
-"""Layers after the decoder: the original's name -> ours."""
-
-TABLE_ERROR = 5e-3
-"""Largest rounding error of a position table: that of bfloat16 for numbers up to 1."""
+TABLE_ERROR = 5e-3  # of a position table in bfloat16, for numbers up to 1
 
 
 def recognize(tensors: Mapping[str, np.ndarray], path: str) -> tuple[tuple[str, ...], str]:
@@ -80,11 +78,8 @@ def recognize_size(
 ) -> tuple[int, int]:
     """Window (H, W) in bins, from the position tables.
 
-    Args:
-      tensors: arrays of the file by name.
-      args: the command line stored with them; used only where it agrees with the shapes.
-      path: for messages.
-      given: the size the caller gives; decides where the tables are ambiguous.
+    The stored command line `args` is used only where it agrees with the shapes of the tensors; the size that
+    the caller gives decides where they are ambiguous.
 
     Raises:
       InputError: the size given does not agree with the tables, or they are ambiguous.

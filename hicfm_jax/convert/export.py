@@ -9,9 +9,10 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from hicfm_jax.checkpoints.folder import step_folder
-from hicfm_jax.checkpoints.weights import Report, Weights, load_weights
+from hicfm_jax.checkpoints.weights import Report, Weights
 from hicfm_jax.convert import files, names, optimizer
 from hicfm_jax.convert.files import OriginalFile
+from hicfm_jax.convert.load import load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import TRACKS
 from hicfm_jax.models.vit import sincos_2d
@@ -20,6 +21,7 @@ from hicfm_jax.types import PATCH
 
 _CLASSES = 1000  # of a classifier that the original creates and never uses
 
+# Flag of the original -> field of our config.
 _ARGS = {
     "accum_iter": "train.accum_steps",
     "epochs": "train.epochs",
@@ -32,7 +34,6 @@ _ARGS = {
     "weight_decay": "optim.weight_decay",
     "seed": "train.seed",
 }
-"""Flag of the original -> field of our config."""
 
 _SCALER = {
     "scale": 65536.0,
@@ -46,10 +47,10 @@ _SCALER = {
 def export(
     source: str | os.PathLike, output: str | os.PathLike, progress: NullProgress | None = None
 ) -> None:
-    """Writes a checkpoint as the original would have.
+    """Writes a checkpoint as a file that the original loads.
 
-    Pretraining keeps its optimizer; a head's is left out. Other parts of a converted file (`args`, epoch,
-    gradient scaler) return unchanged. A `.safetensors` file gets the parameters alone.
+    Pretraining keeps its optimizer; a head's is left out. `args`, epoch and gradient scaler of a converted
+    file are kept. A `.safetensors` file gets the parameters and `args` only.
 
     Raises:
       InputError: the source cannot be read, is a file of the original or has an untrained head, or the

@@ -37,8 +37,7 @@ def is_original_file(path: str | os.PathLike) -> bool:
 def read(path: str | os.PathLike) -> OriginalFile:
     """Reads a `.pth.tar` (or `.pth`) or `.safetensors` file.
 
-    The model may be under `model`, under `state_dict` or bare; its names may have DataParallel's prefix
-    `module.`.
+    The model may be under `model`, under `state_dict` or at the top; names may have DataParallel's prefix.
 
     Raises:
       InputError: no such file, in a bucket, damaged, of another kind, or with objects other than arrays.

@@ -1,4 +1,4 @@
-"""Parameters and optimizer state from a file of the original."""
+"""Loading of checkpoints for a task, and conversion of the original's files."""
 
 import json
 import os
@@ -23,13 +23,13 @@ def load_torch_checkpoint(
     """Parameters of a file of the original, for `create_model(report.model, report.input_size, task)`.
 
     Returns a nested dict of float32 arrays, and the account of every name. Parameters that the file lacks are
-    drawn at random and listed in `report.new`. Arguments and errors as of `load_original`.
+    drawn at random and listed in `report.new`. Arguments and errors as of `load_weights`.
     """
-    found = load_original(path, task, input_size)
+    found = load_weights(path, task, input_size)
     return unflatten_dict(found.complete(), sep="/"), found.report
 
 
-def load_original(
+def load_weights(
     path: str | os.PathLike,
     task: str | None = None,
     input_size: tuple[int, int] | None = None,
@@ -39,13 +39,38 @@ def load_original(
     with_adam: bool = False,
     progress: NullProgress | None = None,
 ) -> Weights:
-    """Reads a `.pth.tar` or `.safetensors` file; arguments as of `checkpoints.weights.load_weights`.
+    """Reads a checkpoint of this project or a file of the original.
+
+    Args:
+      path: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow, see `folder.step_folder`; or a
+        `.pth.tar` or `.safetensors` file.
+      task: to use them for; None: their own. Pretraining serves every task, a head only its own.
+      input_size: windows in bins (H, W) of a head; None: those it was trained on.
+      model: key of `models.PRESETS` that it must be; None: any.
+      head: `models.presets.head_options` of a head to be made of pretraining.
+      with_adam: read the moments of AdamW too, which are twice as large as the parameters.
+      progress: shows which step was chosen, and why.
 
     Raises:
-      InputError: not such a file, damaged, with names, shapes or values that do not fit, or for another
-        task, size or model. All names that do not fit are listed.
+      InputError: no such folder or file, damaged, with names, shapes or values that do not fit (all are
+        listed), or for another task, size or model.
     """
     path, progress = os.fspath(path), progress or NullProgress()
+    if files.is_original_file(path):
+        found = _read_original(path, task, input_size, model, with_adam, progress)
+    else:
+        found = weights.read_weights(path, task, model, with_adam, progress)
+    return weights.for_task(found, task, input_size, head)
+
+
+def _read_original(
+    path: str,
+    task: str | None,
+    input_size: tuple[int, int] | None,
+    model: str | None,
+    with_adam: bool,
+    progress: NullProgress,
+) -> Weights:
     file = files.read(path)
     fits, holds = detect.recognize(file.tensors, path)
     stored_task = file.args.get("task")  # which only our own exports have
@@ -93,8 +118,7 @@ def load_original(
         "scaler": file.scaler,
         "groups": [{name: value for name, value in g.items() if name != "params"} for g in groups],
     }
-    found = Weights(params, report, adam.count if adam else 0, adam, {"original": original}, options)
-    return weights.for_task(found, task, input_size, head)
+    return Weights(params, report, adam.count if adam else 0, adam, {"original": original}, options)
 
 
 def _false_copies(
@@ -126,16 +150,14 @@ def convert_to_folder(
 ) -> Report:
     """Makes a workdir that training and inference take: parameters, moments of AdamW, step.
 
-    The source is a file of the original, or a workdir or checkpoint; other arguments as of `load_original`.
-    Returns the account of every name.
+    Arguments as of `load_weights`. Returns the account of every name.
 
     Raises:
-      InputError: see `load_original`; the output exists already; the parameters serve several tasks and
+      InputError: see `load_weights`; the output exists already; the parameters serve several tasks and
         neither `task` nor the file says which. Nothing is written.
     """
     folder.check_free(output)
-    load = load_original if files.is_original_file(source) else weights.load_weights
-    found = load(source, task, input_size, model, with_adam=True, progress=progress)
+    found = load_weights(source, task, input_size, model, with_adam=True, progress=progress)
     report, args = found.report, found.stored_args
     if not (task or len(report.fits) == 1 or "config" in found.meta or args.get("task") in report.fits):
         raise InputError(

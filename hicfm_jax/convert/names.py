@@ -79,9 +79,8 @@ def to_original(path: str, value: np.ndarray) -> np.ndarray:
 def dropped(name: str, task: str) -> str | None:
     """Why a name in a file of `task` has no parameter here; None if it should have one."""
     if task == "pretrain":
-        if name in ("pos_embed", "decoder_pos_embed"):
-            return "fixed table, computed from the window's size"
-        return None
+        fixed = name in ("pos_embed", "decoder_pos_embed")
+        return "fixed table, computed from the window's size" if fixed else None
     if re.fullmatch(r"vit_backbone\.head\.(weight|bias)", name):
         return "classifier that the original never uses"
     if re.fullmatch(r"patch_embed\.proj\.(weight|bias)", name):

@@ -35,10 +35,8 @@ def numbered(paths: Mapping[str, tuple[int, ...]]) -> list[list[str]]:
 def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], path: str) -> Adam:
     """Moments of a pretraining file under our names and in our layout.
 
-    Args:
-      optimizer: `state_dict` of torch's AdamW with two groups, tensors as arrays.
-      shapes: of our parameters, by path.
-      path: of the file, for messages.
+    `optimizer` is the `state_dict` of torch's AdamW with two groups, tensors as arrays; `shapes` are those of
+    our parameters by path.
 
     Raises:
       InputError: it belongs to other parameters; lists all differences.
@@ -76,8 +74,7 @@ def from_original(optimizer: Mapping[str, Any], shapes: Mapping[str, tuple[int, 
 def to_original(adam: Adam, groups: list[dict[str, Any]]) -> dict[str, Any]:
     """torch's `state_dict` for moments of pretraining.
 
-    Args:
-      groups: options (`lr`, `betas`, ...) of the group without weight decay and of that with it.
+    `groups` are the options (`lr`, `betas`, ...) without weight decay and with it.
     """
     plain, decayed = numbered({path: value.shape for path, value in adam.mu.items()})
     state = {}

@@ -28,11 +28,9 @@ def _torch():
 def read(path: str | os.PathLike) -> dict[str, Any]:
     """Content of a file of `torch.save`, tensors as arrays, memory-mapped where possible.
 
-    Only tensors, plain containers and `argparse.Namespace` (as a dict) are allowed.
-
     Raises:
-      InputError: another kind of file, a damaged one, or one with other objects (names the class of the
-        first).
+      InputError: not such a file, damaged, or with objects other than tensors, plain containers and
+        `argparse.Namespace` (which becomes a dict); names the class of the first.
     """
     torch = _torch()
     whole = zipfile.is_zipfile(path)

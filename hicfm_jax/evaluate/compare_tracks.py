@@ -10,8 +10,8 @@ import numpy as np
 import scipy.stats
 
 from hicfm_jax.contacts import ContactMap, open_contacts
-from hicfm_jax.contacts.intervals import Track
-from hicfm_jax.contacts.tracks import read_tracks
+from hicfm_jax.contacts.annotations.intervals import Track
+from hicfm_jax.contacts.annotations.tracks import read_tracks
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.scores.map_tracks import track_correlation
 from hicfm_jax.evaluate.track_baselines import track_baselines
@@ -190,8 +190,8 @@ def evaluate_track_files(
     *,
     fit_on: Sequence[str] | None = None,
     gene_track: str | None = None,
-) -> TrackComparison:
-    """Compares tracks in files, and writes `tracks.csv` and one picture for each chromosome.
+) -> str:
+    """Compares tracks in files, writes `tracks.csv` and a picture of each chromosome; returns a summary.
 
     Args:
       predictions: name -> folder of `infer.py --task=epigenome`, table, bedGraph or bigWig.
@@ -227,7 +227,7 @@ def evaluate_track_files(
         )
         figure = track_figures.draw_tracks(contact_map, chrom, predicted, true)
         track_figures.save(target / f"{chrom}.png", figure)
-    return comparison
+    return f"{track_summary(comparison)}\nWrote {folder}."
 
 
 def write_track_scores(comparison: TrackComparison, path: str | os.PathLike) -> None:

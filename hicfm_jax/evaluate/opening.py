@@ -7,6 +7,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, bare_name
+from hicfm_jax.contacts.formats import stem
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.scores.diagonals import upper
 
@@ -80,6 +81,25 @@ class ComparedMaps:
         return upper(chosen.matrix(chosen.find_chromosome(chrom)))
 
 
+def named_uris(entries: Iterable[str], flag: str, unnamed: bool = False) -> dict[str, str]:
+    """URIs by name, from the entries NAME=URI of a flag; with `unnamed` a file may stand for its own name.
+
+    Raises:
+      InputError: an entry without name or URI, or a name that is given twice.
+    """
+    found: dict[str, str] = {}
+    for entry in entries:
+        name, equals, uri = (part.strip() for part in entry.partition("="))
+        if unnamed and not equals:
+            name, uri = stem(name), name
+        elif not (name and equals and uri):
+            raise InputError(f"{flag} has the entry {entry!r}, expected NAME=URI: name each one.")
+        if name in found:
+            raise InputError(f"{flag} has {name!r} twice: give each one its own name.")
+        found[name] = uri
+    return found
+
+
 def _open(source: MapSource, resolution: int | None) -> ContactMap:
     if not isinstance(source, ContactMap):
         return open_contacts(source, resolution)
@@ -137,16 +157,3 @@ def leakage_warnings(name: str, metadata: Mapping, chromosomes: Sequence[str]) -
 def _listed(value: object) -> list[str]:
     """What a file may have under a key of its metadata, as names."""
     return [value] if isinstance(value, str) else [*map(str, value)] if isinstance(value, Sequence) else []
-
-
-def named_uris(entries: Sequence[str], flag: str) -> dict[str, str]:
-    """Reads `NAME=URI` entries of a flag; raises InputError for other ones, or a name that comes twice."""
-    found: dict[str, str] = {}
-    for entry in entries:
-        name, equals, uri = (part.strip() for part in entry.partition("="))
-        if not (name and equals and uri):
-            raise InputError(f"{flag} has the entry {entry!r}, expected NAME=URI: name each one.")
-        if name in found:
-            raise InputError(f"{flag} has {name!r} twice: give each one its own name.")
-        found[name] = uri
-    return found

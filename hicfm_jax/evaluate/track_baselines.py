@@ -6,8 +6,8 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.annotations.intervals import Track, empty_track
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.contacts.intervals import Track, empty_track
 from hicfm_jax.evaluate.scores.diagonals import band, band_mask, coarsen, dense, visible_bins
 from hicfm_jax.evaluate.scores.map_tracks import track_correlation
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -31,24 +32,22 @@ def run_stages(
     workdir: str | os.PathLike,
     about: Mapping[str, object] | None = None,
 ) -> None:
-    """Runs each stage as a command in its own process, from the folder `root`.
+    """Runs each stage as a command in its own process, from `root`, the folder of `scripts/`.
 
     Each command is printed first, so that it can be repeated by hand. A stage is skipped if its output was
     made by the same command from the same inputs; else the old output is removed. A training run always
     starts, because it resumes or finds itself finished. If its inputs changed, the old run is renamed and a
-    new one begins. An output that is not recorded is never removed.
-
-    Args:
-      stages: in order; outputs and inputs are absolute or relative to `root`.
-      root: folder of `scripts/`.
-      workdir: folder of `RECORD`.
-      about: facts that all stages in the workdir share, for JSON; None is not compared.
+    new one begins. An output that is not recorded is never removed. `about` are facts that all stages in the
+    workdir share.
 
     Raises:
       InputError: the workdir holds another experiment, or a command failed after printing its error.
     """
     path = pathlib.Path(workdir) / RECORD
-    record = _read(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): choose another --workdir.") from error
     for name, value in (about or {}).items():
         before = record.setdefault("about", {}).setdefault(name, value)
         if before != value:
@@ -124,20 +123,10 @@ def _outdated(
 
 
 def _set_aside(run: str) -> None:
-    number = 1
-    while os.path.exists(old := f"{run}.old-{number}"):
-        number += 1
+    names = (f"{run}.old-{number}" for number in itertools.count(1))
+    old = next(name for name in names if not os.path.exists(name))
     os.rename(run, old)
     print(f"The run {run} is now {old}.", flush=True)
-
-
-def _read(path: pathlib.Path) -> dict:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}): choose another --workdir.") from error
 
 
 def _write(path: pathlib.Path, record: Mapping[str, object]) -> None:

@@ -1,5 +1,6 @@
 """The stages of an experiment: its chromosomes and its commands."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -59,13 +60,10 @@ def choose_chromosomes(
 
 def parse_fraction(text: str) -> float:
     """1/16 for `16`; raises InputError for anything but a number above 1."""
-    try:
-        fold = float(text)
-    except ValueError:
-        fold = 0.0
-    if not 1 < fold < 1e6:
-        raise InputError(f"fractions has {text!r}, expected a factor above 1: give 16 for a sixteenth.")
-    return 1 / fold
+    with contextlib.suppress(ValueError):
+        if 1 < float(text) < 1e6:
+            return 1 / float(text)
+    raise InputError(f"fractions has {text!r}, expected a factor above 1: give 16 for a sixteenth.")
 
 
 def depth_name(fraction: float) -> str:
@@ -75,29 +73,18 @@ def depth_name(fraction: float) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """The choices of an experiment.
+    """The choices of an experiment."""
 
-    Attributes:
-      workdir: folder of all results.
-      deep, resolution, contacts: URI, bin width in bp and total of the deep map.
-      chromosomes: for training, validation and testing.
-      fractions: of the contacts that the shallow maps keep.
-      variant: of the configs: "demo" for two CPU cores, "" for ViT-L on a GPU.
-      seeds: number of fine-tuning runs from pretraining, and of runs from scratch.
-      weights: checkpoint file of the original to compare with, or "".
-      options: further flags of every training run.
-    """
-
-    workdir: str
-    deep: str
-    resolution: int
-    contacts: float
+    workdir: str  # folder of all results
+    deep: str  # URI of the deep map
+    resolution: int  # bp
+    contacts: float  # of the deep map
     chromosomes: Chromosomes
-    fractions: tuple[float, ...] = (1 / 16, 1 / 64, 1 / 256)
-    variant: str = "demo"
-    seeds: int = 1
-    weights: str = ""
-    options: tuple[str, ...] = ()
+    fractions: tuple[float, ...] = (1 / 16, 1 / 64, 1 / 256)  # of the contacts that the shallow maps keep
+    variant: str = "demo"  # of the configs: "demo" for two CPU cores, "" for ViT-L on a GPU
+    seeds: int = 1  # number of fine-tuning runs from pretraining, and of runs from scratch
+    weights: str = ""  # checkpoint file of the original to compare with
+    options: tuple[str, ...] = ()  # further flags of every training run
 
     def path(self, *names: str) -> str:
         """Of a file or folder in the workdir."""
@@ -110,21 +97,13 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """One command.
-
-    Attributes:
-      title: what it does.
-      command: script and flags.
-      output: file or folder that exists when the command has succeeded.
-      inputs: files and folders that it reads.
-      resumes: the command checks itself whether it is finished, and continues if not.
-    """
+    """One command."""
 
     title: str
-    command: tuple[str, ...]
-    output: str
-    inputs: tuple[str, ...] = ()
-    resumes: bool = False
+    command: tuple[str, ...]  # script and flags
+    output: str  # file or folder that exists when the command has succeeded
+    inputs: tuple[str, ...] = ()  # files and folders that it reads
+    resumes: bool = False  # the command checks itself whether it is finished, and continues if not
 
 
 def simulation(workdir: str) -> Stage:
@@ -137,7 +116,7 @@ def simulation(workdir: str) -> Stage:
 def stages(setting: Setting) -> list[Stage]:
     """All commands in order; later ones read the outputs of earlier ones."""
     deep, names = {"input": setting.deep, "resolution": setting.resolution}, setting.chromosomes
-    source, tiles = _file(setting.deep), setting.path("tiles")
+    source, tiles = setting.deep.partition("::")[0], setting.path("tiles")
     cut = script_command(
         "make_tiles",
         **deep | {"input": f"deep={setting.deep}"},
@@ -232,7 +211,3 @@ def _training(setting: Setting, tiles: str) -> list[Stage]:
 def script_command(script: str, **flags: object) -> tuple[str, ...]:
     """A script of this project and its flags."""
     return (f"scripts/{script}.py", *(f"--{name}={value}" for name, value in flags.items()))
-
-
-def _file(uri: str) -> str:
-    return uri.partition("::")[0]

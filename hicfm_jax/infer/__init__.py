@@ -1,11 +1,26 @@
 """Trained networks over whole maps."""
 
+from hicfm_jax.infer.features import embed
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.tasks import infer_file
-from hicfm_jax.infer.tasks.epigenome import predict_tracks
-from hicfm_jax.infer.tasks.loops import find_loops
+from hicfm_jax.infer.tasks.embedding import embed_map
+from hicfm_jax.infer.tasks.epigenome import predict_tracks as tracks
+from hicfm_jax.infer.tasks.loops import find_loops as loops
+from hicfm_jax.infer.tasks.reconstruction import reconstruct
+from hicfm_jax.infer.tasks.reproducibility import reproducibility
 from hicfm_jax.infer.tasks.resolution import enhance
+from hicfm_jax.infer.tasks.single_cell import single_cell
 
-tracks = predict_tracks
-
-__all__ = ["Network", "enhance", "find_loops", "infer_file", "load_network", "predict_tracks", "tracks"]
+__all__ = [
+    "Network",
+    "embed",
+    "embed_map",
+    "enhance",
+    "infer_file",
+    "load_network",
+    "loops",
+    "reconstruct",
+    "reproducibility",
+    "single_cell",
+    "tracks",
+]

@@ -8,6 +8,9 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.contact_map import ENHANCEMENT
+from hicfm_jax.infer.network import Network
+from hicfm_jax.infer.scan_plan import ScanPlan
 from hicfm_jax.infer.stitching import Rows
 
 ROW_BYTES = 8
@@ -135,3 +138,25 @@ def enhanced_map(
     sizes = {chrom: shallow.chromsizes[chrom] for chrom in chromosomes}
     name = f"{shallow.name}, enhanced"
     return ContactMap(sizes, shallow.resolution, load, name, pairs=lambda: pairs, metadata=metadata)
+
+
+def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dict[str, object]:
+    """Metadata of a predicted map: those of its input, and how it was made."""
+    seen = network.seen or {}
+    about = {
+        "checkpoint": network.checkpoint,
+        "step": network.step,
+        "task": network.model.task,
+        "trained_on": seen.get("train"),
+        "validated_on": seen.get("val"),
+        "unknown": list(network.unknown),
+        "input": plan.input,
+        "input_contacts": contact_map.total_count,
+        "target_contacts": plan.target_contacts,
+        "merge": plan.merge,
+        "window": list(plan.window),
+        "stride": plan.stride,
+        "bound": plan.bound if plan.merge == "original" else None,
+        "max_distance": None if plan.max_bins is None else plan.max_bins * contact_map.resolution,
+    }
+    return {**contact_map.metadata, ENHANCEMENT: about}

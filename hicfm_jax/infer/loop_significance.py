@@ -5,7 +5,7 @@ import scipy.sparse
 import scipy.stats
 
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.contacts.neighborhoods import Neighborhoods
+from hicfm_jax.evaluate.neighborhoods import Neighborhoods
 from hicfm_jax.evaluate.scores.foci import CORE, GAP, RING
 
 NEAREST = 2  # bins; pixels nearer to the diagonal are left out of all sums

@@ -7,7 +7,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 import scipy.spatial
 
-from hicfm_jax.contacts.neighborhoods import Neighborhoods
+from hicfm_jax.evaluate.neighborhoods import Neighborhoods
 
 REACH = 4  # bins to each side of a point that pull at it
 PRECISION = 1.5  # of the kernel exp(-1.5 d^2), d in bins

@@ -7,8 +7,8 @@ from typing import Any
 
 from flax.traverse_util import unflatten_dict
 
-from hicfm_jax.checkpoints.weights import Weights, for_task, load_weights
-from hicfm_jax.convert import is_original_file, load_original
+from hicfm_jax.checkpoints.weights import Weights, for_task
+from hicfm_jax.convert import load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import OUTPUTS, TaskModel
 from hicfm_jax.models.preprocess import TargetScaling, target_scaling
@@ -58,6 +58,29 @@ class Network:
         return self.model.residual != "none"
 
 
+def as_network(
+    params: Network | Mapping[str, Any] | str | os.PathLike,
+    network: Network | None,
+    head: Sequence[str] = ENHANCING,
+    progress: NullProgress | None = None,
+) -> Network:
+    """The network that a user gave: a checkpoint, a network, or parameters to replace those of a network.
+
+    Raises:
+      InputError: parameters without a network, or a checkpoint that does not fit.
+    """
+    if isinstance(params, (str, os.PathLike)):
+        return load_network(params, head=head, progress=progress)
+    if isinstance(params, Network):
+        return params
+    if network is None:
+        raise InputError(
+            "Parameters alone do not say which network they are for: give network=load_network(CHECKPOINT), "
+            "or the checkpoint itself in their place."
+        )
+    return dataclasses.replace(network, params=params)
+
+
 def load_network(
     path: str | os.PathLike,
     input_size: tuple[int, int] | None = None,
@@ -80,8 +103,7 @@ def load_network(
       InputError: no such checkpoint, damaged, of another task or size, or with an untrained head.
     """
     path = os.fspath(path)
-    load = load_original if is_original_file(path) else load_weights
-    weights = load(path, head[0] if "pretrain" in head else None, input_size, progress=progress)
+    weights = load_weights(path, head[0] if "pretrain" in head else None, input_size, progress=progress)
     if weights.report.source == "pretrain":
         weights = for_task(weights, head[0], input_size or default_window)
     weights.check_trained()
@@ -107,7 +129,9 @@ def load_network(
 def _task(path: str, weights: Weights, head: Sequence[str]) -> str:
     stored = weights.meta.get("config") or weights.stored_args
     fits, task = weights.report.fits, stored.get("task")
-    if task not in fits:  # a file of the original, which does not say: as requested
+    bare = "pretrain" in head and task not in head  # a head without layers, which serves with others'
+    if task not in fits or (bare and head[0] in fits):
+        # A file of the original does not say: as requested.
         task = head[0] if head[0] in fits else weights.report.task
     if task not in head:
         raise InputError(

@@ -1,5 +1,6 @@
 """Windows of a map through the network, in batches over all devices."""
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -69,7 +70,9 @@ def scan(
     task, progress = plan.task, progress or NullProgress()
     for warning in plan.warnings:
         progress.say(f"WARNING: {warning}")
-    positions = {chrom: task.positions(contact_map.n_bins(chrom), plan) for chrom in plan.chromosomes}
+    positions = plan.places
+    if positions is None:
+        positions = {chrom: task.positions(contact_map.n_bins(chrom), plan) for chrom in plan.chromosomes}
     windows = sum(map(len, positions.values()))
     # No larger than the map needs, but of one size for small maps, which then share a compiled program.
     predict = _predictor(network, plan, min(batch_size, max(windows, 8)), progress)
@@ -117,16 +120,26 @@ def cut_windows(
         yield ScanWindow(window.row, window.col, window.counts().astype(np.float32), context)
 
 
+def on_devices(network: Network) -> Network:
+    """The network with its parameters on every device of this machine, for several scans with it."""
+    return dataclasses.replace(network, params=jax.device_put(network.params, _shardings()[1]))
+
+
+def _shardings() -> tuple[NamedSharding, NamedSharding]:
+    """Over all devices of this machine: the examples of a batch divided, and the same on each."""
+    devices = jax.local_devices()
+    mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
+    return NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
+
+
 def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: NullProgress) -> Callable:
     """The function `(windows, chromosome)` -> iterator of the values of each window.
 
     Parameters go to every device of this machine, the windows of a batch are divided among them. While they
     work on a batch, the next one is cut.
     """
-    devices = jax.local_devices()
-    batch_size = -(-batch_size // len(devices)) * len(devices)
-    mesh = jax.make_mesh((len(devices),), ("batch",), axis_types=(AxisType.Auto,), devices=devices)
-    divided, everywhere = NamedSharding(mesh, PartitionSpec("batch")), NamedSharding(mesh, PartitionSpec())
+    divided, everywhere = _shardings()
+    batch_size = -(-batch_size // divided.num_devices) * divided.num_devices
     params = jax.device_put(network.params, everywhere)
     depth = {"total_count": np.float32(plan.total_count)}
     if plan.depth_ratio is not None:

@@ -35,7 +35,7 @@ class InferenceTask:
       text: what it makes, for help texts.
       head: tasks of the checkpoints that serve it, the preferred one first; "pretrain" among them where
         pretraining has all the layers.
-      default_window: published (H, W) in bins, for checkpoints that fit any window.
+      default_window: published (H, W) in bins, for checkpoints that fit any window; None: their own.
       default_stride, default_bound: published, in bins; for merge "original" and tasks without a merge.
       prepare: `(matrix, positions, network)` -> `scan.ScanWindow`s at these positions of a chromosome.
       postprocess: `(output, scaling)` -> values `[B, ...]` of the windows, on the device.
@@ -43,28 +43,34 @@ class InferenceTask:
         rows, as `stitching.merge_windows`; None: the values of each window are the result.
       outputs: suffixes that `write` knows, the usual one first; empty: it writes a folder.
       write: `(path, suffix, found, contact_map, network, plan, progress)` -> a sentence on what was written;
-        `found` is `scan.scan`, which begins when it is read.
+        `found` is `scan.scan`, which begins when it is read. None where `infer` does it.
       positions: `(size, plan)` -> first row and column `[N, 2]` of the windows of `size` bins.
       settle: `(plan, contact_map, network)` -> the plan with what the task decides, such as the depth.
       transform: `(contact_map)` -> the map to scan in its place.
       apply: runs the network, with the arguments and the result of `models.heads.apply_head`.
+      choose_window: `(contact_map, choices)` -> default window (H, W), where it depends on the choices; None:
+        `default_window`.
+      infer: `(uri, resolution, checkpoint, path, suffix, input_size, batch_size, progress, choices)` -> a
+        sentence on what was written, for a task that does not scan one map for one file; None: as others.
       options: flags of this task that others may not have.
     """
 
     name: str
     text: str
     head: tuple[str, ...]
-    default_window: tuple[int, int]
+    default_window: tuple[int, int] | None
     default_stride: int
     prepare: Callable[..., Iterator]
     postprocess: Callable[[HeadOutput, TargetScaling], Array]
     merge: Callable[..., Iterator[Any]] | None
     outputs: tuple[str, ...]
-    write: Callable[..., str]
+    write: Callable[..., str] | None
     positions: Callable[[int, "ScanPlan"], np.ndarray]
     settle: Callable[["ScanPlan", ContactMap, Network], "ScanPlan"] = lambda plan, contact_map, network: plan
     transform: Callable[[ContactMap], ContactMap] = lambda contact_map: contact_map
     apply: Callable[..., Any] = apply_head
+    choose_window: Callable[[ContactMap, Mapping[str, Any]], tuple[int, int] | None] | None = None
+    infer: Callable[..., str] | None = None
     default_bound: int = 0
     options: tuple[Option, ...] = ()
 
@@ -87,6 +93,8 @@ class ScanPlan:
       target_contacts: of the whole deep map, cis and trans; None: not scaled.
       depth_ratio: contacts of the deep map over those of the input, for a network that takes it.
       warnings: sentences for the user.
+      places: first row and column `[N, 2]` of the windows of each chromosome, where `settle` chooses them;
+        None: `InferenceTask.positions`.
     """
 
     task: InferenceTask
@@ -103,6 +111,7 @@ class ScanPlan:
     target_contacts: float | None = None
     depth_ratio: float | None = None
     warnings: tuple[str, ...] = ()
+    places: Mapping[str, np.ndarray] | None = None
 
 
 def make_plan(
@@ -134,10 +143,12 @@ def make_plan(
         raise InputError(f"bound={bound} needs merge=original: leave it out, or give max_distance in bp.")
     if stride is None:
         stride = min(task.default_stride, *window) if published else min(window) // 2
-    if not 1 <= stride <= min(window):
+    if task.merge and not 1 <= stride <= min(window):
         raise InputError(
             f"stride is {stride} but must lie between 1 and the window's shorter side, {min(window)} bins."
         )
+    if stride < 1:
+        raise InputError(f"stride is {stride} but must be at least 1 bin.")
     if (bound or 0) < 0:
         raise InputError(f"bound is {bound} but counts bins: give 0 or more.")
     max_bins = None if max_distance is None else int(max_distance // contact_map.resolution)

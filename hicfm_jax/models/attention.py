@@ -26,12 +26,9 @@ def attend(query: Array, key: Array, value: Array) -> Array:
 
 
 def _by_head(query: Array, key: Array, value: Array) -> Array:
-    """One head after another; the backward pass recomputes its weights.
+    """One head after another: the weights of one head fit into a CPU's cache, those of all heads do not."""
 
-    The weights of one head fit into a CPU's cache, those of all heads do not.
-    """
-
-    @jax.checkpoint
+    @jax.checkpoint  # the backward pass recomputes the weights
     def one_head(head):
         query, key, value = head
         logits = jnp.einsum("bqd,bkd->bqk", query, key)
@@ -57,15 +54,14 @@ def _flash(query: Array, key: Array, value: Array) -> Array:
 
 @cache
 def _has_flash() -> bool:
-    """Whether all devices are NVIDIA GPUs of the Ampere generation or later, as cuDNN's attention needs."""
+    """Whether all devices are NVIDIA GPUs of the Ampere generation or later."""
     try:
         return all(float(device.compute_capability) >= 8.0 for device in jax.local_devices())
     except (AttributeError, ValueError):  # a TPU, or AMD's "gfx90a"
         return False
 
 
-PRODUCT = "product"
-"""Name of dense products in policies of `jax.checkpoint`."""
+PRODUCT = "product"  # name of dense products in policies of `jax.checkpoint`
 
 
 def dense_product(x: Array, kernel: Array, dimension_numbers, precision=None, **_) -> Array:

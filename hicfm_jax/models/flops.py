@@ -46,16 +46,11 @@ def head_flops(
     map_channels: int = 1,
     n_tracks: int = len(TRACKS),
 ) -> int:
-    """FLOPs of a head per window: forward, and backward through the trained part.
+    """FLOPs of a head per window of `input_size` bins: forward, and backward through the trained part.
 
-    Args:
-      name: a key of `PRESETS`.
-      input_size: (H, W) in bins.
-      task: a key of `heads.OUTPUTS`.
-      train_encoder: count a backward pass through everything.
-      train_decoder: count a backward pass through decoder and head; neither: inference.
-      map_channels: outputs of the decoder per pixel of a map; `pixel_path.PIXEL_FEATURES` with a residual.
-      n_tracks: of task epigenome.
+    Training the encoder includes a backward pass through everything, training the decoder one through decoder
+    and head; neither is inference. `map_channels` are the outputs of the decoder per pixel of a map,
+    `pixel_path.PIXEL_FEATURES` with a residual; `n_tracks` are those of task epigenome.
     """
     size = PRESETS[name]
     height, width = input_size[0] // PATCH, input_size[1] // PATCH

@@ -15,7 +15,7 @@ from hicfm_jax.models.bin_path import BinPath
 from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
 from hicfm_jax.models.preprocess import denormalize, unpatchify
 from hicfm_jax.models.smoothing import estimated_counts, expected_counts
-from hicfm_jax.models.vit import Decoder, Dense, Encoder
+from hicfm_jax.models.vit import Dense, EncoderDecoder
 from hicfm_jax.types import PATCH, Array
 
 OUTPUTS = {
@@ -33,12 +33,11 @@ OUTPUTS = {
 TRACKS = ("CTCF", "H3K4me3", "H3K27ac", "H3K27me3", "ATAC-seq", "DNase-seq")
 """Tracks of the original's epigenome task, in its order."""
 
+# What the predicted map corrects: nothing, as in the original, or a coverage-aware estimate.
 RESIDUALS = ("none", "coverage")
-"""What the predicted map or tracks are added to: nothing, as in the original, or what convolutions make of
-the ratios to expected contacts (`PixelPath`, `BinPath`)."""
-
-FIXED = ("decoder/pos_embed",)
-"""Parameters that are never trained, as in the original."""
+WITH_RESIDUAL = ("resolution", "loop", "epigenome")  # tasks that have one
+RARE = -5.0  # logit that a pixel is one of a loop, before training, where contacts are as expected
+FIXED = ("decoder/pos_embed",)  # parameters that are never trained, as in the original
 
 
 @flax.struct.dataclass
@@ -48,7 +47,7 @@ class Shallow:
     Attributes:
       counts: contacts `[B, H, W]` float32.
       expected: see `smoothing.expected_counts`, same shape.
-      depth_ratio: contacts of the deep map to predict over those of the shallow one, `[B]`.
+      depth_ratio: contacts of the deep map over those of the shallow one, `[B]`.
     """
 
     counts: Array
@@ -62,13 +61,12 @@ class HeadOutput:
 
     Attributes:
       embedding: the decoder's class token, one vector per window, `[B, D']`.
-      map: `[B, H, W]`, on the scale of the targets the head was trained on. Loop: logits (the
-        original's sigmoid is outside its model too). Published resolution and single-cell weights:
-        `log10(x + 1) / log10(1001)`. With `residual="coverage"`: `log10(x + 1)`.
+      map: `[B, H, W]`, on the scale of the targets the head was trained on. Loop: logits, as in the
+        original. Published resolution and single-cell weights: `log10(x + 1) / log10(1001)`. With
+        `residual="coverage"`: `log10(x + 1)`.
       track: one value per row of bins, `[B, H]`.
       tracks: one value per row of bins for each of K tracks, in the order of `TaskModel.tracks`, `[B, K, H]`.
-      features: patch tokens at every depth, `[B, h, w, C]` each: the encoder's output after its
-        norm, then each decoder block's, before the decoder's norm.
+      features: patch tokens `[B, h, w, C]` of the encoder after its norm, and of each decoder block.
       image: the window as colors in 0..255, `[B, H, W, 3]`.
     """
 
@@ -88,20 +86,18 @@ def _uniform_dense(features: int, fan_in: int, **options) -> nn.Dense:
     return nn.Dense(features, kernel_init=init, bias_init=init, **options)
 
 
-class TaskModel(nn.Module):
+class TaskModel(EncoderDecoder):
     """Encoder, decoder and head on whole windows (original: `Finetune_Model_Head`).
 
-    Without pretrained weights, position tables start as in pretraining (in the original the encoder's
-    starts at random). Heads start as in the original.
+    Heads start as in the original; position tables start as in pretraining (in the original the encoder's
+    starts at random).
 
     Attributes:
       task: a key of `OUTPUTS`.
       input_size: (H, W) of a window in bins; it fixes the size of the position tables.
-      dim, depth, heads, decoder_dim, decoder_depth, decoder_heads, dtype, scan, remat: see
-        `mae.MaskedAutoencoder`.
       tracks: names of the K tracks of task epigenome; other tasks have none.
       track_means, track_sds: of each track; empty: 0 and 1. The tracks are `sd * output + mean`.
-      residual: one of `RESIDUALS`; "coverage" for tasks resolution and epigenome only.
+      residual: one of `RESIDUALS`; "coverage" for tasks resolution, loop and epigenome only.
       transformer: with a residual, False leaves out encoder and decoder.
       pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`, and
         `bin_path.BinPath`, which has no heads.
@@ -109,15 +105,6 @@ class TaskModel(nn.Module):
 
     task: str
     input_size: tuple[int, int]
-    dim: int
-    depth: int
-    heads: int
-    decoder_dim: int
-    decoder_depth: int
-    decoder_heads: int
-    dtype: jnp.dtype = jnp.float32
-    scan: bool = False
-    remat: str = "none"
     tracks: tuple[str, ...] = TRACKS
     track_means: tuple[float, ...] = ()
     track_sds: tuple[float, ...] = ()
@@ -156,13 +143,9 @@ class TaskModel(nn.Module):
         if not self.transformer and self.task == "epigenome":
             return HeadOutput(tracks=self._scaled(self._along_bins(shallow)))
         if not self.transformer:
-            return HeadOutput(map=self._enhanced(shallow))
+            return HeadOutput(map=self._by_pixel(shallow))
         grid = (height // PATCH, width // PATCH)
-        run = dict(table_grid=grid, dtype=self.dtype, scan=self.scan, remat=self.remat)
-        encoder = Encoder(self.dim, self.depth, self.heads, **run, name="encoder")
-        decoder = Decoder(
-            self.decoder_dim, self.decoder_depth, self.decoder_heads, 1e-5, **run, name="decoder"
-        )
+        encoder, decoder = self.parts(grid, norm_eps=1e-5)
 
         def on_grid(tokens):  # patches only, [B, 2 + L, C] -> [B, h, w, C]
             return tokens[:, 2:].reshape(batch, *grid, -1)
@@ -180,7 +163,7 @@ class TaskModel(nn.Module):
         if "map" in fields and self.residual == "coverage":
             pixels = nn.Dense(PIXEL_FEATURES * PATCH**2, dtype=self.dtype, name="pixel_features")(patches)
             means = (jnp.repeat(side, PATCH, axis=1) for side in (rows, on_grid(decoded).mean(axis=1)))
-            found["map"] = self._enhanced(shallow, unpatchify(pixels, height, width), tuple(means))
+            found["map"] = self._by_pixel(shallow, unpatchify(pixels, height, width), tuple(means))
         elif "map" in fields:
             values = head(PATCH**2, name="map_head")(patches)
             found["map"] = unpatchify(values, height, width)[..., 0]
@@ -210,12 +193,14 @@ class TaskModel(nn.Module):
             return tracks
         return tracks * jnp.array(self.track_sds)[:, None] + jnp.array(self.track_means)[:, None]
 
-    def _enhanced(
+    def _by_pixel(
         self, shallow: Shallow, pixels: Array | None = None, bins: tuple[Array, Array] | None = None
     ) -> Array:
-        """`log10(1 + contacts)` of the deep map, `[B, H, W]`; arguments as of `PixelPath`."""
+        """The map `[B, H, W]`: logits of loops, else `log10(1 + contacts)`; arguments see `PixelPath`."""
         path = PixelPath(self.pixel_width, self.pixel_depth, self.bin_heads, self.dtype, name="pixel_path")
         log_ratio = path(shallow.counts, shallow.expected, pixels, bins)
+        if self.task == "loop":
+            return log_ratio + RARE
         contacts = shallow.expected * shallow.depth_ratio[:, None, None] * jnp.exp(log_ratio)
         return jnp.log1p(contacts) / jnp.log(10.0)
 
@@ -232,17 +217,15 @@ def apply_head(
 ) -> HeadOutput:
     """Runs a head on windows of raw counts.
 
-    With a residual, the transformer's input is the estimate of the deep map, which is closer to the maps
-    of pretraining than shallow counts, most of which are 0.
+    With a residual, the transformer's input is the estimate of the deep map, which is closer to the maps of
+    pretraining than the sparse shallow counts.
 
     Args:
-      model: from `presets.create_model`.
-      params: its parameters.
+      model, params: from `presets.create_model`, and its parameters.
       counts: raw contacts `[B, H, W]`, any real dtype.
       total_count: contacts of each experiment `[B]`, None where unknown.
       cutoff: see `preprocess.intensity`.
-      context: chromosome-level covariates of each window, see `types.Batch`; for a residual.
-      depth_ratio: see `Shallow`; for a residual.
+      context, depth_ratio: see `types.Batch` and `Shallow`; for a residual.
 
     Raises:
       InputError: a residual without context or depth ratio.
@@ -262,9 +245,7 @@ def apply_head(
 
 def init_head(model: TaskModel, key: Array) -> Any:
     """Fresh parameters of a head."""
-    height, width = model.input_size
-    shallow = None
-    if model.residual != "none":
-        pixels = jnp.ones((1, height, width))
-        shallow = Shallow(pixels, pixels, jnp.ones(1))
-    return model.init(key, jnp.zeros((1, height, width, 3)), None, shallow)["params"]
+    images = jnp.zeros((1, *model.input_size, 3))
+    pixels = images[..., 0]
+    shallow = None if model.residual == "none" else Shallow(pixels, pixels, jnp.ones(1))
+    return model.init(key, images, None, shallow)["params"]

@@ -5,13 +5,13 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from hicfm_jax.models.vit import Decoder, Dense, Encoder
+from hicfm_jax.models.vit import Dense, EncoderDecoder
 from hicfm_jax.types import NO_DIAGONAL, PATCH, Array
 
 
 @flax.struct.dataclass
 class Masking:
-    """A drawn mask.
+    """A mask of patches.
 
     Attributes:
       keep: indices of the visible patches, in the order of the encoder's tokens, `[B, K]` int32.
@@ -27,18 +27,14 @@ class Masking:
 def symmetric_noise(noise: Array, diag: Array, combine: str = "sum") -> Array:
     """Gives mirror-image patches the same noise, so that a visible one does not reveal a masked one.
 
-    The mirror of patch (r, c) about a diagonal that enters at (0, d) is (c - d, r + d). Where it
-    lies inside the grid, both get the sum of their noises (original: `apply_symmectric_noise`).
-    The sum is larger than a single draw, so patches near the diagonal are masked more often;
-    `combine="mean"` halves it, which reduces the bias.
+    The mirror of patch (r, c) about a diagonal that enters at (0, d) is (c - d, r + d). Where it is inside
+    the grid, both get the sum of their noises (original: `apply_symmectric_noise`). The sum is larger than a
+    single draw, so patches near the diagonal are masked more often; the mean reduces this bias.
 
     Args:
       noise: `[B, h, w]` in [0, 1).
-      diag: `[B]` in patches; where no patch has a mirror, the noise stays as it is.
+      diag: `[B]` in patches, see `types.Batch`.
       combine: "sum" (the original) or "mean".
-
-    Returns:
-      `[B, h, w]`.
     """
     noise = jnp.asarray(noise)
     height, width = noise.shape[1:]
@@ -52,17 +48,14 @@ def symmetric_noise(noise: Array, diag: Array, combine: str = "sum") -> Array:
         jnp.clip(mirror_row, 0, height - 1),
         jnp.clip(mirror_column, 0, width - 1),
     ]
-    combined = noise + mirrored
-    if combine == "mean":
-        combined = combined / 2
+    combined = (noise + mirrored) / (2 if combine == "mean" else 1)
     return jnp.where(inside, combined, noise)
 
 
 def mask_from_noise(noise: Array, mask_ratio: float) -> Masking:
-    """Keeps the patches with the smallest noise.
+    """Keeps the `int(L * (1 - mask_ratio))` patches with the smallest noise, `[B, h, w]`, as in the original.
 
-    `int(L * (1 - mask_ratio))` of them, truncated as in the original. Unlike the original's sort, this one
-    is stable, so a mask is a function of its noise `[B, h, w]`.
+    Unlike the original's sort, this one is stable, so a mask is a function of its noise.
     """
     flat = noise.reshape(noise.shape[0], -1)
     kept = int(flat.shape[1] * (1 - mask_ratio))
@@ -91,36 +84,18 @@ class PretrainOutput:
     token_mask: Array
 
 
-class MaskedAutoencoder(nn.Module):
+class MaskedAutoencoder(EncoderDecoder):
     """HiCFoundation's pretraining model (Wang et al. 2026; original: `Models_HiCFoundation`).
 
     Attributes:
-      dim, depth, heads: of the encoder.
-      decoder_dim, decoder_depth, decoder_heads: of the decoder.
       mask_ratio: fraction of patches that are masked.
       mask_combine: noise of mirror-image patches, see `symmetric_noise`.
-      dtype, scan, remat: see `vit.Blocks`. Parameters are float32 whatever `dtype` is.
     """
 
-    dim: int
-    depth: int
-    heads: int
-    decoder_dim: int
-    decoder_depth: int
-    decoder_heads: int
     mask_ratio: float = 0.75
     mask_combine: str = "sum"
-    dtype: jnp.dtype = jnp.float32
-    scan: bool = False
-    remat: str = "none"
 
-    def setup(self):
-        run = dict(dtype=self.dtype, scan=self.scan, remat=self.remat)
-        self.encoder = Encoder(self.dim, self.depth, self.heads, **run)
-        self.decoder = Decoder(self.decoder_dim, self.decoder_depth, self.decoder_heads, **run)
-        self.pixel_head = Dense(PATCH * PATCH * 3, dtype=self.dtype)
-        self.count_head = Dense(1, dtype=self.dtype)
-
+    @nn.compact
     def __call__(
         self,
         images: Array,
@@ -145,10 +120,8 @@ class MaskedAutoencoder(nn.Module):
             diag = jnp.full((batch,), NO_DIAGONAL)
         noise = symmetric_noise(noise, diag, self.mask_combine)
         mask = mask_from_noise(noise, self.mask_ratio)
-        latent = self.encoder(images, total_count, mask.keep)
-        decoded = self.decoder(latent, mask.restore, grid).astype(self.dtype)
-        return PretrainOutput(
-            patch_pred=self.pixel_head(decoded[:, 2:]).astype(jnp.float32),
-            count_pred=self.count_head(decoded[:, 1])[:, 0].astype(jnp.float32),
-            token_mask=mask.token_mask,
-        )
+        encoder, decoder = self.parts(table_grid=None, norm_eps=1e-6)
+        decoded = decoder(encoder(images, total_count, mask.keep), mask.restore, grid).astype(self.dtype)
+        pixels = Dense(PATCH * PATCH * 3, dtype=self.dtype, name="pixel_head")(decoded[:, 2:])
+        count = Dense(1, dtype=self.dtype, name="count_head")(decoded[:, 1])[:, 0]
+        return PretrainOutput(pixels.astype(jnp.float32), count.astype(jnp.float32), mask.token_mask)

@@ -1,7 +1,7 @@
 """Network from input to output pixels that corrects a coverage-aware estimate.
 
-The original has no such path: its decoder predicts all 256 pixels of a patch from one token, and needs
-long training to reach a Gaussian filter. Here training starts at the filter.
+The original's decoder predicts all 256 pixels of a patch from one token, and needs long training to reach a
+Gaussian filter. Here training starts at the filter.
 """
 
 from functools import partial
@@ -20,14 +20,10 @@ TOKEN_HEADS = 4  # of the block among the bins before they are compared
 
 
 class BinAttention(nn.Module):
-    """Averages of rows of a map over similar rows.
+    """Averages of rows of a map over similar rows, one per head.
 
     In compartments, pericentromeres and telomeres, distant bins contact the same partners. Averages over
     such bins reduce the noise where neighbors are too few.
-
-    Attributes:
-      heads: number of averages.
-      dtype: of the products.
     """
 
     heads: int
@@ -60,12 +56,8 @@ class BinAttention(nn.Module):
         return averages.reshape(batch, self.heads, size, width).transpose(0, 2, 3, 1)
 
 
-AT_FIRST = (0.0, 1.5, 0.0, -1.0)
-"""Logits of the weights of `SIGMAS` before training: mostly the second."""
-
-PIXEL_FEATURES = 8
-"""Features per pixel from the transformer."""
-
+AT_FIRST = (0.0, 1.5, 0.0, -1.0)  # logits of the weights of `SIGMAS` before training: mostly the second
+PIXEL_FEATURES = 8  # per pixel, from the transformer
 LEVELS = 2  # halvings of the image in the convolutions: windows are multiples of 16
 
 
@@ -76,7 +68,7 @@ class PixelPath(nn.Module):
       width: channels of the convolutions at full size; twice as many at half and quarter size.
       depth: residual convolutions at the end.
       bin_heads: averages over similar rows and over similar columns (`BinAttention`); 0 for none.
-      dtype: of the products; smoothing and the sum at the end are float32.
+      dtype: of the products; smoothing and the last sum are float32.
     """
 
     width: int

@@ -32,14 +32,10 @@ def intensity(counts: Array, cutoff: float = 0.0) -> Array:
 
 
 def normalize(counts: Array, cutoff: float = 0.0) -> Array:
-    """The image of a window of raw counts (original: `Pretrain_Dataset`, `convert_rgb`).
+    """Images of windows of raw counts, `[B, H, W]` -> `[B, H, W, 3]` float32.
 
-    Args:
-      counts: raw contacts `[B, H, W]`, any real dtype.
-      cutoff: see `intensity`.
-
-    Returns:
-      `[B, H, W, 3]` float32: red 1, green = blue = 1 - intensity, then ImageNet statistics.
+    Red is 1, green = blue = 1 - `intensity`, normalized by ImageNet statistics (original: `Pretrain_Dataset`,
+    `convert_rgb`).
     """
     inverse = 1.0 - intensity(counts, cutoff)
     image = jnp.stack([jnp.ones_like(inverse), inverse, inverse], axis=-1)
@@ -59,8 +55,7 @@ def valid_mask(counts: Array) -> Array:
 def inside_chromosome(counts: Array) -> Array:
     """1 up to the outermost bins with contacts, 0 beyond: `[B, H, W]` float32.
 
-    A window that reaches beyond a chromosome's end is padded with zeros, which are not data. Unmappable
-    bins between others count as inside.
+    Windows beyond a chromosome's end are padded with zeros. Unmappable bins between others are inside.
     """
     filled = counts != 0
 
@@ -107,6 +102,7 @@ class TargetScaling(NamedTuple):
         return jnp.maximum(10.0 ** (output * self.unit) - self.offset, 0.0)
 
 
+# By the name in `config.targets`, which a checkpoint stores, so that inference can undo the scaling.
 SCALINGS = {
     "none": TargetScaling(),
     "log10": TargetScaling(1.0, 1.0),
@@ -115,7 +111,6 @@ SCALINGS = {
     # Published single-cell weights: the count is 2 less, and rounded.
     "single_cell": TargetScaling(3.0, math.log10(1001.0)),
 }
-"""By the name in `config.targets`, which a checkpoint stores, so that inference can undo the scaling."""
 
 
 def target_scaling(name: str) -> TargetScaling:

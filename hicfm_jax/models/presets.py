@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TRACKS, TaskModel
+from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TRACKS, WITH_RESIDUAL, TaskModel
 from hicfm_jax.models.mae import MaskedAutoencoder
 from hicfm_jax.models.vit import REMATS
 from hicfm_jax.types import PATCH
@@ -51,7 +51,8 @@ def create_model(
       name: a key of `PRESETS`.
       input_size: (H, W) of a window in bins, multiples of 16.
       task: "pretrain", or a key of `heads.OUTPUTS`.
-      mask_ratio, mask_combine, dtype, scan, remat: see `mae.MaskedAutoencoder`.
+      mask_ratio, mask_combine: see `mae.MaskedAutoencoder`.
+      dtype, scan, remat: see `vit.Blocks`.
       tracks, track_means, track_sds, residual, transformer, pixel_width, pixel_depth, bin_heads: see
         `heads.TaskModel`; `head_options` takes them from a config.
 
@@ -73,10 +74,10 @@ def create_model(
         )
     if task not in ("pretrain", *OUTPUTS):
         raise InputError(f"There is no model for task {task!r}: take one of pretrain, {', '.join(OUTPUTS)}.")
-    if residual not in RESIDUALS or (residual != "none" and task not in ("resolution", "epigenome")):
+    if residual not in RESIDUALS or (residual != "none" and task not in WITH_RESIDUAL):
         raise InputError(
-            f"There is no residual {residual!r} for task {task!r}: take none, or coverage for resolution or "
-            "epigenome."
+            f"There is no residual {residual!r} for task {task!r}: take none, or coverage for "
+            f"{', '.join(WITH_RESIDUAL)}."
         )
     if remat not in REMATS:
         raise InputError(f"There is no remat {remat!r}: take one of {', '.join(REMATS)}.")
@@ -89,8 +90,8 @@ def create_model(
         _check_tracks(tracks, track_means, track_sds)
     path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
     head = dict(tracks=tuple(tracks), track_means=tuple(track_means), track_sds=tuple(track_sds))
-    head |= dict(residual=residual, transformer=transformer)
-    return TaskModel(task, tuple(input_size), **size, **head, **path)
+    head |= dict(task=task, input_size=tuple(input_size), residual=residual, transformer=transformer)
+    return TaskModel(**size, **head, **path)
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:

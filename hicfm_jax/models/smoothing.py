@@ -10,18 +10,15 @@ from hicfm_jax.types import Array
 SIGMAS = (1.0, 2.0, 4.0, 8.0)
 """Standard deviations in bins, for 1/16 to less than 1/256 of a map of 100 M contacts at 30 kb."""
 
-BASE = 1
-"""Index in `SIGMAS` of the single estimate."""
-
-REACH = 4.0  # a kernel ends at this many standard deviations
+BASE = 1  # index in `SIGMAS` of the single estimate
+REACH = 4.0  # standard deviations at which a kernel ends
 
 
 def expected_counts(context: dict[str, Array]) -> Array:
-    """Expected contacts, decay at the distance times the biases of both bins, `[B, H, W]` float32.
+    """Expected contacts `[B, H, W]` float32: decay at the distance times the biases of both bins.
 
-    Args:
-      context: `row_bias` `[B, H]`, `column_bias` `[B, W]` and `decay` `[B, H + W - 1]`, as
-        `contacts.expected.Expected.window` gives them.
+    `context` has `row_bias` `[B, H]`, `column_bias` `[B, W]` and `decay` `[B, H + W - 1]`, from
+    `contacts.expected.Expected.window`.
     """
     rows, columns = context["row_bias"], context["column_bias"]
     height, width = rows.shape[1], columns.shape[1]
@@ -47,11 +44,6 @@ def smooth(values: Array, sigma: float) -> Array:
     return jnp.einsum("ph,bhw,qw->bpq", rows, values, columns, precision="highest")
 
 
-def pixels_pooled(sigma: float) -> float:
-    """Number of pixels whose mean has the variance of the filter."""
-    return 4 * math.pi * sigma**2
-
-
 def log_ratios(counts: Array, expected: Array) -> tuple[Array, Array]:
     """Log observed/expected contacts of a window at each scale of `SIGMAS`.
 
@@ -59,17 +51,12 @@ def log_ratios(counts: Array, expected: Array) -> tuple[Array, Array]:
     bins of low coverage are blurred. Half a contact is added to both, which moves the ratio towards 1
     where there are few contacts.
 
-    Args:
-      counts: observed contacts `[B, H, W]` float32.
-      expected: see `expected_counts`.
-
     Returns:
-      `[B, H, W, S]` each: the logarithm of observed over expected, and the number of contacts expected
-      in the pooled pixels.
+      `[B, H, W, S]` each: the log ratio, and the number of contacts expected in the pooled pixels.
     """
     found = [_ratio(counts, expected, sigma) for sigma in SIGMAS]
-    ratios, smoothed = (jnp.stack(each, axis=-1) for each in zip(*found, strict=True))
-    return jnp.log(ratios), smoothed * jnp.array([pixels_pooled(sigma) for sigma in SIGMAS])
+    ratios, pooled = (jnp.stack(each, axis=-1) for each in zip(*found, strict=True))
+    return jnp.log(ratios), pooled
 
 
 def estimated_counts(counts: Array, expected: Array) -> Array:
@@ -78,7 +65,7 @@ def estimated_counts(counts: Array, expected: Array) -> Array:
 
 
 def _ratio(counts: Array, expected: Array, sigma: float) -> tuple[Array, Array]:
-    """Smoothed observed over smoothed expected, and the latter."""
-    half = 0.5 / pixels_pooled(sigma)
+    """Smoothed observed over smoothed expected contacts, and those expected in the pooled pixels."""
+    pixels = 4 * math.pi * sigma**2  # whose mean has the variance of the filter
     smoothed = smooth(expected, sigma)
-    return (smooth(counts, sigma) + half) / (smoothed + half), smoothed
+    return (smooth(counts, sigma) + 0.5 / pixels) / (smoothed + 0.5 / pixels), smoothed * pixels

@@ -38,8 +38,8 @@ def table_init(key: Array, height: int, width: int, dim: int, class_token: bool 
 def count_token(total_count: Array | None, batch: int, dim: int) -> Array:
     """Token for the depth of each experiment, `[B, D]` float32 (`convert_count_to_pos_embed_cuda`).
 
-    `total_count` are the contacts of the whole experiment `[B]`, or None where unknown (then 1e9). The
-    exponent of the frequencies is i / (2 D), not i / (D / 2): published weights depend on it.
+    `total_count` are the contacts of the whole experiment `[B]`; None: 1e9. The exponent of the frequencies
+    is i / (2 D), not i / (D / 2): published weights depend on it.
     """
     if total_count is None:
         total_count = jnp.full((batch,), DEFAULT_TOTAL_COUNT)
@@ -52,12 +52,7 @@ Dense = partial(nn.Dense, kernel_init=nn.initializers.xavier_uniform(), dot_gene
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; `qkv` columns are packed q, k, v, each heads-major.
-
-    Attributes:
-      heads: number of heads; the scale is (D / heads) ** -0.5.
-      dtype: dtype of the products; the softmax runs in float32.
-    """
+    """Multi-head self-attention (`attend`); `qkv` columns are packed q, k, v, each heads-major."""
 
     heads: int
     dtype: jnp.dtype = jnp.float32
@@ -102,8 +97,8 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x).astype(self.dtype)).astype(x.dtype)
 
 
+# What a backward pass recomputes: nothing; all but the dense layers' products; all but blocks' inputs.
 REMATS = ("none", "products", "blocks")
-"""What a backward pass recomputes: nothing; all but the dense layers' products; all but blocks' inputs."""
 
 
 class Blocks(nn.Module):
@@ -137,8 +132,7 @@ class Blocks(nn.Module):
             outputs = []
             for block in self.blocks:
                 x = block(x)
-                if every:
-                    outputs.append(x)
+                outputs.append(x)
             return outputs if every else x
         stacked = jax.tree.map(
             lambda *leaves: jnp.stack(leaves), *[b.variables["params"] for b in self.blocks]
@@ -163,8 +157,8 @@ class Encoder(nn.Module):
 
     Attributes:
       dim, depth, heads: width D, number of blocks and heads.
-      table_grid: (h, w) of a head, whose position table is a parameter that begins with a row for the
-        class token (unused, as in the original's files); None, in pretraining: computed.
+      table_grid: (h, w) of a head, whose position table is a parameter with an unused first row for the
+        class token, as in the original's files; None, in pretraining: computed.
       dtype, scan, remat: see `Blocks`.
     """
 
@@ -186,10 +180,10 @@ class Encoder(nn.Module):
         self.norm = nn.LayerNorm(epsilon=1e-6, dtype=jnp.float32)
 
     def tokens(self, images: Array, total_count: Array | None, keep: Array | None = None) -> Array:
-        """Input of block 0: `[B, H, W, 3]` -> `[B, 2 + K, D]` float32.
+        """Input of block 0: normalized images `[B, H, W, 3]` -> `[B, 2 + K, D]` float32.
 
         Args:
-          images: normalized images, H and W multiples of 16.
+          images: H and W are multiples of 16.
           total_count: `[B]` contacts of the experiment or None.
           keep: indices `[B, K]` of the visible patches, or None for all.
         """
@@ -218,11 +212,9 @@ class Decoder(nn.Module):
 
     Attributes:
       dim, depth, heads: width D', number of blocks and heads.
-      norm_eps: of every LayerNorm: 1e-6 in pretraining, 1e-5 in the heads (published weights
-        depend on both).
-      table_grid: (h, w) of a head: there are tokens of all patches, and the position table is a
-        parameter, because published tables were resized. None, in pretraining: mask tokens replace the
-        masked patches, and the table is computed.
+      norm_eps: of every LayerNorm: 1e-6 in pretraining, 1e-5 in the heads (published weights depend on both).
+      table_grid: (h, w) of a head, whose position table is a parameter, because published tables were
+        resized. None, in pretraining: mask tokens replace the masked patches, and the table is computed.
       dtype, scan, remat: see `Blocks`.
     """
 
@@ -246,24 +238,22 @@ class Decoder(nn.Module):
         )
         self.norm = nn.LayerNorm(epsilon=self.norm_eps, dtype=jnp.float32)
 
-    def _fill(self, visible: Array, restore: Array) -> Array:
-        """Adds mask tokens for the masked patches: `[B, K, D']` -> `[B, L, D']`."""
-        batch, kept, _ = visible.shape
-        masked = jnp.broadcast_to(self.mask_token, (batch, restore.shape[1] - kept, self.dim))
-        shuffled = jnp.concatenate([visible, masked], axis=1)
-        return jnp.take_along_axis(shuffled, restore[..., None], axis=1)
-
     def tokens(
         self, latent: Array, restore: Array | None = None, grid: tuple[int, int] | None = None
     ) -> Array:
         """Input of block 0, `[B, 2 + L, D']` float32; arguments as of `__call__`."""
         embedded = self.embed(latent).astype(jnp.float32)
+        cls_token, count, patches = embedded[:, :1], embedded[:, 1:2], embedded[:, 2:]
         if self.table_grid is None:
-            patches = self._fill(embedded[:, 2:], restore) + jnp.asarray(sincos_2d(*grid, self.dim))
+            batch, kept, _ = patches.shape
+            masked = jnp.broadcast_to(self.mask_token, (batch, restore.shape[1] - kept, self.dim))
+            shuffled = jnp.concatenate([patches, masked], axis=1)
+            patches = jnp.take_along_axis(shuffled, restore[..., None], axis=1)
+            patches += jnp.asarray(sincos_2d(*grid, self.dim))
         else:
-            patches = embedded[:, 2:] + self.pos_embed
+            patches += self.pos_embed
         # The count token gets + 1 instead of a position: published weights depend on it.
-        return jnp.concatenate([embedded[:, :1], embedded[:, 1:2] + 1.0, patches], axis=1)
+        return jnp.concatenate([cls_token, count + 1.0, patches], axis=1)
 
     def __call__(
         self, latent: Array, restore: Array | None = None, grid: tuple[int, int] | None = None
@@ -272,8 +262,7 @@ class Decoder(nn.Module):
 
         Args:
           latent: encoded tokens `[B, 2 + K, D]`.
-          restore: `mae.Masking.restore` `[B, L]`, in pretraining only.
-          grid: (h, w) of the window in patches, in pretraining only.
+          restore, grid: in pretraining only: `mae.Masking.restore` `[B, L]`, and (h, w) in patches.
         """
         return self.norm(self.blocks(self.tokens(latent, restore, grid)))
 
@@ -281,3 +270,30 @@ class Decoder(nn.Module):
         """The tokens after each block, then after the final norm: `[B, 2 + L, D']` each (heads only)."""
         blocks = self.blocks(self.tokens(latent), every=True)
         return [*blocks, self.norm(blocks[-1])]
+
+
+class EncoderDecoder(nn.Module):
+    """Base of the networks: an encoder and a decoder.
+
+    Attributes:
+      dim, depth, heads, decoder_dim, decoder_depth, decoder_heads: see `Encoder` and `Decoder`.
+      dtype, scan, remat: see `Blocks`. Parameters are float32 whatever `dtype` is.
+    """
+
+    dim: int
+    depth: int
+    heads: int
+    decoder_dim: int
+    decoder_depth: int
+    decoder_heads: int
+    dtype: jnp.dtype
+    scan: bool
+    remat: str
+
+    @nn.nowrap
+    def parts(self, table_grid: tuple[int, int] | None, norm_eps: float) -> tuple[Encoder, Decoder]:
+        """Encoder and decoder; arguments as of `Decoder`. To be called in a compact method."""
+        run = dict(table_grid=table_grid, dtype=self.dtype, scan=self.scan, remat=self.remat)
+        encoder = Encoder(self.dim, self.depth, self.heads, **run, name="encoder")
+        sizes = self.decoder_dim, self.decoder_depth, self.decoder_heads
+        return encoder, Decoder(*sizes, norm_eps, **run, name="decoder")

@@ -1,15 +1,12 @@
 """A dataset of tiles on disk: features, manifest, and record files."""
 
-import bisect
 import contextlib
-import itertools
+import functools
 import json
 import math
 import os
 import resource
-import threading
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from etils import epath
@@ -63,10 +60,8 @@ def features(
 ):
     """The TFDS features of one tile; the fields are those of `memory.ArrayTiles`.
 
-    Args:
-      tile_shape: (H, W) in bins.
-      dtype: of the counts, uint16 or float32.
-      targets: shapes of regression targets by name: `map` (H, W), `track` (H,) or (K, H), `embedding` (D,).
+    `tile_shape` is (H, W) in bins, `dtype` that of the counts, uint16 or float32. `targets` are shapes of
+    regression targets by name: `map` (H, W), `track` (H,) or (K, H), `embedding` (D,).
     """
     tfds = import_tfds()
 
@@ -74,10 +69,9 @@ def features(
         encoding = tfds.features.Encoding.ZLIB
         return tfds.features.Tensor(shape=tuple(shape), dtype=np.dtype(dtype), encoding=encoding, doc=doc)
 
+    counts = "raw contacts, both triangles, zeros beyond the chromosome's ends"
     fields = {
-        "counts": dense(
-            tile_shape, dtype, "raw contacts, both triangles, zeros beyond the chromosome's ends"
-        ),
+        "counts": dense(tile_shape, dtype, counts),
         "diag": tfds.features.Scalar(np.int32, doc="column (if < 0: minus the row) of the main diagonal"),
         "total_count": tfds.features.Scalar(np.float32, doc="contacts of the whole map"),
         "matrix_count": tfds.features.Scalar(np.float32, doc="contacts in the tile"),
@@ -129,11 +123,14 @@ def _is_weight(value) -> bool:
     return type(value) in (int, float) and 0 < value < float("inf")
 
 
+def _is_dict_of(is_valid, value) -> bool:
+    return isinstance(value, dict) and all(map(is_valid, value.values()))
+
+
 def _is_split(value) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("assays"), dict):
+    if not isinstance(value, dict) or not _is_dict_of(_is_count, value.get("assays")):
         return False
-    assays = value["assays"].values()
-    return _is_count(value.get("tiles")) and all(map(_is_count, assays)) and sum(assays) == value["tiles"]
+    return _is_count(value.get("tiles")) and sum(value["assays"].values()) == value["tiles"]
 
 
 def _is_track(value) -> bool:
@@ -154,10 +151,10 @@ _FIELDS = {
     "stride": lambda value: value is None or _is_count(value),
     "tile_size": lambda value: _is_shape(value) and len(value) == 2,
     "dtype": lambda value: value in ("uint16", "float32"),
-    "targets": lambda value: isinstance(value, dict) and all(map(_is_shape, value.values())),
+    "targets": lambda value: _is_dict_of(_is_shape, value),
     "tracks": lambda value: value is None or (isinstance(value, list) and all(map(_is_track, value))),
-    "mix": lambda value: isinstance(value, dict) and all(map(_is_weight, value.values())),
-    "splits": lambda value: isinstance(value, dict) and all(map(_is_split, value.values())),
+    "mix": lambda value: _is_dict_of(_is_weight, value),
+    "splits": lambda value: _is_dict_of(_is_split, value),
     "tiles": lambda value: isinstance(value, dict),
 }
 """The fields that are used of a manifest, and the check of each."""
@@ -176,67 +173,52 @@ def diagonal_offsets(manifest: Mapping) -> frozenset[int]:
     return frozenset([0])
 
 
-_ALL_FILES = weakref.WeakSet()  # every existing `RecordFiles`
-_ENOUGH_OPEN = 1 << 16  # files to keep open; each takes about 25 kB of memory
-
-
 class RecordFiles:
     """Serialized tiles of one split, read by position."""
 
     def __init__(self, paths: Sequence[str], lengths: Sequence[int]):
         """Takes the split's files and the number of tiles in each; opens none yet."""
-        self._paths = [os.fspath(path) for path in paths]
-        self._ends = list(itertools.accumulate(lengths))
-        self._readers = {}  # the most recently used one is last
-        self._lock = threading.Lock()
-        _ALL_FILES.add(self)
+        self._paths, self._lengths = [os.fspath(path) for path in paths], lengths
+        self._ends = np.cumsum(lengths, dtype=np.int64)
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return sum(self._lengths)
 
     def read(self, indices: np.ndarray) -> list[bytes]:
         """Records at `indices`, in that order; raises InputError with the file that cannot be read."""
-        places = {}
-        for order, index in enumerate(indices.tolist()):
-            file = bisect.bisect_right(self._ends, index)
-            start = self._ends[file - 1] if file else 0
-            places.setdefault(file, []).append((order, index - start))
-        records = [b""] * len(indices)
-        for file, requested in places.items():
-            orders, positions = zip(*requested, strict=True)
-            for order, record in zip(orders, self._read_file(file, list(positions)), strict=True):
-                records[order] = record
-        return records
+        records = np.empty(len(indices), object)
+        owners = np.searchsorted(self._ends, indices, side="right")
+        for file in np.unique(owners).tolist():
+            mine = owners == file
+            positions = indices[mine] - (self._ends[file] - self._lengths[file])
+            try:
+                records[mine] = open_readers()(self, file).read(positions.tolist())
+            except (RuntimeError, ValueError, IndexError) as error:
+                raise damaged(self._paths[file], error) from error
+        return records.tolist()
 
-    def _read_file(self, file: int, positions: list[int]) -> list[bytes]:
-        try:
-            return self._reader(file).read(positions)
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise damaged(self._paths[file], error) from error
-
-    def _reader(self, file: int):
+    def reader(self, file: int):
+        """Opens a file by its number; raises ValueError for one with another number of tiles."""
         from array_record.python import array_record_module
 
-        with self._lock:
-            reader = self._readers.pop(file, None)
-            if reader is None:
-                reader = array_record_module.ArrayRecordReader(
-                    self._paths[file],
-                    options="readahead_buffer_size:0,index_storage_option:in_memory",
-                    file_reader_buffer_size=1 << 15,
-                )
-                expected = self._ends[file] - (self._ends[file - 1] if file else 0)
-                if reader.num_records() != expected:
-                    raise ValueError(f"{reader.num_records()} tiles found, {expected} expected")
-                while len(self._readers) >= _most_open():
-                    del self._readers[next(iter(self._readers))]  # a thread may still finish reading it
-            self._readers[file] = reader
-            return reader
+        reader = array_record_module.ArrayRecordReader(
+            self._paths[file],
+            options="readahead_buffer_size:0,index_storage_option:in_memory",
+            file_reader_buffer_size=1 << 15,
+        )
+        if reader.num_records() != self._lengths[file]:
+            raise ValueError(f"{reader.num_records()} tiles found, {self._lengths[file]} expected")
+        return reader
 
 
-def _most_open() -> int:
-    """Files that one `RecordFiles` may keep open: half of the process's limit, divided among all."""
+@functools.cache
+def open_readers() -> Callable:
+    """`RecordFiles.reader` with a cache of the readers used last.
+
+    They take at most half of the files that the process may open when the first one is needed.
+    """
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        allowed = 2 * _ENOUGH_OPEN
-    return max(1, min(allowed // 2, _ENOUGH_OPEN) // len(_ALL_FILES))
+    most = 1 << 16  # each takes about 25 kB of memory
+    if allowed != resource.RLIM_INFINITY:
+        most = min(allowed // 2, most)
+    return functools.lru_cache(most)(RecordFiles.reader)

@@ -1,12 +1,10 @@
 """Checkpoints of a run: the newest and the best, written while training continues."""
 
-import contextlib
-import errno
 import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -19,6 +17,7 @@ from hicfm_jax.checkpoints.checksums import check_digest, sealed
 from hicfm_jax.checkpoints.folder import BEST_METRIC, FOLDER, absolute, is_converted, read_meta
 from hicfm_jax.config import to_json
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import disk_errors
 from hicfm_jax.train.processes import any_process, lost_connection
 from hicfm_jax.train.step import TrainState
 
@@ -38,8 +37,8 @@ _PASSING = re.compile(
 class _NewestAndBest:
     """Orbax's rule which checkpoints to keep.
 
-    Orbax knows only the metrics of checkpoints saved since it was opened, and would delete the best one from
-    before the last resume. Hence metrics are read from the checkpoints.
+    Metrics are read from the checkpoints, because Orbax knows only those saved since it was opened and would
+    delete the best one from before the last resume.
     """
 
     def __init__(self, folder: epath.Path):
@@ -47,11 +46,10 @@ class _NewestAndBest:
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
         losses = [self._loss(each) for each in checkpoints]
-        unread = {i for i, loss in enumerate(losses) if loss is None}
-        stay = unread | set(range(len(losses))[-KEPT:])
-        if known := set(range(len(losses))) - unread:
-            stay.add(max(known, key=lambda i: (-losses[i], i)))  # the best
-        return [i in stay for i in range(len(losses))]
+        known = [i for i, loss in enumerate(losses) if loss is not None]
+        best = max(known, key=lambda i: (-losses[i], i), default=None)
+        newest = len(losses) - KEPT
+        return [loss is None or i == best or i >= newest for i, loss in enumerate(losses)]
 
     def _loss(self, checkpoint: Any) -> float | None:
         """Loss of the validation at that step; infinite without one, None if it cannot be read now."""
@@ -65,29 +63,8 @@ class _NewestAndBest:
         return loss if math.isfinite(loss) else math.inf
 
 
-def _manager(folder: epath.Path) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(
-        preservation_policy=_NewestAndBest(folder),
-        enable_async_checkpointing=True,
-        cleanup_tmp_directories=True,  # of a run that was killed while it saved
-    )
-    return ocp.CheckpointManager(folder, options=options, item_names=("params", "training", "meta"))
-
-
 def _training_part(state: TrainState) -> dict[str, Any]:
     return {name: getattr(state, name) for name in ("step", "opt_state", "skipped", "window")}
-
-
-@contextlib.contextmanager
-def _full_disk_named(folder: epath.Path) -> Iterator[None]:
-    """Turns Orbax's errors of a full disk, a full quota or a file size limit back into an OSError."""
-    try:
-        yield
-    except Exception as error:
-        full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if any(os.strerror(code) in str(error) for code in full):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
-        raise
 
 
 def _is_damage(error: BaseException | None) -> bool:
@@ -119,7 +96,13 @@ class Checkpoints:
         self._provenance = dict(provenance or {})
         self.folder = absolute(workdir) / FOLDER
         self.config = config
-        self.manager = _manager(self.folder)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=_NewestAndBest(self.folder),
+            enable_async_checkpointing=True,
+            cleanup_tmp_directories=True,  # of a run that was killed while it saved
+        )
+        items = ("params", "training", "meta")
+        self.manager = ocp.CheckpointManager(self.folder, options=options, item_names=items)
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -127,15 +110,13 @@ class Checkpoints:
     def __exit__(self, _kind, error: BaseException | None, _trace) -> None:
         if error is not None and lost_connection(error):
             return  # the manager would wait for the process that ended
-        with _full_disk_named(self.folder):
+        with disk_errors(self.folder):
             self.manager.close()  # waits for what is still being written
 
     def save(self, state: TrainState, metrics: Mapping[str, float] | None = None) -> None:
         """Starts to write the state under its step; returns before it is on disk.
 
-        Args:
-          state: what to save.
-          metrics: of the validation at this step, if there was one; they decide which step is the best.
+        `metrics`, of the validation at this step if there was one, decide which checkpoint is the best.
         """
         step = int(state.step)
         if step in self.manager.all_steps():
@@ -152,7 +133,7 @@ class Checkpoints:
             training=ocp.args.StandardSave(_training_part(state)),
             meta=ocp.args.JsonSave(meta),
         )
-        with _full_disk_named(self.folder):
+        with disk_errors(self.folder):
             self.manager.save(step, args=items, metrics=dict(metrics) if metrics else None)
 
     def restore_latest(self, target: TrainState) -> TrainState:
@@ -180,7 +161,7 @@ class Checkpoints:
                 self._set_aside(bad)
             self.manager.reload()
             return target.replace(params=items["params"], **items["training"])
-        newest = damaged.get(max(damaged, default=None))
+        newest = next(iter(damaged.values()), None)
         raise InputError(
             f"No checkpoint in {self.folder} can be read{f' ({newest})' if newest else ''}: copy a sound one "
             "back, or start again in another --workdir."
@@ -189,9 +170,8 @@ class Checkpoints:
     def _restore(self, step: int, target: TrainState) -> Any:
         """The items of a checkpoint.
 
-        Raises:
-          ValueError: it is damaged; on all processes, even if only the part of one is.
-          InputError: it cannot be read now.
+        Damage raises ValueError on all processes, even if only the part of one is damaged; InputError means
+        that the checkpoint cannot be read now.
         """
         reason, folder = "", self.folder / str(step)
         arrays = {"params": target.params, "training": _training_part(target)}

@@ -9,9 +9,9 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from hicfm_jax.checkpoints.folder import Adam, is_converted
-from hicfm_jax.checkpoints.weights import Weights, load_weights
-from hicfm_jax.convert import is_original_file, load_original
+from hicfm_jax.checkpoints.folder import is_converted
+from hicfm_jax.checkpoints.weights import Weights
+from hicfm_jax.convert import load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import TRACKS
 from hicfm_jax.models.presets import head_options
@@ -38,19 +38,16 @@ def source_of(workdir: str | os.PathLike, config: ConfigDict) -> tuple[str, bool
 
 
 def read_source(source: str | os.PathLike, config: ConfigDict, *, go_on: bool) -> Weights:
-    """Parameters of another model for a run.
+    """Parameters of another model for a run; with `go_on` AdamW's moments too.
 
-    Args:
-      source: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow; `.pth.tar` or `.safetensors`.
-      config: of the run.
-      go_on: also read AdamW's moments.
+    `source` is a workdir or checkpoint (`@best`, `@last` or `@STEP` may follow), `.pth.tar` or
+    `.safetensors`.
 
     Raises:
       InputError: see `load_weights`; or a head that was trained for another scaling or of another kind.
     """
     pretrains = config.task == "pretrain"
-    load = load_original if is_original_file(source) else load_weights
-    weights = load(
+    weights = load_weights(
         source,
         task=TASKS[config.task].head or config.task,
         # Pretraining takes windows of any size: its position tables are computed.
@@ -72,17 +69,22 @@ def read_source(source: str | os.PathLike, config: ConfigDict, *, go_on: bool) -
 def start_from(state: TrainState, weights: Weights, *, go_on: bool) -> TrainState:
     """Puts parameters of another model into a fresh state; those that it lacks stay as drawn.
 
-    Args:
-      state: fresh, on its devices.
-      weights: from `read_source`.
-      go_on: take AdamW's moments and the step too, if there are any, instead of starting both at 0.
+    With `go_on`, AdamW's moments and the step are taken too, if `weights` has them.
     """
     state = state.replace(params=_placed(weights.params, state.params))
-    if not (go_on and weights.adam):
+    if not (go_on and (adam := weights.adam)):
         return state
-    return state.replace(
-        step=_like(weights.step, state.step), opt_state=_with_moments(state.opt_state, weights.adam)
+
+    def take(part):
+        if not isinstance(part, optax.ScaleByAdamState):
+            return part
+        mu, nu = _placed(adam.mu, part.mu), _placed(adam.nu, part.nu)
+        return part._replace(count=_like(adam.count, part.count), mu=mu, nu=nu)
+
+    opt_state = jax.tree.map(
+        take, state.opt_state, is_leaf=lambda part: isinstance(part, optax.ScaleByAdamState)
     )
+    return state.replace(step=_like(weights.step, state.step), opt_state=opt_state)
 
 
 def _check_head(source: str | os.PathLike, weights: Weights, config: ConfigDict) -> None:
@@ -104,20 +106,5 @@ def _like(value: Any, leaf: jax.Array) -> jax.Array:
 def _placed(values: dict[str, np.ndarray], tree: Any) -> Any:
     """The tree with values replaced by path."""
     leaves = flatten_dict(tree, sep="/")
-    return unflatten_dict(
-        {path: _like(values[path], leaf) if path in values else leaf for path, leaf in leaves.items()},
-        sep="/",
-    )
-
-
-def _with_moments(opt_state: optax.OptState, adam: Adam) -> optax.OptState:
-    def take(part):
-        if not isinstance(part, optax.ScaleByAdamState):
-            return part
-        return part._replace(
-            count=_like(adam.count, part.count),
-            mu=_placed(adam.mu, part.mu),
-            nu=_placed(adam.nu, part.nu),
-        )
-
-    return jax.tree.map(take, opt_state, is_leaf=lambda part: isinstance(part, optax.ScaleByAdamState))
+    placed = {path: _like(values[path], leaf) for path, leaf in leaves.items() if path in values}
+    return unflatten_dict(leaves | placed, sep="/")

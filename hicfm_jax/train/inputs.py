@@ -19,9 +19,9 @@ class Inputs:
     """The streams of a run.
 
     Attributes:
+      source: source of the tiles.
       steps_per_epoch: optimizer steps with as many samples as there are training tiles.
       num_validation: number of held-out tiles.
-      source: source of the tiles.
     """
 
     def __init__(self, config: ConfigDict, source: Source, part: tuple[int, int] = (0, 1)):
@@ -42,10 +42,7 @@ class Inputs:
     def create(cls, config: ConfigDict, part: tuple[int, int] = (0, 1)) -> "Inputs":
         """Opens `config.data.tiles`; when that is empty, simulates maps of *Arabidopsis thaliana*.
 
-        Arguments as for the constructor.
-
-        Raises:
-          InputError: nothing to train on or nothing held out to validate on.
+        Raises InputError if there is nothing to train on, or nothing held out to validate on.
         """
         source = open_source(config.data.tiles or simulated_tiles(config))
         for split, use in (("train", "train on"), ("val", "validate on")):
@@ -69,11 +66,11 @@ class Inputs:
 
     def train(self, start_step: int) -> Iterator[Batch]:
         """Endless global batches from `start_step` on, this process's part of each."""
-        return self._train(start_step, *self._part)
+        return self._train(start_step, self._part)
 
     def first_batch(self) -> Batch:
         """The whole first global batch, the same on every process."""
-        return next(self._train(0, 0, 1))
+        return next(self._train(0, (0, 1)))
 
     def target_shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of one example of each entry of `Batch.targets`, by name; {} in pretraining."""
@@ -83,37 +80,28 @@ class Inputs:
 
     def validation(self) -> Iterator[Batch]:
         """Every held-out tile once, in micro-batches; this process's part of each."""
-        batch_size, (index, count) = micro_batch_size(self._config), self._part
-        batches = self.source.evaluation_stream(
-            "val",
-            batch_size=batch_size,
-            host_index=index,
-            host_count=count,
-            **self._cut(),
-        )
+        size, part = micro_batch_size(self._config), self._part
+        batches = self.source.evaluation_stream("val", **self._batches(size, part))
         if not self._thinning:
             return batches
-        return self._thinning.evaluation(batches, batch_size, index * batch_size // count)
+        return self._thinning.evaluation(batches, size, part[0] * size // part[1])
 
-    def _train(self, start_step: int, host_index: int, host_count: int) -> Iterator[Batch]:
-        batch_size = self._config.train.global_batch_size
+    def _train(self, start_step: int, part: tuple[int, int]) -> Iterator[Batch]:
+        data, size = self._config.data, self._config.train.global_batch_size
+        mix = parse_mix(data.mix) or None
         batches = self.source.train_stream(
-            "train",
-            batch_size=batch_size,
-            start_step=start_step,
-            mix=parse_mix(self._config.data.mix) or None,
-            flips=self._config.data.flips,
-            host_index=host_index,
-            host_count=host_count,
-            **self._cut(),
+            "train", start_step=start_step, mix=mix, flips=data.flips, **self._batches(size, part)
         )
         if not self._thinning:
             return batches
-        return self._thinning.train(batches, start_step, host_index * batch_size // host_count)
+        return self._thinning.train(batches, start_step, part[0] * size // part[1])
 
-    def _cut(self) -> dict:
+    def _batches(self, batch_size: int, part: tuple[int, int]) -> dict:
         data = self._config.data
         return dict(
+            batch_size=batch_size,
+            host_index=part[0],
+            host_count=part[1],
             window=tuple(self._config.model.input_size),
             seed=self._config.train.seed,
             min_density=data.min_density,

@@ -135,15 +135,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
 
 
 def last_finite(before: int, step: int, means: Mapping[str, float]) -> int:
-    """The last logged step with a finite loss: this one, or the one `before`.
+    """The last logged step with a finite loss: this one, or the one `before` by the previous call.
 
-    Args:
-      before: what this function returned for the last logged step.
-      step: this one.
-      means: of the metrics since then, NaN if every micro-batch was dropped.
-
-    Raises:
-      InputError: there was none for `PATIENCE` steps.
+    `means` are of the metrics since then, NaN if every micro-batch was dropped. Raises InputError if there
+    was no finite loss for `PATIENCE` steps.
     """
     if math.isfinite(means["loss"]):
         return step
@@ -173,9 +168,9 @@ def create_state(
     """
     weights = read_source(source, config, go_on=go_on) if source else None
     center_on = inputs.first_batch() if config.model.center_count else None
-    init, key = _initializer(config, task, optimizer, center_on), jax.random.key(config.train.seed)
-    shapes = state_shapes(config, task, optimizer, mesh)
-    state = jax.jit(init, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, shapes))(key)
+    init = _initializer(config, task, optimizer, center_on)
+    shardings = _shardings(state_shapes(config, task, optimizer, mesh))
+    state = jax.jit(init, out_shardings=shardings)(jax.random.key(config.train.seed))
     return start_from(state, weights, go_on=go_on) if weights else state
 
 
@@ -207,9 +202,12 @@ def compile_train_step(config: ConfigDict, task: Task, optimizer, schedule, stat
     step = create_train_step(
         task.loss, optimizer, schedule, config.train.accum_steps, key, mesh, create_select(config)
     )
-    shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-    batch = NamedSharding(mesh, sharding.BATCH_SPEC)
+    shardings, batch = _shardings(state), NamedSharding(mesh, sharding.BATCH_SPEC)
     return jax.jit(step, in_shardings=(shardings, batch), out_shardings=shardings, donate_argnums=0)
+
+
+def _shardings(state: TrainState) -> TrainState:
+    return jax.tree.map(lambda leaf: leaf.sharding, state)
 
 
 def _every(step: int, interval: int) -> bool:

@@ -32,14 +32,10 @@ def decayed(params: Any) -> Any:
 def layer_scale(name: str, decay: float, rule: str, depth: int, decoder_depth: int) -> float:
     """Factor of a parameter's learning rate: `decay` to the power of the number of layers above it.
 
-    Args:
-      name: of the parameter, such as "decoder/blocks/block_0/norm1/scale".
-      decay: factor from each layer to the one before it, in (0, 1].
-      rule: "full", a ladder through both halves: tokens, table and patch embedding lowest, then the
-        encoder's blocks, the decoder's, and norm and heads at the full rate. "original", the
-        decoder's blocks alone: the original's rule does not match the encoder's names, so that the whole
-        encoder and everything else has the full rate (`util/lr_decay.py`, `param_groups_lrd`).
-      depth, decoder_depth: blocks of encoder and decoder.
+    `depth` and `decoder_depth` are blocks of encoder and decoder. With the rule "full", tokens, table and
+    patch embedding are lowest, then come the encoder's blocks and the decoder's; norm and heads have the
+    full rate. With "original", only the decoder's blocks have a lower one: the original's rule does not
+    match the encoder's names (`util/lr_decay.py`, `param_groups_lrd`).
     """
     block = re.match(r"(encoder|decoder)/blocks/block_(\d+)/", name)
     below = depth if rule == "full" else 0
@@ -59,17 +55,6 @@ def layer_scale(name: str, decay: float, rule: str, depth: int, decoder_depth: i
     return decay ** (top - layer)
 
 
-def _scale_by_layer(config: ConfigDict) -> optax.GradientTransformation:
-    size = PRESETS[config.model.name]
-    depths = size["depth"], size["decoder_depth"]
-    decay, rule = config.optim.layer_decay, config.optim.layer_decay_rule
-
-    def scale(path, update):
-        return update * layer_scale(parameter_name(path), decay, rule, *depths)
-
-    return optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(scale, updates))
-
-
 def create_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     """AdamW without its learning rate: the train step multiplies by -`schedule(step)`.
 
@@ -83,18 +68,22 @@ def create_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     if optim.clip_norm:
         parts.insert(0, optax.clip_by_global_norm(optim.clip_norm))
     if optim.layer_decay < 1:
-        parts.append(_scale_by_layer(config))  # last, because it scales weight decay too
+        depths = (PRESETS[config.model.name][name] for name in ("depth", "decoder_depth"))
+        ladder = (optim.layer_decay, optim.layer_decay_rule, *depths)
+
+        def scale(path, update):
+            return update * layer_scale(parameter_name(path), *ladder)
+
+        # Last, because it scales weight decay too.
+        parts.append(optax.stateless(lambda updates, _: jax.tree_util.tree_map_with_path(scale, updates)))
     return optax.chain(*parts)
 
 
 def create_schedule(config: ConfigDict, total_steps: int) -> optax.Schedule:
-    """Linear warm-up, then a cosine, per optimizer step (original: `util/lr_sched.py`).
+    """Rate after a number of optimizer steps: linear warm-up, then a cosine (original: `util/lr_sched.py`).
 
-    The first step has rate 0. The fraction of warm-up is `optim.warmup_epochs / train.epochs`, also
-    where `train.total_steps` sets the length.
-
-    Returns:
-      Function of the number of optimizer steps already taken.
+    The fraction of warm-up is `optim.warmup_epochs / train.epochs`, also where `train.total_steps` sets the
+    length.
     """
     warmup = total_steps * config.optim.warmup_epochs / config.train.epochs
     return warmup_cosine(peak_learning_rate(config), config.optim.min_lr, warmup, total_steps)

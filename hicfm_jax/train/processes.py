@@ -36,25 +36,20 @@ _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8  # malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Has the process keep memory that it frees, where training is on a CPU.
+    """Has the process keep memory that it frees, where training is on a CPU; returns whether it does.
 
     XLA frees a step's temporary arrays and allocates them again in the next: more than a gigabyte of ViT-L,
-    which the operating system takes back and hands out again cleared, 4 kB at a time. With an accelerator,
-    arrays are not in this memory, and threads that read tiles are faster with the defaults.
-
-    To be called before the first array is made: a thread that has an arena of its own stays with it.
-
-    Returns:
-      Whether it does. It needs Linux with glibc, and no accelerator's plugin installed.
+    which the operating system clears, 4 kB at a time. Needs Linux with glibc, and no plugin of an
+    accelerator: there, threads that read tiles are faster with the defaults. To be called before the first
+    array is made, because a thread that has an arena of its own stays with it.
     """
     accelerator = importlib.metadata.entry_points(group="jax_plugins") or importlib.util.find_spec("libtpu")
     if sys.platform != "linux" or accelerator:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
     # One heap for all threads: only its blocks can be kept, whatever their size.
-    return all(mallopt(*option) for option in ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1)))
+    options = ((_ARENA_MAX, 1), (_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1))
+    return mallopt is not None and all(mallopt(*option) for option in options)
 
 
 @contextlib.contextmanager
@@ -111,11 +106,7 @@ def _any_over_devices():
 
 
 class Stop:
-    """Context in which SIGTERM does not end the process but is remembered.
-
-    Attributes:
-      requested: whether this process received one.
-    """
+    """Context in which SIGTERM does not end the process but sets `requested`."""
 
     def __init__(self):
         self.requested = False
@@ -123,10 +114,8 @@ class Stop:
         self._previous = None
 
     def __enter__(self) -> "Stop":
-        try:
+        with contextlib.suppress(ValueError):  # only the main thread may handle signals
             self._previous = signal.signal(signal.SIGTERM, self._remember)
-        except ValueError:  # not the main thread, which alone may handle signals
-            pass
         return self
 
     def __exit__(self, *_) -> None:
@@ -149,9 +138,9 @@ class Stop:
 
 def _check(coordinator: str | None, processes: int | None, process: int | None) -> None:
     given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
-    missing = [name for name, value in given.items() if value is None]
+    present = [name for name, value in given.items() if value is not None]
+    missing = [name for name in given if name not in present]
     if missing:
-        present = [name for name, value in given.items() if value is not None]
         raise InputError(
             f"{' and '.join(present)} given without {' and '.join(missing)}: several processes need all "
             "three flags, a single one none."

@@ -20,11 +20,7 @@ def provenance(
 ) -> dict[str, Any]:
     """Metadata about the data of a run, for each of its checkpoints.
 
-    Args:
-      config: of the run.
-      tiles: source of its tiles.
-      workdir: of the run; if it resumes, the metadata there are kept.
-      init_from: source of its first parameters, or "".
+    Those in `workdir`, if the run resumes, and those of `init_from` ("" for none) are kept.
 
     Returns:
       `seen`: chromosomes by split ("train", "val") and assay, of this run and of those it started from,
@@ -35,7 +31,7 @@ def provenance(
     own = {split: {} for split in _SPLITS}
     totals = {}
     if config.data.tiles:
-        own |= {split: tiles.chromosomes(split) for split in _SPLITS if split in tiles.splits}
+        own = {split: tiles.chromosomes(split) for split in _SPLITS}
         totals = tiles.total_counts("train")
     return {
         "seen": _united([own, *(meta.get("seen", {}) for meta in before)]),
@@ -49,7 +45,7 @@ def trained_before_on(config: ConfigDict, tiles: Source, init_from: str | os.Pat
 
     Of any assay, because another assay of a genome has the same loci: `leaf Chr4 (as root chr4)`.
     """
-    if not config.data.tiles or "val" not in tiles.splits or not os.fspath(init_from):
+    if not config.data.tiles or not os.fspath(init_from):
         return []
     trained = _stored_in(init_from).get("seen", {}).get("train", {})
     before = {bare_name(name): f"{assay} {name}" for assay, name in _pairs(trained)}
@@ -75,8 +71,6 @@ def _united(parts: list[Seen]) -> Seen:
     for part in parts:
         for split, assays in part.items():
             by_assay = seen.setdefault(split, {})
-            for assay, name in _pairs(assays):
-                known = by_assay.setdefault(assay, [])
-                if name not in known:
-                    known.append(name)
+            for assay, names in assays.items():
+                by_assay[assay] = list(dict.fromkeys([*by_assay.get(assay, ()), *names]))
     return seen

@@ -28,9 +28,7 @@ RULES = (
 def create_mesh(config: ConfigDict, devices: list[Any] | None = None) -> Mesh:
     """The mesh of `config.mesh` over all devices; `data = -1` takes what the other axes leave.
 
-    Raises:
-      InputError: the sizes do not multiply to the number of devices, or a micro-batch cannot be
-        split evenly.
+    Raises InputError if the sizes do not fit the devices, or a micro-batch cannot be split evenly.
     """
     devices = jax.devices() if devices is None else devices
     sizes = [config.mesh[axis] for axis in AXES]
@@ -91,15 +89,10 @@ def state_shardings(shapes: Any, mesh: Mesh) -> Any:
     def place(path, leaf):
         name = parameter_name(path)
         spec = next(spec for pattern, spec in RULES if re.search(pattern, name))
-        spec = spec if len(spec) == leaf.ndim else ()
-        fits = (
-            [
-                axis if axis is not None and dim % mesh.shape[axis] == 0 else None
-                for axis, dim in zip(spec, leaf.shape, strict=True)
-            ]
-            if spec
-            else []
-        )
+        if len(spec) != leaf.ndim:
+            return NamedSharding(mesh, PartitionSpec())
+        axes = zip(spec, leaf.shape, strict=True)
+        fits = (axis if axis and dim % mesh.shape[axis] == 0 else None for axis, dim in axes)
         return NamedSharding(mesh, PartitionSpec(*fits))
 
     return jax.tree_util.tree_map_with_path(place, shapes)

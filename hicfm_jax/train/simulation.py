@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 from ml_collections import ConfigDict
 
-from hicfm_jax.contacts import simulate, tair10
-from hicfm_jax.contacts.landscape import landscape
+from hicfm_jax.contacts import simulate
+from hicfm_jax.contacts.simulation import tair10
+from hicfm_jax.contacts.simulation.simulated_tracks import simulate_tracks
 from hicfm_jax.tiles.build.targets import Targets, TrackInfo
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 
@@ -14,7 +15,7 @@ HELD_OUT = "Chr4"
 """Chromosome of the simulated genome that is not trained on."""
 
 TRACKS = ("heterochromatin", "coverage")
-"""Fields of `landscape.Landscape` that are predicted."""
+"""Fields of `simulated_tracks.Tracks` that are predicted."""
 
 
 def simulated_tiles(config: ConfigDict) -> dict[str, ArrayTiles]:
@@ -75,8 +76,8 @@ def _simulated_targets(config: ConfigDict, assays: int) -> Targets:
 
 def _tracks(chrom: str, resolution: int, seed: int) -> np.ndarray:
     """The `TRACKS` of a simulated chromosome, `[2, n_bins]` float32."""
-    land = landscape(chrom, resolution, seed)
-    return np.stack([getattr(land, name) for name in TRACKS])
+    simulated = simulate_tracks(chrom, resolution, seed)
+    return np.stack([getattr(simulated, name) for name in TRACKS])
 
 
 def _foci(chrom: str, resolution: int) -> np.ndarray:

@@ -43,14 +43,7 @@ class TrainState:
         metrics: list[str],
         select: Select = lambda params: params,
     ) -> "TrainState":
-        """A fresh state.
-
-        Args:
-          params: all parameters.
-          optimizer: of those that `select` picks.
-          metrics: names of what the loss function reports.
-          select: see `optim.create_select`; all parameters if not given.
-        """
+        """A fresh state; `optimizer` is of the parameters that `select` picks, see `optim.create_select`."""
         return cls(
             step=jnp.zeros((), jnp.int32),
             params=params,
@@ -67,22 +60,13 @@ class TrainState:
         return self.replace(window=jax.tree.map(jnp.zeros_like, self.window)), means
 
 
-def _all_finite(loss: Array, gradients: Any) -> Array:
-    return jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
-
-
 def accumulate(
     loss_function: LossFunction, params: Any, batch: Batch, keys: Array, accum_steps: int, mesh=None
 ):
     """Mean gradient and metrics over micro-batches; those that are not finite are left out.
 
-    Args:
-      loss_function: `(params, batch, keys) -> (loss, metrics)`.
-      params: parameters.
-      batch: the global batch; its first axis is cut into `accum_steps` consecutive parts.
-      keys: a random key for each example `[B]`, cut like the batch.
-      accum_steps: number of parts.
-      mesh: if given, every part is spread over all its devices.
+    The global batch and its keys `[B]`, one per example, are cut into `accum_steps` consecutive parts. With
+    a `mesh`, every part is spread over all its devices.
 
     Returns:
       (gradients, metrics, number of finite micro-batches). With none, gradients are 0.
@@ -90,7 +74,7 @@ def accumulate(
 
     def micro(part, part_keys):
         (loss, metrics), gradients = jax.value_and_grad(loss_function, has_aux=True)(params, part, part_keys)
-        good = _all_finite(loss, gradients)
+        good = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(gradients))
         counted = (gradients, metrics, jnp.ones(()))
         return jax.tree.map(lambda x: jnp.where(good, x, 0), counted)  # not a product: NaN * 0 is NaN
 
@@ -147,11 +131,8 @@ def create_train_step(
             updates, opt_state = optimizer.update(gradients, old, before)
             return jax.tree.map(lambda p, u: p - rate * u, before, updates), opt_state
 
-        def leave(before, old):
-            return before, old
-
         # A branch and not `where`, for which XLA would keep a copy of the old moments.
-        after, opt_state = jax.lax.cond(good > 0, update, leave, before, state.opt_state)
+        after, opt_state = jax.lax.cond(good > 0, update, lambda *same: same, before, state.opt_state)
         window = {name: state.window[name] + value * (good > 0) for name, value in metrics.items()}
         return state.replace(
             step=state.step + 1,

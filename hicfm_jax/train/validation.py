@@ -41,7 +41,9 @@ class Validation:
         pictured = self._pictured()
         for number, batch in enumerate(self.inputs.validation()):
             batch = sharding.to_devices(batch, self.mesh)
-            keys = self._keys(number)
+            # One key per tile, so that a mask does not depend on the batch size.
+            index = number * self.batch_size + jnp.arange(self.batch_size)
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(self.key, index)
             running.append(self.evaluate(state.params, batch, keys))
             if number in pictured:
                 pictures.append(self.panels(state.params, batch, keys)[: pictured[number]])
@@ -54,11 +56,6 @@ class Validation:
         writer.validation(int(state.step), metrics, panels, self.task.panel_names)
         writer.pause(time.perf_counter() - started)
         return metrics
-
-    def _keys(self, number: int):
-        # One key per tile, so that a mask does not depend on the batch size.
-        index = number * self.batch_size + jnp.arange(self.batch_size)
-        return jax.vmap(lambda i: jax.random.fold_in(self.key, i))(index)
 
     def _pictured(self) -> dict[int, int]:
         """Windows to show of each batch: from all over the split, not from its first batch alone."""

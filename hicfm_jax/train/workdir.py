@@ -1,6 +1,7 @@
 """Folder of a run: one config, one process at a time."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -42,23 +43,15 @@ def open_workdir(workdir: str | os.PathLike, config: ConfigDict) -> Iterator[epa
     Raises:
       InputError: it is in use.
     """
-    folder = absolute(workdir)
+    folder, first = absolute(workdir), jax.process_index() == 0
     folder.mkdir(parents=True, exist_ok=True)
-    with _lock(folder):
-        if jax.process_index() == 0:
+    with contextlib.ExitStack() as lock:
+        if first and not in_bucket(folder):
+            local = pathlib.Path(folder)
+            in_use = f"{folder} is in use by another run: wait for it or use another --workdir."
+            lock.enter_context(locked(local / ".lock", in_use))
+            for partial in itertools.chain.from_iterable(map(local.glob, _PARTIAL)):
+                shutil.rmtree(partial, ignore_errors=True)
+        if first:
             write_atomically(folder / "config.json", (to_json(config) + "\n").encode())
         yield folder
-
-
-@contextlib.contextmanager
-def _lock(folder: epath.Path) -> Iterator[None]:
-    if jax.process_index() or in_bucket(folder):
-        yield
-        return
-    in_use = f"{folder} is in use by another run: wait for it or use another --workdir."
-    local = pathlib.Path(folder)
-    with locked(local / ".lock", in_use):
-        for pattern in _PARTIAL:
-            for partial in local.glob(pattern):
-                shutil.rmtree(partial, ignore_errors=True)
-        yield

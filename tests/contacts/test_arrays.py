@@ -160,6 +160,7 @@ def test_numpy_alone_reads_what_we_write(cool, tmp_path):
     np.testing.assert_array_equal(again, dense[:11, 11:15])
 
 
+@pytest.mark.slow  # writes and reads a real map
 def test_real_map_with_trans_contacts(data_dir, tmp_path):
     real = open_contacts(data_dir / "yeast_w303_2kb.cool", 10_000)
     write_contacts(real, tmp_path / "yeast.npz")

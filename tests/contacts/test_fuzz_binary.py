@@ -35,6 +35,7 @@ def wrong_tables(data, rng, folder):
     return path.read_bytes()
 
 
+@pytest.mark.slow  # each damaged file is read in a new process
 def test_cool(cool, tmp_path):
     mutations = (*COMMON, lambda data, rng: wrong_tables(data, rng, tmp_path))
     outcomes = survives(cool[0], mutations=mutations)
@@ -44,6 +45,7 @@ def test_cool(cool, tmp_path):
 _STRAW = pytest.param("straw", marks=[pytest.mark.needs("hicstraw"), pytest.mark.slow])  # 20 s
 
 
+@pytest.mark.slow  # each damaged file is read in a new process
 @pytest.mark.needs("hictkpy")
 @pytest.mark.parametrize("engine", ["hictk", _STRAW])
 def test_hic(hic, engine):

@@ -175,6 +175,7 @@ def test_unknown_chromosome_lists_the_names(hic, engine):
         open_contacts(hic[0], 1000, engine).matrix("Chr9")
 
 
+@pytest.mark.slow  # imports in programs of their own
 @pytest.mark.parametrize(("engine", "extra"), [("hictk", "hic"), ("straw", "straw")])
 def test_missing_library_names_its_extra(hic, tmp_path, engine, extra):
     """A folder before all others, in which the library is not there."""

@@ -1,10 +1,12 @@
 """What a file says of its map, from the writer to the reader."""
 
 import h5py
+import pytest
 
 from hicfm_jax.contacts import open_contacts, simulate, thin, write_contacts
 
 
+@pytest.mark.slow  # writes all formats
 def test_metadata_comes_back(tmp_path):
     contact_map = simulate(contacts=1e4, resolution=500_000, chromosomes=["Chr4"])
     assert contact_map.metadata == {}

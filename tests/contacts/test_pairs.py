@@ -94,8 +94,8 @@ def test_equals_cooler_cload_in_small_pieces(tmp_path, many_reads, monkeypatch):
         cooler_cli, [*arguments, f"{tmp_path / 'sizes'}:1000", str(many_reads), str(made)]
     )
     assert result.exit_code == 0, result.output
-    monkeypatch.setattr("hicfm_jax.contacts.formats.contact_lines.BYTES_AT_ONCE", 10_000)
-    monkeypatch.setattr("hicfm_jax.contacts.formats.spool.CONTACTS_AT_ONCE", 3_000)
+    monkeypatch.setattr("hicfm_jax.contacts.formats.contact_list.BYTES_AT_ONCE", 10_000)
+    monkeypatch.setattr("hicfm_jax.contacts.formats.binned_contacts.CONTACTS_AT_ONCE", 3_000)
     ours, theirs = open_contacts(many_reads, 1000), open_contacts(made)
     assert ours.total_count == theirs.total_count == 20_000
     for pair in theirs.pairs():
@@ -130,8 +130,8 @@ def test_written_lines_are_sorted_and_one_a_contact(tmp_path):
     assert ends == [(5, 15)] * 3 + [(15, 23)] + [(23, 23)] * 2
 
 
-def test_many_contacts_of_one_pixel_are_streamed(tmp_path, monkeypatch):
-    monkeypatch.setattr("hicfm_jax.contacts.formats.pairs.LINES_AT_ONCE", 7)
+def test_pixels_are_written_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("hicfm_jax.contacts.formats.pairs.PIXELS_AT_ONCE", 4)
     counts = scipy.sparse.csr_array(np.triu(np.full((3, 3), 10)))
     write_contacts(ContactMap({"Chr1": 25}, 10, {("Chr1", "Chr1"): counts}), tmp_path / "a.pairs")
     again = open_contacts(tmp_path / "a.pairs", 10).matrix("Chr1")

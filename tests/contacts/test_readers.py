@@ -204,7 +204,7 @@ def test_damaged_pixels_are_refused(cool):
 
 @pytest.mark.parametrize("name", ["map.tsv", "map", "map.cool.gz", "map.h5"])
 def test_other_suffixes_are_refused_with_the_list(tmp_path, name):
-    with pytest.raises(InputError, match="expected one of .cool, .mcool, .hic, .pairs"):
+    with pytest.raises(InputError, match="expected one of .cool, .mcool, .*.pairs"):
         open_contacts(tmp_path / name)
 
 
@@ -252,6 +252,7 @@ def test_real_maps_equal_cooler(data_dir, name, resolution, group, total):
         assert (contact_map.matrix(*pair) != from_cooler(clr, *pair)).nnz == 0
 
 
+@pytest.mark.slow  # reads a real map
 def test_real_trans_map_adds_up(data_dir):
     contact_map = open_contacts(data_dir / "yeast_w303_2kb.cool", 20_000)
     cis = sum(contact_map.matrix(chrom).sum() for chrom in contact_map.chromsizes)

@@ -69,6 +69,7 @@ def test_answers_come_in_order_and_the_reader_stays(process):
     assert process.ask("calls_so_far") == 3
 
 
+@pytest.mark.slow  # waits for a time limit
 @pytest.mark.parametrize("method", ["crash", "exit", "hang", "take_memory", "fail"])
 def test_harm_is_one_sentence_and_the_next_call_works(process, method):
     with pytest.raises(InputError, match="truncated, damaged") as caught:

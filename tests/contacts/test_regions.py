@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.regions import Region, parse_region, read_bed
+from hicfm_jax.contacts.annotations.regions import Region, parse_region, read_bed
 from hicfm_jax.errors import InputError
 
 

@@ -101,6 +101,7 @@ def symmetric(matrix):
     return matrix + scipy.sparse.triu(matrix, 1).T
 
 
+@pytest.mark.slow  # many maps through a process of their own
 @some(40)
 @given(contact_map=contact_maps(2**40, True, max_chromosomes=1), both=st.booleans(), sparse=st.booleans())
 def test_one_chromosome_in_an_array(tmp_path, contact_map, both, sparse):
@@ -114,6 +115,7 @@ def test_one_chromosome_in_an_array(tmp_path, contact_map, both, sparse):
     check_same(open_contacts(path, RESOLUTION, chromsizes=contact_map.chromsizes), contact_map)
 
 
+@pytest.mark.slow  # many maps through a process of their own
 @some(40)
 @given(
     contact_map=contact_maps(2**40, True),

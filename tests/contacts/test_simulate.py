@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from hicfm_jax.contacts import open_contacts, simulate, tair10, thin
-from hicfm_jax.contacts.simulate import MAX_CONTACTS, _draw
+from hicfm_jax.contacts import open_contacts, simulate, thin
+from hicfm_jax.contacts.simulation import tair10
+from hicfm_jax.contacts.simulation.simulate import MAX_CONTACTS, _draw
 from hicfm_jax.errors import InputError
 
 RESOLUTION = 30_000

@@ -3,7 +3,7 @@
 import cooler
 import pytest
 
-from tests.contacts.run_script import run_script
+from tests.run_script import run_script
 
 
 def test_file_and_output_line_say_that_the_map_is_simulated(tmp_path):

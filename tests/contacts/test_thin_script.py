@@ -8,7 +8,7 @@ import pytest
 
 from hicfm_jax.contacts import simulate, write_contacts
 from tests.commands import ROOT
-from tests.contacts.run_script import run_script
+from tests.run_script import run_script
 
 
 def thin_map(*flags):
@@ -35,6 +35,7 @@ def test_keeps_a_fraction_of_the_contacts_and_records_it(deep, tmp_path):
     assert one.info["metadata"]["thinned"] == {"input": str(deep), "fraction": 0.25, "seed": 3}
 
 
+@pytest.mark.slow  # starts a program
 def test_runs_as_a_program(deep, tmp_path):
     """With nothing in its environment, and with the exit status of a mistake."""
     command = [sys.executable, ROOT / "scripts" / "thin_map.py", f"--input={deep}", "--output=map.txt"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.contacts import ContactMap, open_contacts
-from hicfm_jax.contacts.tracks import read_tracks, write_bigwig, write_table
+from hicfm_jax.contacts.annotations.tracks import read_tracks, write_bigwig, write_table
 from hicfm_jax.errors import InputError
 
 MAP = ContactMap({"Chr1": 105, "Chr2": 95, "Chr10": 30}, 10, {}, "map.cool")

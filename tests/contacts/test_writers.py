@@ -25,6 +25,7 @@ def test_mcool_levels_sum_up_and_open_in_cooler(cool, tmp_path):
     assert cooler.fileops.is_multires_file(str(path))
 
 
+@pytest.mark.slow  # balances four zoom levels
 def test_zoom_levels_and_balancing(tmp_path, rng):
     n = 900
     distance = np.abs(np.subtract.outer(np.arange(n), np.arange(n)))
@@ -175,7 +176,7 @@ def test_weights_are_refused_where_they_have_no_place(cool, tmp_path, name):
 
 def test_bad_output_paths(cool, tmp_path):
     contact_map = open_contacts(cool[0])
-    with pytest.raises(InputError, match="cannot write .txt, expected one of .cool, .mcool, .hic, .pairs"):
+    with pytest.raises(InputError, match="cannot write .txt, expected one of .cool, .mcool, .*.pairs"):
         write_contacts(contact_map, tmp_path / "map.txt")
     with pytest.raises(InputError, match="there is no folder"):
         write_contacts(contact_map, tmp_path / "absent" / "map.cool")

@@ -6,8 +6,7 @@ import pathlib
 import numpy as np
 
 from hicfm_jax.checkpoints.parameters import parameter_shapes
-from hicfm_jax.checkpoints.weights import load_weights
-from hicfm_jax.convert import is_original_file, load_original, names, optimizer
+from hicfm_jax.convert import names, optimizer
 from hicfm_jax.models.vit import sincos_2d
 
 SIZE = (64, 96)
@@ -74,11 +73,6 @@ def trained(steps: int = 7, seed: int = 0) -> dict:
         "scaler": {"scale": 1024.0},
         "args": argparse.Namespace(input_row_size=64, input_col_size=96, betas=(0.9, 0.95)),
     }
-
-
-def load(path, *arguments, **options):
-    """Weights of a file of the original or of a checkpoint of ours."""
-    return (load_original if is_original_file(path) else load_weights)(path, *arguments, **options)
 
 
 def save(content: dict, folder: pathlib.Path, name: str = "weights.pth.tar", **options) -> pathlib.Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hicfm_jax.checkpoints import folder
-from hicfm_jax.convert import convert_to_folder
+from hicfm_jax.convert import convert_to_folder, load_weights
 from hicfm_jax.errors import InputError
 from tests.commands import ROOT
 from tests.convert import made_up
@@ -18,6 +18,7 @@ from tests.run_script import run_script
 pytestmark = pytest.mark.needs("torch")
 
 
+@pytest.mark.slow  # converts in programs of their own
 def test_a_pretraining_file_becomes_a_head(tmp_path):
     source = made_up.save(made_up.trained(), tmp_path)
     flags = ["--task=resolution", "--input_size=32,32"]
@@ -58,7 +59,7 @@ def test_moments_step_and_epoch_come_along(tmp_path):
     source = made_up.save(made_up.trained(steps=7), tmp_path)
     report = convert_to_folder(source, tmp_path / "weights")
     assert "after 7 steps, epoch 3" in str(report)
-    there, here = made_up.load(source, with_adam=True), made_up.load(tmp_path / "weights", with_adam=True)
+    there, here = load_weights(source, with_adam=True), load_weights(tmp_path / "weights", with_adam=True)
     assert here.step == here.adam.count == 7 and here.report.task == "pretrain"
     for ours, theirs in (
         (here.params, there.params),
@@ -72,7 +73,7 @@ def test_moments_step_and_epoch_come_along(tmp_path):
 def test_from_a_folder_a_head_is_filled_as_from_the_file(tmp_path):
     source = made_up.save({"model": made_up.state_dict()}, tmp_path)
     convert_to_folder(source, tmp_path / "weights")
-    there, here = (made_up.load(p, "loop", (32, 48)) for p in (source, tmp_path / "weights"))
+    there, here = (load_weights(p, "loop", (32, 48)) for p in (source, tmp_path / "weights"))
     assert here.report.new == there.report.new == ["map_head/bias", "map_head/kernel"]
     for path, value in there.params.items():
         np.testing.assert_array_equal(here.params[path], value)
@@ -127,7 +128,7 @@ def test_odd_companions_of_the_weights_do_no_harm(tmp_path):
     content = made_up.trained() | {"args": ["no", "namespace"], "epoch": "ninth", "scaler": 3}
     content["optimizer"] = {"state": {}, "param_groups": []}  # as before the first step
     report = convert_to_folder(made_up.save(content, tmp_path), tmp_path / "out")
-    assert "optimizer: none" in str(report) and made_up.load(tmp_path / "out").report.input_size == (64, 96)
+    assert "optimizer: none" in str(report) and load_weights(tmp_path / "out").report.input_size == (64, 96)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "nan"])
@@ -145,10 +146,11 @@ def test_a_bad_file_leaves_nothing_behind(tmp_path, damage):
     assert [entry.name for entry in tmp_path.iterdir()] == [source.name]
 
 
+@pytest.mark.slow  # converts in programs of their own
 def test_a_folder_of_ours_keeps_its_head_and_what_it_has_seen(tmp_path):
     source = toy_networks.write_checkpoint(tmp_path / "run", **toy_networks.SEEN)
     convert_to_folder(source, tmp_path / "copy")
-    there, here = made_up.load(source), made_up.load(tmp_path / "copy")
+    there, here = load_weights(source), load_weights(tmp_path / "copy")
     assert here.head == there.head != {}
     assert here.meta["seen"] == toy_networks.SEEN["seen"]
     for name, values in there.params.items():
@@ -159,7 +161,7 @@ def test_a_folder_of_ours_keeps_its_head_and_what_it_has_seen(tmp_path):
 def test_a_head_made_of_pretraining_is_completed_as_what_it_is(tmp_path):
     source = made_up.save(made_up.trained(), tmp_path)
     head = dict(residual="coverage", transformer=True, pixel_width=4, pixel_depth=1, bin_heads=1)
-    weights = made_up.load(source, "resolution", (32, 32), head=head)
+    weights = load_weights(source, "resolution", (32, 32), head=head)
     assert weights.head == head
     assert {name.partition("/")[0] for name in weights.complete()} >= {
         "encoder",

@@ -5,7 +5,7 @@ import pytest
 
 from hicfm_jax.checkpoints import folder
 from hicfm_jax.checkpoints.parameters import parameter_shapes
-from hicfm_jax.convert import convert_to_folder, export
+from hicfm_jax.convert import convert_to_folder, export, load_weights
 from hicfm_jax.errors import InputError
 from tests.convert import made_up
 
@@ -56,15 +56,15 @@ def test_what_the_maps_stand_for_travels_there_and_back(tmp_path):
     source = made_up.save({"model": made_up.state_dict("resolution")}, tmp_path)
     sized = {"task": "resolution", "input_size": (64, 96)}
     convert_to_folder(source, tmp_path / "published", **sized)
-    assert made_up.load(tmp_path / "published").map_scaling == "log1000"
+    assert load_weights(tmp_path / "published").map_scaling == "log1000"
 
-    weights = made_up.load(tmp_path / "published")
+    weights = load_weights(tmp_path / "published")
     config = weights.meta["config"] | {"targets": {"map_scaling": "log10"}}
     folder.write(tmp_path / "ours", 3, weights.params, None, {"config": config})
     export(tmp_path / "ours", tmp_path / "ours.pth.tar")
     convert_to_folder(tmp_path / "ours.pth.tar", tmp_path / "again")
     for path in ("ours", "ours.pth.tar", "again"):
-        assert made_up.load(tmp_path / path).map_scaling == "log10"
+        assert load_weights(tmp_path / path).map_scaling == "log10"
 
 
 def _write_tracks(path, tracks):
@@ -82,12 +82,12 @@ def test_names_of_tracks_travel_there_and_back(tmp_path):
     export(tmp_path / "ours", tmp_path / "ours.pth.tar")
     convert_to_folder(tmp_path / "ours.pth.tar", tmp_path / "again")
     for path in ("ours", "ours.pth.tar", "again"):
-        assert made_up.load(tmp_path / path).head == {"tracks": tracks}
+        assert load_weights(tmp_path / path).head == {"tracks": tracks}
 
 
 def test_another_number_of_tracks_is_not_for_the_original(tmp_path):
     _write_tracks(tmp_path / "ours", ("genes", "TEs"))
-    assert made_up.load(tmp_path / "ours").head == {"tracks": ("genes", "TEs")}
+    assert load_weights(tmp_path / "ours").head == {"tracks": ("genes", "TEs")}
     with pytest.raises(InputError, match="predicts 2 tracks, and the original 6"):
         export(tmp_path / "ours", tmp_path / "ours.pth.tar")
     assert not (tmp_path / "ours.pth.tar").exists()
@@ -108,7 +108,7 @@ def test_an_export_replaces_nothing_and_takes_checkpoints_of_ours_only(tmp_path)
 def test_safetensors_there_and_back(tmp_path):
     path = made_up.save(made_up.trained(), tmp_path)
     back = _there_and_back(path, tmp_path, "back.safetensors")
-    before, after = made_up.load(path), made_up.load(back)
+    before, after = load_weights(path), load_weights(back)
     for name, value in before.params.items():
         np.testing.assert_array_equal(after.params[name], value)
     assert after.report.input_size == (64, 96)
@@ -118,7 +118,7 @@ def test_a_run_of_ours_gets_the_originals_command_line(tmp_path):
     """What the original reads from `args` and the optimizer when it goes on training."""
     import torch
 
-    weights = made_up.load(made_up.save(made_up.trained(), tmp_path), with_adam=True)
+    weights = load_weights(made_up.save(made_up.trained(), tmp_path), with_adam=True)
     config = {
         "task": "pretrain",
         "model": {"name": "vit_test", "input_size": [64, 96], "mask_ratio": 0.6},

@@ -8,7 +8,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from hicfm_jax.checkpoints.parameters import HEAD_LAYERS, parameter_shapes
-from hicfm_jax.convert import load_torch_checkpoint
+from hicfm_jax.convert import load_torch_checkpoint, load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import PRESETS, create_model
 from hicfm_jax.models.vit import sincos_2d
@@ -55,7 +55,7 @@ def test_a_head_is_recognised_by_its_layers(tmp_path, task):
 @pytest.mark.parametrize("dtype", ["half", "bfloat16"])
 def test_half_precision_becomes_float32(tmp_path, dtype):
     state = {name: getattr(value, dtype)() for name, value in made_up.state_dict().items()}
-    weights = made_up.load(made_up.save({"model": state}, tmp_path))
+    weights = load_weights(made_up.save({"model": state}, tmp_path))
     assert {value.dtype for value in weights.params.values()} == {np.dtype(np.float32)}
     np.testing.assert_array_equal(weights.params["encoder/cls_token"], state["cls_token"].float())
 
@@ -66,11 +66,11 @@ def test_safetensors(tmp_path):
 
     state = {name: value.numpy() for name, value in made_up.state_dict().items()}
     save_file(state, tmp_path / "weights.safetensors")
-    weights = made_up.load(tmp_path / "weights.safetensors")
+    weights = load_weights(tmp_path / "weights.safetensors")
     np.testing.assert_array_equal(weights.params["count_head/bias"], state["decoder_count.bias"])
     (tmp_path / "weights.safetensors").write_text("no tensors")
     with pytest.raises(InputError, match="not a .safetensors file"):
-        made_up.load(tmp_path / "weights.safetensors")
+        load_weights(tmp_path / "weights.safetensors")
 
 
 def test_shapes_are_believed_and_not_the_stored_command_line(fixtures_dir):
@@ -118,7 +118,7 @@ def test_what_the_original_drops_and_leaves_random(golden, tmp_path, number):
     messages = manifest["loading"]["messages"][number]
     state, _ = _golden_pretraining(golden)
     task = list(HEAD_LAYERS)[int(number)]
-    report = made_up.load(made_up.save({"model": state}, tmp_path), task, (64, 96)).report
+    report = load_weights(made_up.save({"model": state}, tmp_path), task, (64, 96)).report
     unused = set(messages["encoder_step"]["unexpected"]) & set(messages["head_step"]["unexpected"])
     assert set(report.dropped) == unused
     missing = [name for name in messages["head_step"]["missing"] if not name.startswith("vit_backbone.")]
@@ -128,7 +128,7 @@ def test_what_the_original_drops_and_leaves_random(golden, tmp_path, number):
 
 def test_the_epigenome_head_keeps_its_own_table(tmp_path):
     path = made_up.save({"model": made_up.state_dict()}, tmp_path)
-    weights = made_up.load(path, "epigenome", (32, 64))
+    weights = load_weights(path, "epigenome", (32, 64))
     report = weights.report
     np.testing.assert_array_equal(weights.params["decoder/pos_embed"][0], sincos_2d(2, 4, 16))
     assert "decoder_pos_embed" in report.dropped and "pos_embed" in report.resized
@@ -176,7 +176,7 @@ def test_every_offender_is_named(tmp_path, damage, named):
     state = made_up.state_dict()
     damage(state)
     with pytest.raises(InputError) as error:
-        made_up.load(made_up.save({"model": state}, tmp_path))
+        load_weights(made_up.save({"model": state}, tmp_path))
     for words in [*named, "weights.pth.tar"]:
         assert words in str(error.value)
 
@@ -185,7 +185,7 @@ def test_an_alias_that_differs_is_refused(tmp_path):
     state = made_up.state_dict("resolution")
     state["patch_embed.proj.bias"] = state["patch_embed.proj.bias"] + 1
     with pytest.raises(InputError, match=r"patch_embed\.proj\.bias .differs from vit_backbone"):
-        made_up.load(made_up.save({"model": state}, tmp_path), input_size=(64, 96))
+        load_weights(made_up.save({"model": state}, tmp_path), input_size=(64, 96))
 
 
 @pytest.mark.parametrize(
@@ -204,23 +204,23 @@ def test_an_alias_that_differs_is_refused(tmp_path):
 def test_a_file_for_something_else_is_refused(tmp_path, holds, asked, named):
     path = made_up.save({"model": made_up.state_dict(holds)}, tmp_path)
     with pytest.raises(InputError, match=named):
-        made_up.load(path, **asked)
+        load_weights(path, **asked)
 
 
 def test_a_size_that_cannot_be_told_is_asked_for(tmp_path):
     """A resized table of 24 patches: 4 x 6, 3 x 8 or 2 x 12?"""
     state = made_up.state_dict("resolution")
     with pytest.raises(InputError, match="--input_size"):
-        made_up.load(made_up.save({"model": state}, tmp_path))
+        load_weights(made_up.save({"model": state}, tmp_path))
     told = {"model": state, "args": {"input_row_size": 48, "input_col_size": 128}}
-    assert made_up.load(made_up.save(told, tmp_path)).report.input_size == (48, 128)
+    assert load_weights(made_up.save(told, tmp_path)).report.input_size == (48, 128)
 
 
 def test_no_such_file(tmp_path):
     with pytest.raises(InputError, match="not a file"):
-        made_up.load(tmp_path / "nowhere.pth.tar")
+        load_weights(tmp_path / "nowhere.pth.tar")
     with pytest.raises(InputError, match="workdir"):
-        made_up.load(tmp_path / "nowhere")
+        load_weights(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("task", ["pretrain", *HEAD_LAYERS])
@@ -240,6 +240,6 @@ def test_a_second_statement_of_the_architecture_agrees_on_every_name(tmp_path, t
         state["pos_embed"][0, 0] = 0
         state["decoder_pos_embed"][0] = reference_torch.position_table(made_up.GRID, 16)
     path = made_up.save({"model": state}, tmp_path)
-    weights = made_up.load(path, task, None if task == "pretrain" else made_up.SIZE)
+    weights = load_weights(path, task, None if task == "pretrain" else made_up.SIZE)
     assert not weights.report.new
     assert {p: v.shape for p, v in weights.params.items()} == parameter_shapes("vit_test", made_up.SIZE, task)

@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from hicfm_jax.checkpoints.parameters import parameter_shapes
 from hicfm_jax.config import base_config
-from hicfm_jax.convert import names, optimizer
+from hicfm_jax.convert import load_weights, names, optimizer
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.optim import create_optimizer
 from tests.convert import made_up
@@ -22,7 +22,7 @@ def test_groups_and_moments_of_the_original(golden, fixtures_dir):
     shapes = parameter_shapes("vit_test", (64, 96), "pretrain")
     ours = [[names.original_name(path, "pretrain") for path in group] for group in optimizer.numbered(shapes)]
     assert ours == [group["params"] for group in manifest["checkpoint"]["groups"]]
-    weights = made_up.load(fixtures_dir / "upstream_tiny_checkpoint.pth.tar", with_adam=True)
+    weights = load_weights(fixtures_dir / "upstream_tiny_checkpoint.pth.tar", with_adam=True)
     assert weights.adam.count == weights.step == 1
     for moments, name in ((weights.adam.mu, "exp_avg"), (weights.adam.nu, "exp_avg_sq")):
         for path, value in moments.items():
@@ -51,7 +51,7 @@ def _next_step_of_pytorch(content: dict, gradients: dict, rate: float) -> dict[s
 
 
 def _next_step_of_ours(path, gradients: dict, rate: float) -> dict[str, np.ndarray]:
-    weights = made_up.load(path, with_adam=True)
+    weights = load_weights(path, with_adam=True)
     params = unflatten_dict(weights.params, sep="/")
     grads = unflatten_dict(
         {p: names.to_ours(p, gradients[names.original_name(p, "pretrain")]) for p in weights.params}, sep="/"
@@ -82,7 +82,7 @@ def _next_step_of_ours(path, gradients: dict, rate: float) -> dict[str, np.ndarr
 
 def _compare(path, content):
     rng = np.random.default_rng(3)
-    trained = [names.original_name(p, "pretrain") for p in made_up.load(path).params]
+    trained = [names.original_name(p, "pretrain") for p in load_weights(path).params]
     gradients = {n: rng.normal(0, 1, content["model"][n].shape).astype(np.float32) for n in trained}
     theirs = _next_step_of_pytorch(content, gradients, rate=1e-2)
     for name, value in _next_step_of_ours(path, gradients, rate=1e-2).items():
@@ -104,6 +104,7 @@ def test_the_next_step_after_the_golden_checkpoint(fixtures_dir):
     _compare(path, torch.load(path, weights_only=False))
 
 
+@pytest.mark.slow  # exports and reads again
 def test_there_and_back():
     content = made_up.trained()
     numpy = {
@@ -134,4 +135,4 @@ def test_moments_of_other_parameters_are_refused(tmp_path, damage, named):
     content = made_up.trained(steps=1)
     damage(content["optimizer"])
     with pytest.raises(InputError, match=named):
-        made_up.load(made_up.save(content, tmp_path), with_adam=True)
+        load_weights(made_up.save(content, tmp_path), with_adam=True)

@@ -52,6 +52,7 @@ def test_a_pickled_module_is_refused_by_its_class(tmp_path):
         torch_file.read(path)
 
 
+@pytest.mark.slow  # runs PyTorch
 @pytest.mark.parametrize("zipped", [True, False])
 def test_arrays_numbers_and_args_come_through(tmp_path, zipped):
     import torch

@@ -79,6 +79,7 @@ def test_each_idea_helps(deep, shallow):
     assert r["coverage-aware Gaussian"][2] < r["Gaussian"][2] < r[NAMES[0]][2]
 
 
+@pytest.mark.slow  # tunes on three depths
 def test_fewer_contacts_need_wider_filters(deep):
     widths = []
     for fraction in (1 / 4, 1 / 64):
@@ -107,6 +108,7 @@ MEASURED = {
 }
 
 
+@pytest.mark.slow  # tunes on a real map
 @pytest.mark.parametrize("fraction", MEASURED)
 def test_numbers_measured_on_arabidopsis(data_dir, fraction):
     """Each score at its own best width."""

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
-from hicfm_jax.contacts.tracks import read_tracks, write_table
+from hicfm_jax.contacts.annotations.tracks import read_tracks, write_table
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.compare_tracks import compare_tracks, track_summary
 from hicfm_jax.evaluate.track_baselines import (
@@ -165,8 +165,8 @@ def test_the_script_writes_a_table_and_pictures(tmp_path):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        ([], "Give either --maps or --tracks"),
-        (["--tracks=a=b", "--maps=a=b"], "Give either --maps or --tracks"),
+        ([], "Give --maps, --tracks or --loops"),
+        (["--tracks=a=b", "--maps=a=b"], "Give --maps, --tracks or --loops"),
         (["--tracks=a=b"], "--tracks needs --input"),
         (["--tracks=a", "--input=b"], "--tracks has the entry 'a', expected NAME=URI"),
     ],

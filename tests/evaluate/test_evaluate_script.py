@@ -12,6 +12,7 @@ from tests.commands import ROOT
 from tests.run_script import run_script
 
 
+@pytest.mark.slow  # draws a whole report
 def test_from_files_to_a_report(files, tmp_path):
     """Drawing takes 8 s, so one test looks at all that it gives."""
     folder = tmp_path / "new" / "folder"

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hicfm_jax.contacts import open_contacts, tair10
+from hicfm_jax.contacts import open_contacts
 from hicfm_jax.contacts.expected import find_expected
+from hicfm_jax.contacts.simulation import tair10
 from hicfm_jax.evaluate.scores.diagonals import upper
 from hicfm_jax.evaluate.scores.foci import ADDED, REAL_FROM, call_foci, focus_enrichment, focus_recovery
 

@@ -1,5 +1,7 @@
 """Warnings of evaluation on training data, and notes on checkpoints."""
 
+import pytest
+
 from hicfm_jax.evaluate import compare
 from hicfm_jax.evaluate.opening import checkpoint_notes, leakage_warnings
 
@@ -41,6 +43,7 @@ def test_a_start_from_unknown_training_data_is_warned_of():
     assert leakage_warnings("model", enhanced({}), ["Chr4"]) == []  # simulated maps are not recorded
 
 
+@pytest.mark.slow  # compares maps
 def test_a_comparison_warns(deep, shallow):
     maps = {"input": shallow, "model": shallow.coarsen(1)}
     maps["model"].metadata = enhanced({"leaf": ["chr4"]})

@@ -4,7 +4,7 @@ import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.tair10 import CHROMSIZES
+from hicfm_jax.contacts.simulation.tair10 import CHROMSIZES
 from hicfm_jax.errors import InputError
 from hicfm_jax.experiment.stages import choose_chromosomes
 

@@ -94,6 +94,7 @@ def test_whole_contacts_are_rounded_halves_up():
     assert half.matrix("Chr1").dtype == np.int64
 
 
+@pytest.mark.slow  # writes all formats
 def test_a_map_tells_how_it_came_about_wherever_it_goes(network, tmp_path):
     """Written, thinned and written again, it still warns of chromosomes that its network has seen."""
     deep = enhance(toy_map(), network)

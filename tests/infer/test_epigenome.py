@@ -9,12 +9,12 @@ import pytest
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
-from hicfm_jax.contacts.tracks import read_tracks
+from hicfm_jax.contacts.annotations.tracks import read_tracks
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer import Network, infer_file, load_network, predict_tracks, tasks
+from hicfm_jax.infer import Network, infer_file, load_network, tasks
 from hicfm_jax.infer.scan import scan
 from hicfm_jax.infer.scan_plan import make_plan
-from hicfm_jax.infer.tasks.epigenome import TASK
+from hicfm_jax.infer.tasks.epigenome import TASK, predict_tracks
 from hicfm_jax.models import HeadOutput
 from hicfm_jax.models.heads import TRACKS
 from hicfm_jax.models.preprocess import denormalize, normalize, target_scaling

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hicfm_jax.contacts.neighborhoods import Neighborhoods
+from hicfm_jax.evaluate.neighborhoods import Neighborhoods
 from hicfm_jax.infer.mean_shift import (
     ShiftedPoints,
     find_peaks,

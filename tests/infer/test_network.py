@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hicfm_jax.convert import convert_to_folder, export, load_original
+from hicfm_jax.convert import convert_to_folder, export, load_weights
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import load_network
 from tests.convert import made_up
@@ -74,6 +74,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         load_network(write_checkpoint(tmp_path / "run"), (64, 64))
 
 
+@pytest.mark.slow  # converts a file of the original
 def test_a_head_that_was_never_trained_is_refused(tmp_path):
     """Conversion drew it and stored that; a copy says so too, a folder of an older version cannot."""
     drawn = {"residual": "none", "untrained": ["map_head/bias", "map_head/kernel"]}
@@ -93,5 +94,5 @@ def test_pretraining_serves_a_task_without_layers_of_its_own(tmp_path):
         network = load_network(path, size, head=("embedding", "pretrain"), default_window=(32, 48))
         assert network.model.task == "embedding" and network.window == window
         # Resized from pretraining's grid, not computed for the new one.
-        expected = load_original(path, "embedding", window).params["encoder/pos_embed"]
+        expected = load_weights(path, "embedding", window).params["encoder/pos_embed"]
         np.testing.assert_array_equal(network.params["encoder"]["pos_embed"], expected)

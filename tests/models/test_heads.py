@@ -50,6 +50,7 @@ def test_names_of_tracks_are_names_of_files(tracks):
         create_model("vit_test", SIZE, "epigenome", tracks=tracks)
 
 
+@pytest.mark.slow  # compiles two networks
 def test_scan_gives_the_same_layers(predict):
     plain, scanned = predict("embedding"), predict("embedding", scan=True, remat="blocks")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), plain, scanned)

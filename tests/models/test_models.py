@@ -12,6 +12,7 @@ from hicfm_jax.models.vit import REMATS, Blocks
 from hicfm_jax.types import NO_DIAGONAL
 
 
+@pytest.mark.slow  # compiles the model five times
 def test_scan_and_remat_change_nothing_but_speed(predict):
     again = predict(scan=True, remat="products")
     np.testing.assert_allclose(again.patch_pred, predict().patch_pred, rtol=1e-5, atol=1e-5)
@@ -110,6 +111,7 @@ def test_a_window_without_contacts_is_white_not_nan():
     np.testing.assert_allclose(preprocess.denormalize(image), 1.0, rtol=1e-6)
 
 
+@pytest.mark.slow  # traces ViT-L
 def test_vit_large_has_the_published_size():
     model = create_model("vit_large_patch16", (448, 448))
     rngs = {"params": jax.random.key(0), "mask": jax.random.key(0)}

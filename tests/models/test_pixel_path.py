@@ -70,6 +70,7 @@ def test_untrained_it_is_close_to_the_coverage_aware_filter(params, shallow):
     assert_starts_at_the_filter(predict(WITH, params, *shallow), *shallow)
 
 
+@pytest.mark.slow  # compiles a network
 def test_it_predicts_at_the_requested_depth(params, shallow):
     # The transformer's input is depth_ratiod too; with a zero last layer the map is proportional to it.
     silent = {**params["pixel_path"], "out": jax.tree.map(jnp.zeros_like, params["pixel_path"]["out"])}

@@ -18,6 +18,7 @@ from tests.tiles.toy_maps import dense_to_map, random_matrix
 make_tiles = functools.partial(run_script, "make_tiles.py")
 
 
+@pytest.mark.slow  # tiles a real map
 def test_a_real_map_becomes_tiles(data_dir, tmp_path):
     map_path, output = data_dir / "arabidopsis_col0_30kb.cool", tmp_path / "tiles"
     flags = ["--resolution=30000", "--tile_size=224", "--stride=224", "--val_chromosomes=chr4"]

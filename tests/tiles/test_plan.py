@@ -14,7 +14,7 @@ from tests.tiles.toy_maps import dense_to_map, random_matrix
 def regions():
     splits = {"A": "train", "B": "val", "C": "train", "D": None, "E": "train"}
     windows = {"A": 10, "B": 3, "C": 0, "D": 9, "E": 7}
-    return [plan.Region("leaf", (name, name), splits[name], windows[name]) for name in splits]
+    return [plan.ChromosomePair("leaf", (name, name), splits[name], windows[name]) for name in splits]
 
 
 @pytest.mark.parametrize("most", [1, 4, 7, 10, 17, 100])
@@ -40,10 +40,11 @@ def test_pieces_hold_every_window_of_a_split_once_and_in_order(regions, most):
 
 
 def test_many_small_pairs_share_a_piece():
-    regions = [plan.Region("leaf", (f"s{i}", f"s{i + 1}"), "train", 1) for i in range(5000)]
+    regions = [plan.ChromosomePair("leaf", (f"s{i}", f"s{i + 1}"), "train", 1) for i in range(5000)]
     assert [piece.windows for piece in plan.find_pieces(regions, 4096)] == [4096, 904]
 
 
+@pytest.mark.slow  # plans 10,000 scaffolds
 def test_an_assembly_of_scaffolds_costs_what_it_holds():
     """20,000 scaffolds have 200 million pairs; only those with contacts, and long enough, are looked at."""
     sizes = {f"s{index}": 64_000 if index < 100 else 3_000 for index in range(20_000)}

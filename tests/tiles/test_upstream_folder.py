@@ -143,6 +143,7 @@ def test_exported_files_name_nothing_that_old_libraries_lack(finetuning_dataset,
     assert "coords" not in strings  # an attribute of newer sparse matrices
 
 
+@pytest.mark.slow  # writes and reads three kinds of datasets
 @pytest.mark.parametrize("dataset", ["toy_dataset", "finetuning_dataset"])
 def test_export_and_import_give_the_same_tiles(dataset, tmp_path, request):
     folder = request.getfixturevalue(dataset)

@@ -78,6 +78,7 @@ def _whole(contact_map, pair):
     return matrix + np.triu(matrix, 1).T if pair[0] == pair[1] else matrix
 
 
+@pytest.mark.slow  # draws many tilings
 @settings(max_examples=150, deadline=None)
 @given(maps_and_tilings())
 def test_tiles_cover_what_they_claim_and_nothing_twice(drawn):

@@ -51,6 +51,7 @@ def config(tmp_path, monkeypatch):
     return config
 
 
+@pytest.mark.slow  # compiles a whole run
 def test_a_new_task_trains(config):
     check_config(config)
     before, after, means = take_step(config)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs import enhance_arabidopsis, pretrain_arabidopsis
+from configs import enhance_arabidopsis
 from hicfm_jax.contacts import simulate
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.memory import ArrayTiles
@@ -12,7 +12,7 @@ from hicfm_jax.train import loop
 from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.tasks import check_config
 from tests.train import small_run
-from tests.train.toy_configs import assert_resumes_exactly, create, leaves, save_fresh, toy
+from tests.train.toy_configs import assert_resumes_exactly, create, leaves, toy
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,13 +38,6 @@ def tiles(tmp_path_factory):
 def enhancement(tiles, **settings):
     # A scan over the blocks is traced and compiled in less time.
     return toy(enhance_arabidopsis.get_config("demo"), tiles, model__scan=True, **settings)
-
-
-@pytest.fixture(scope="module")
-def pretrained(tiles, tmp_path_factory):
-    """(workdir, parameters) of pretraining at step 0."""
-    workdir = tmp_path_factory.mktemp("pretrained")
-    return workdir, save_fresh(toy(pretrain_arabidopsis.get_config("demo"), tiles), workdir)
 
 
 @pytest.fixture(scope="module")

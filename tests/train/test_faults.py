@@ -226,6 +226,7 @@ def test_a_full_disk_keeps_what_was_saved(tiles, straight, tmp_path, train):
     assert_same(tmp_path / "run", straight)
 
 
+@pytest.mark.slow  # compiles a run for each kind of NaN
 @pytest.mark.parametrize("what", ["loss", pytest.param("gradient", marks=pytest.mark.slow)])
 def test_nan_is_skipped_and_counted(tiles, tmp_path, train, monkeypatch, capsys, what):
     faults.change_batches(monkeypatch, faults.poison(what, {2, 5, 8}))

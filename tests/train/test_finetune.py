@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs import finetune_resolution_arabidopsis, pretrain_arabidopsis
+from configs import finetune_resolution_arabidopsis
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train import loop
@@ -18,7 +18,7 @@ from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.tasks import create_task
 from tests.train import small_run
-from tests.train.toy_configs import assert_resumes_exactly, leaves, save_fresh, toy
+from tests.train.toy_configs import assert_resumes_exactly, leaves, toy
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,13 +38,6 @@ def resolution(tiles, task="resolution", **settings):
     config = toy(finetune_resolution_arabidopsis.get_config(), tiles, **settings)
     config.task = task
     return config
-
-
-@pytest.fixture(scope="module")
-def pretrained(tiles, tmp_path_factory):
-    """(workdir, parameters) of pretraining at step 0."""
-    workdir = tmp_path_factory.mktemp("pretrained")
-    return workdir, save_fresh(toy(pretrain_arabidopsis.get_config("demo"), tiles), workdir)
 
 
 @pytest.fixture(scope="module")

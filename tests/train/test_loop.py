@@ -199,6 +199,7 @@ def test_replicates_stay_in_their_micro_batches():
         config_lib.check_resumable(config, text, "runs/mine")
 
 
+@pytest.mark.slow  # trains twice
 def test_a_run_resumes_after_the_model_it_started_from_is_gone(matrix, config, tmp_path, monkeypatch):
     config.init_from = str(tmp_path / "gone")
     with monkeypatch.context() as patch:

@@ -339,6 +339,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.slow  # starts a program
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of glibc")
 def test_freed_memory_serves_the_next_array():
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)

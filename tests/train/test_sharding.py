@@ -91,6 +91,7 @@ def listing():
     return list(dict.fromkeys(lines))
 
 
+@pytest.mark.slow  # traces ViT-L
 def test_the_listing_of_vit_large_is_the_known_one():
     """A new parameter, or a changed rule, shows up as a line; look at it, then update the file."""
     assert listing() == (pathlib.Path(__file__).parent / "vit_large_shardings.txt").read_text().splitlines()

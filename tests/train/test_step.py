@@ -43,6 +43,7 @@ def step():
     return state, jax.jit(create_train_step(_loss, optimizer, lambda _: 0.1, 2, jax.random.key(0)))
 
 
+@pytest.mark.slow  # compiles two steps
 def test_accumulation_equals_the_whole_batch():
     params, keys = {"w": jnp.ones((1, 1))}, jax.random.split(jax.random.key(0), 4)
     whole, _, _ = accumulate(_loss, params, _batch([1, 2, 3, 6]), keys, 1)

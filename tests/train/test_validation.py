@@ -22,6 +22,7 @@ class NoWriter:
         pass
 
 
+@pytest.mark.slow  # compiles a validation
 def test_sums_are_fetched_while_other_batches_run(tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "IN_FLIGHT", 2)
     config = small_run.config(small_run.save_tiles(tmp_path), "--config.train.accum_steps=4")

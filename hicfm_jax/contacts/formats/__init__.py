@@ -1,4 +1,4 @@
-"""The table of file formats, and functions that open and write maps by it."""
+"""File formats of contact maps: their table, and functions that open and write maps."""
 
 import dataclasses
 import os
@@ -9,11 +9,10 @@ from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
 from hicfm_jax.contacts.formats.cool import open_cool, write_cool
 from hicfm_jax.contacts.formats.hic import open_hic, write_hic
-from hicfm_jax.contacts.formats.pairs import open_pairs, write_pairs
+from hicfm_jax.contacts.formats.pairs import open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
-from hicfm_jax.contacts.formats.text import open_text
+from hicfm_jax.contacts.formats.scool import open_scool
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import check_new_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,17 +20,15 @@ class Format:
     """A file format.
 
     Attributes:
-      name: of the format.
-      suffixes: of its files, in lower case.
+      suffixes: in lower case.
       open: `open(path, resolution, **options) -> ContactMap`; resolution None stands for the only one.
       write: `write(contact_map, path)`, or with weights `write(contact_map, path, balance, metadata)`.
         Returns the resolutions written if there may be several. None: the format is only read.
       options: the keyword arguments of `open_contacts` that `open` takes, and `group` if files have groups.
-      holds_weights: whether files store weights, and metadata beside them.
-      whole_counts_only: whether files store contacts one by one, so that counts are whole.
+      holds_weights: whether files store weights and metadata.
+      whole_counts_only: whether files store contacts one by one.
     """
 
-    name: str
     suffixes: tuple[str, ...]
     open: Callable[..., ContactMap]
     write: Callable[..., list[int] | None] | None = None
@@ -44,13 +41,15 @@ _WEIGHTS, _SIZES = {"weight", "weight_kind"}, frozenset({"chromsizes"})
 
 # One line per format. Libraries that a format needs are imported in its functions.
 FORMATS: tuple[Format, ...] = (
-    Format("cool", (".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), True),
-    Format("hic", (".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS})),
-    Format("pairs", (".pairs", ".pairs.gz"), open_pairs, write_pairs, whole_counts_only=True),
-    Format("text", (".txt", ".txt.gz"), open_text, options=_SIZES),
-    Format("npy", (".npy",), open_array, options=_SIZES),
-    Format("npz", (".npz",), open_npz, write_npz, _SIZES),
-    Format("pickle", (".pkl", ".pickle"), open_pickle, options=_SIZES),
+    Format((".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), True),
+    Format((".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS})),
+    Format((".pairs", ".pairs.gz"), open_pairs, write_pairs, whole_counts_only=True),
+    Format((".txt", ".txt.gz"), open_text, options=_SIZES),
+    Format((".npy",), open_array, options=_SIZES),
+    Format((".npz",), open_npz, write_npz, _SIZES),
+    Format((".pkl", ".pickle"), open_pickle, options=_SIZES),
+    # Written by `scool.write_cells`, since one map is not a file.
+    Format((".scool",), open_scool, options=frozenset({"group", *_WEIGHTS})),
 )
 
 
@@ -63,19 +62,19 @@ def open_contacts(
     weight_kind: str | None = None,
     chromsizes: Mapping[str, int] | str | os.PathLike | None = None,
 ) -> ContactMap:
-    """Opens a file of contact counts. The counts themselves are read when they are asked for.
+    """Opens a file of contact counts. The counts themselves are read when they are requested.
 
     Args:
       uri: a `.cool`, `.mcool` (both optionally `FILE::/group`), `.hic`, `.pairs`, `.pairs.gz`, `.txt`,
-        `.txt.gz`, `.npy`, `.npz` or `.pkl` file.
-      resolution: bin width in bp. A width that a `.cool`, `.mcool` or `.hic` file lacks is summed up from
-        the largest one it holds that divides it. None takes the file's only one.
+        `.txt.gz`, `.npy`, `.npz` or `.pkl` file, or a cell of a `.scool` (`FILE::/cells/NAME`).
+      resolution: bin width in bp. A width that a file lacks is summed up from the largest stored one that
+        divides it. None takes the file's only one.
       engine: the library that reads a `.hic` file: `hictk` (the default) or `straw`.
       weight: column of a cooler or normalization of a `.hic` file to balance the counts with; None gives
         raw counts.
       weight_kind: `multiplicative` or `divisive`, where the file does not say which its weights are.
-      chromsizes: chromosome lengths in bp, or a text file of names and lengths, for the formats that do
-        not hold them: `.txt`, `.npy`, `.npz`, `.pkl`.
+      chromsizes: chromosome lengths in bp, or a text file of names and lengths, for `.txt`, `.npy`, `.npz`
+        and `.pkl` files, which do not store them.
 
     Returns:
       A ContactMap of raw counts, or of balanced float64 values if a weight is named.
@@ -85,11 +84,13 @@ def open_contacts(
         take, or a resolution or weight that the file does not have.
     """
     path, _, group = os.fspath(uri).partition("::")
-    suffix, form = _find(path, FORMATS, "read")
+    suffix, form = _find(path, "read")
     options = {"engine": engine, "weight": weight, "weight_kind": weight_kind, "chromsizes": chromsizes}
     options = {option: value for option, value in options.items() if value is not None}
     for option in options.keys() - form.options:
         raise InputError(f"{option}={options[option]!r} is no option of {suffix} files: leave {option} out.")
+    if weight_kind is not None and weight in (None, "NONE"):
+        raise InputError(f"weight_kind={weight_kind!r} needs a weight: name one with weight=NAME.")
     if group:
         if "group" not in form.options:
             raise InputError(f"{path}::{group}: a {suffix} file has no groups: give {path} alone.")
@@ -111,7 +112,7 @@ def open_contacts(
 
 def used_options(uri: str) -> set[str]:
     """The options of `open_contacts` that the format of a file takes; InputError if it is unknown."""
-    return set(_find(uri.partition("::")[0], FORMATS, "read")[1].options - {"group"})
+    return set(_find(uri.partition("::")[0], "read")[1].options - {"group"})
 
 
 def stem(uri: str) -> str:
@@ -126,27 +127,9 @@ def suffixes(which: Callable[[Format], object] = lambda form: True) -> list[str]
     return [suffix for form in FORMATS if which(form) for suffix in form.suffixes]
 
 
-def listed(words: Iterable[str], last: str = "or") -> str:
-    """`.cool, .mcool or .hic`."""
-    *first, final = words
-    return f"{', '.join(first)} {last} {final}" if first else final
-
-
 def output_format(path: str | os.PathLike) -> Format:
     """The format that a file is written in; InputError if its suffix is that of none."""
-    return _find(os.fspath(path), _written(), "write")[1]
-
-
-def check_output(path: str | os.PathLike) -> str:
-    """Returns the suffix of a file that can be written.
-
-    Raises:
-      InputError: another suffix, a file that exists already, a folder that does not exist or is not writable.
-    """
-    path = pathlib.Path(path)
-    suffix, _ = _find(str(path), _written(), "write")
-    check_new_file(path)
-    return suffix
+    return _find(os.fspath(path), "write")[1]
 
 
 def write_contacts(
@@ -157,52 +140,41 @@ def write_contacts(
 ) -> list[int]:
     """Writes a map as `.cool`, `.mcool`, `.hic`, `.pairs`, `.pairs.gz` or `.npz`.
 
-    The file appears under its name when it is complete. Each pair of the map is computed once.
+    The file appears under its name when it is complete. Each pair of the map is computed once. Returns the
+    resolutions written, in bp.
 
     Args:
       contact_map: the map.
       path: the file; an existing one is replaced.
       balance: also store ICE weights (column `weight`, multiplicative); `.cool` and `.mcool` only.
-      metadata: stored in a `.cool` or `.mcool` together with the map's own; other formats have no place for
-        it.
-
-    Returns:
-      The resolutions written, in bp.
+      metadata: stored in a `.cool` or `.mcool` together with the map's own; other formats do not store it.
 
     Raises:
       InputError: another suffix, a folder that does not exist, or counts that the format cannot hold.
       OSError: the disk is full or not writable.
     """
     path = pathlib.Path(path)
-    suffix, form = _find(str(path), _written(), "write")
-    _check_folder(path)
+    suffix, form = _find(str(path), "write")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
     if path.is_dir():
         raise InputError(f"{path} is a directory: give a file name.")
     if balance and not form.holds_weights:
         raise InputError(f"{path}: a {suffix} file stores no weights: leave balancing out or write .mcool.")
     extra = (balance, metadata) if form.holds_weights else ()
-    return form.write(contact_map.spooled(path), path, *extra) or [contact_map.resolution]
-
-
-def _written() -> list[Format]:
-    return [form for form in FORMATS if form.write is not None]
+    return form.write(contact_map.cached_beside(path), path, *extra) or [contact_map.resolution]
 
 
 def _match(name: str, formats: Iterable[Format]) -> tuple[str, Format | None]:
-    # The longest suffix first: `.pairs.gz` may also end in the suffix of another format.
-    known = sorted(((suffix, form) for form in formats for suffix in form.suffixes), key=lambda k: -len(k[0]))
-    return next(((suffix, form) for suffix, form in known if name.lower().endswith(suffix)), ("", None))
+    found = [(suffix, form) for form in formats for suffix in form.suffixes if name.lower().endswith(suffix)]
+    return max(found, key=lambda match: len(match[0]), default=("", None))
 
 
-def _find(path: str, formats: Iterable[Format], verb: str) -> tuple[str, Format]:
+def _find(path: str, verb: str) -> tuple[str, Format]:
+    formats = [form for form in FORMATS if verb == "read" or form.write is not None]
     suffix, form = _match(os.path.basename(path), formats)
     if form is None:
         last = os.path.splitext(path)[1].lower() or "a file without a suffix"
-        known = listed(suffix for form in formats for suffix in form.suffixes)
+        known = ", ".join(suffix for form in formats for suffix in form.suffixes)
         raise InputError(f"{path}: cannot {verb} {last}, expected one of {known}.")
     return suffix, form
-
-
-def _check_folder(path: pathlib.Path) -> None:
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}: make it first.")

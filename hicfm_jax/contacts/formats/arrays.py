@@ -16,9 +16,8 @@ from hicfm_jax.contacts.chromsizes import (
     read_chromsizes,
 )
 from hicfm_jax.contacts.contact_map import ContactMap, Pair
-from hicfm_jax.contacts.formats.lazy_map import lazy_map
 from hicfm_jax.contacts.formats.matrices import MatrixReader, map_of_matrices, single_name
-from hicfm_jax.contacts.formats.reading_process import ReadingProcess
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
@@ -32,11 +31,11 @@ def open_array(path: str, resolution: int | None, chromsizes: Chromsizes = None)
       path: a dense matrix in a `.npy` file, which is mapped rather than loaded, or an `.npz` file of
         `scipy.sparse.save_npz`.
       resolution: bin width in bp.
-      chromsizes: mapping or two-column file of lengths in bp; without it the chromosome is as long as its
-        bins. A single name in it is that of the chromosome, which is otherwise named like the file.
+      chromsizes: mapping or two-column file of lengths in bp. If it has one name, that is the chromosome's,
+        otherwise the file's name. Without it the chromosome is as long as its bins.
 
     Raises:
-      InputError: a damaged file, pickled objects, or a matrix that is no contact map.
+      InputError: a damaged file, pickled objects, or a matrix that is not a contact map.
     """
     width, sizes = need_resolution(resolution, path), read_chromsizes(chromsizes)
     name = single_name(path, sizes)
@@ -44,22 +43,17 @@ def open_array(path: str, resolution: int | None, chromsizes: Chromsizes = None)
 
 
 def open_npz(path: str, resolution: int | None = None, chromsizes: Chromsizes = None) -> ContactMap:
-    """Opens an `.npz` file of `write_npz`, a whole genome, or of scipy.sparse (see `open_array`).
+    """Opens an `.npz` file of `write_npz`, a whole genome, or of scipy.sparse; errors as of `open_array`.
 
-    Args:
-      path: the file.
-      resolution: bin width in bp. For a whole genome, None takes the stored one and a multiple is summed up.
-      chromsizes: see `open_array`; not used for a whole genome.
-
-    Raises:
-      InputError: see `open_array`.
+    For a whole genome, resolution None takes the stored one, a multiple is summed up, and chromsizes are not
+    used.
     """
     reader = ReadingProcess(GenomeReader, path)
     if reader.ask("is_scipy"):
         return open_array(path, resolution, chromsizes)
     sizes, width, pairs = reader.ask("layout")
     choose_resolution(path, [width], resolution)
-    stored = lazy_map(reader, sizes, width, path, pairs=pairs)
+    stored = lazy_map(reader, sizes, width, path, pairs=lambda: pairs)
     return stored if resolution in (None, width) else stored.coarsen(resolution // width)
 
 
@@ -122,13 +116,6 @@ class GenomeReader:
                 raise ValueError(f"row_{ending}, col_{ending} or count_{ending} are no numbers")
             yield rows, cols, counts
 
-    def summary(self) -> Iterator[tuple[float, list[Pair]]]:
-        """Sum of the counts of each pair."""
-        for _, _, pairs in self.layout():
-            for pair in pairs:
-                for _, _, counts in self.pixels(*pair):
-                    yield counts.sum(dtype=np.float64).item(), [pair]
-
 
 def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
     """Writes a map as a compressed `.npz`, one chromosome pair in memory at a time.
@@ -136,10 +123,6 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
     Members: `name`, `resolution` (bp), `chromosomes` [C], `lengths` [C] (bp), `pairs` [P, 2] (numbers i <= j
     of the chromosomes), and for each pair `row_i_j`, `col_i_j`, `count_i_j` [pixels]: bins counted from 0
     within their chromosome, upper triangle where i = j, sorted by row and column.
-
-    Args:
-      contact_map: the map.
-      path: the file; an existing one is replaced.
 
     Raises:
       InputError: bad counts in the map.

@@ -1,24 +1,24 @@
 """Cooler files, `.cool` and `.mcool`, read and written with the cooler library."""
 
+import contextlib
 import functools
 import pathlib
+import tempfile
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from hicfm_jax.contacts.balancing import balance, settle_kind
+from hicfm_jax.contacts.balancing import balance, weight_kind_of
 from hicfm_jax.contacts.chromsizes import choose_resolution, zoom_levels
 from hicfm_jax.contacts.contact_map import MAX_COUNT, ContactMap, Pair, check_counts
-from hicfm_jax.contacts.formats.lazy_map import lazy_map
-from hicfm_jax.contacts.formats.reading_process import ReadingProcess
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
-PIXELS_READ = 5_000_000
-"""Pixels read at once."""
+PIXELS_READ = 5_000_000  # at once
+PIXELS_WRITTEN = 2_000_000  # passed to cooler at once, which needs some 100 bytes for each
 
-PIXELS_WRITTEN = 2_000_000
-"""Pixels passed to cooler at once, which needs some 100 bytes for each."""
+_COLUMNS = ("bin1_id", "bin2_id", "count")
 
 
 def open_cool(
@@ -33,6 +33,25 @@ def open_cool(
     widths = reader.ask("groups")
     if not widths:
         raise InputError(f"{path} is an HDF5 file without a cooler in it: give a .cool or .mcool file.")
+    return open_group(reader, widths, resolution, group, weight, weight_kind)
+
+
+def open_group(
+    reader: ReadingProcess,
+    widths: Mapping[str, int | None],
+    resolution: int | None = None,
+    group: str = "",
+    weight: str | None = None,
+    weight_kind: str | None = None,
+) -> ContactMap:
+    """The map of one of the coolers of a file.
+
+    Args:
+      reader: the process of a `CoolReader`.
+      widths: the coolers to choose from, as from `CoolReader.groups`.
+      resolution, group, weight, weight_kind: see `open_contacts`.
+    """
+    path = reader.path
     inside = "/" + group.strip("/")
     chosen = {
         name: width for name, width in widths.items() if f"{name}/".startswith(inside.rstrip("/") + "/")
@@ -49,8 +68,6 @@ def open_cool(
         listed = ", ".join(f"{path}::{name}" for name in groups[:10])
         raise InputError(f"{path} holds {len(groups)} maps at {source} bp: choose one of {listed}.")
     if weight is None:
-        if weight_kind is not None:
-            raise InputError(f"weight_kind={weight_kind!r} needs a weight: name one with weight=COLUMN.")
         raw = _raw_map(reader, groups[0], source)
         return raw if resolution in (None, source) else raw.coarsen(resolution // source)
 
@@ -65,30 +82,34 @@ def open_cool(
             f"{resolution or source} bp, and weights apply to one resolution only: choose one of these."
         )
     raw = _raw_map(reader, groups[0], source)
-    values, stated = reader.ask("weights", groups[0], weight)
+    weights, stated = reader.ask("weights", groups[0], weight)
     if stated is None and weight == "weight":
         stated = "multiplicative"  # https://cooler.readthedocs.io/en/latest/schema.html
-    kind = settle_kind(raw.name, weight, stated, weight_kind)
-    ends = np.cumsum([raw.n_bins(chrom) for chrom in raw.chromsizes])
-    by_chromosome = dict(zip(raw.chromsizes, np.split(values, ends[:-1]), strict=True))
-    return balance(raw, by_chromosome.__getitem__, kind, weight)
+    kind = weight_kind_of(raw.name, weight, stated, weight_kind)
+    return balance(raw, weights.__getitem__, kind, weight)
 
 
 def _raw_map(reader: ReadingProcess, group: str, resolution: int) -> ContactMap:
     name = reader.path if group == "/" else f"{reader.path}::{group}"
     chromsizes, metadata = reader.ask("layout", group)
-    return lazy_map(reader, chromsizes, resolution, name, [group], metadata=metadata)
+
+    @functools.cache
+    def summary() -> tuple[float, set[Pair]]:
+        total, pairs = 0.0, set()
+        for contacts, of_pairs in reader.stream("summary", group):
+            total += contacts
+            pairs |= of_pairs
+        return total, pairs
+
+    options = {"total_count": lambda: summary()[0], "pairs": lambda: summary()[1], "metadata": metadata}
+    return lazy_map(reader, chromsizes, resolution, name, group, **options)
 
 
 class CoolReader:
     """The coolers of one file. Its generator methods are called in a `ReadingProcess`.
 
-    Args:
-      path: the file.
-
-    Raises:
-      InputError: not HDF5, irregular bins, a storage mode other than `symmetric-upper`, or bad counts.
-        Exceptions of cooler and h5py on damaged files pass through.
+    They raise InputError for a file that is not HDF5, irregular bins, a storage mode other than
+    `symmetric-upper` and bad counts, and exceptions of cooler and h5py for other damage.
     """
 
     PRELOADED = "cooler"
@@ -146,15 +167,15 @@ class CoolReader:
         """The columns of the bin table that may be weights."""
         yield [name for name, column in self._file[group]["bins"].items() if column.dtype.kind == "f"]
 
-    def weights(self, group: str, name: str) -> Iterator[tuple[np.ndarray, str | None]]:
-        """Weights of all bins (float64), and their kind if the file states it."""
+    def weights(self, group: str, name: str) -> Iterator[tuple[dict[str, np.ndarray], str | None]]:
+        """Weights of all bins (float64) by chromosome, and their kind if the file states it."""
         clr, offset, _ = self._open(group)
         divisive = self._file[group]["bins"][name].attrs.get("divisive_weights")
         stated = None if divisive is None else ("divisive" if bool(divisive) else "multiplicative")
         values = clr.bins()[name][:].to_numpy(np.float64)
         if len(values) != offset[-1]:
             raise ValueError(f"{len(values)} weights for {offset[-1]} bins")
-        yield values, stated
+        yield dict(zip(_lengths(clr), np.split(values, offset[1:-1]), strict=True)), stated
 
     @functools.lru_cache(maxsize=1)  # noqa: B019  a reader lives as long as its process
     def _open(self, group: str):
@@ -209,16 +230,13 @@ class CoolReader:
                 raise ValueError("pixels below the diagonal of a symmetric-upper map")
             yield bin1, bin2, count
 
-    # The rows of a chromosome hold the pixels of all its pairs, which are loaded one after the other.
+    # The rows of a chromosome have the pixels of all its pairs, which are loaded one after the other.
     @functools.lru_cache(maxsize=1)  # noqa: B019
     def _part(self, group: str, start: int, end: int) -> tuple[np.ndarray, ...]:
         clr, _, _ = self._open(group)
         pixels = clr.pixels()[list(_COLUMNS)][start:end]
         bin1, bin2, count = (pixels[name].to_numpy() for name in _COLUMNS)
         return bin1.astype(np.int64), bin2.astype(np.int64), count
-
-
-_COLUMNS = ("bin1_id", "bin2_id", "count")
 
 
 def _lengths(clr) -> dict[str, int]:
@@ -243,16 +261,9 @@ def write_cool(
 ) -> list[int]:
     """Writes `.cool`, or by its suffix `.mcool` with zoom levels in steps of 1, 2, 5, 10.
 
-    Whole counts are stored as integers, others as float64.
-
-    Args:
-      contact_map: the map.
-      path: the file; an existing one is replaced.
-      balance: also store ICE weights (column `weight`, multiplicative) at each resolution.
-      metadata: stored in the file together with the map's own metadata and its name.
-
-    Returns:
-      The resolutions written, in bp.
+    Whole counts are stored as integers, others as float64. With `balance`, ICE weights (column `weight`,
+    multiplicative) are stored at each resolution. The metadata are stored together with the map's own and its
+    name. Returns the resolutions written, in bp.
 
     Raises:
       InputError: bad counts in the map.
@@ -263,18 +274,10 @@ def write_cool(
     import pandas as pd
 
     zoomed = path.suffix.lower() == ".mcool"
-    integers, pixels = True, 0
-    for pair in contact_map.pairs():
-        matrix = contact_map.matrix(*pair)
-        integers &= np.issubdtype(matrix.dtype, np.integer)
-        pixels += matrix.nnz
-    bins = sum(contact_map.n_bins(chrom) for chrom in contact_map.chromsizes)
-    # Beforehand, because HDF5 may crash the process after a write that found the disk full. About twice
-    # what compressed pixels take (1.3 to 1.5 bytes each in real maps); zoom levels need a second copy.
-    check_space(path, (24 * bins + pixels * (3 if integers else 8)) * (3 if zoomed else 1))
-    # No pixel of any zoom level exceeds the total.
-    small = contact_map.total_count <= np.iinfo(np.int32).max
-    dtypes = {"count": (np.int32 if small else np.int64) if integers else np.float64}
+    dtypes, size = pixel_layout(contact_map)
+    # Beforehand, because HDF5 may crash the process after a write that found the disk full. Zoom levels need
+    # a second copy.
+    check_space(path, size * (3 if zoomed else 1))
     cis_only = all(chrom1 == chrom2 for chrom1, chrom2 in contact_map.pairs())
     metadata = {**contact_map.metadata, "name": contact_map.name, **(metadata or {})}
 
@@ -283,7 +286,7 @@ def write_cool(
         cooler.create_cooler(
             str(plain),
             cooler.binnify(pd.Series(contact_map.chromsizes), contact_map.resolution),
-            _sorted_pixels(contact_map),
+            sorted_pixels(contact_map),
             dtypes=dtypes,
             ordered=True,
             metadata=metadata,
@@ -304,7 +307,22 @@ def write_cool(
     return resolutions
 
 
-def _sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
+def pixel_layout(contact_map: ContactMap) -> tuple[dict[str, type], int]:
+    """The dtypes of a cooler's pixels by column, and its size in bytes, about twice what it will be."""
+    integers, pixels = True, 0
+    for pair in contact_map.pairs():
+        matrix = contact_map.matrix(*pair)
+        integers &= np.issubdtype(matrix.dtype, np.integer)
+        pixels += matrix.nnz
+    bins = sum(contact_map.n_bins(chrom) for chrom in contact_map.chromsizes)
+    # Compressed pixels take 1.3 to 1.5 bytes each in real maps.
+    size = 24 * bins + pixels * (3 if integers else 8)
+    # No pixel of any zoom level exceeds the total.
+    small = contact_map.total_count <= np.iinfo(np.int32).max
+    return {"count": (np.int32 if small else np.int64) if integers else np.float64}, size
+
+
+def sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
     """Yields the pixels sorted by row and column, some rows of one chromosome at a time."""
     names = list(contact_map.chromsizes)
     sizes = [contact_map.n_bins(chrom) for chrom in names]
@@ -313,8 +331,8 @@ def _sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
     for chrom1, chrom2 in contact_map.pairs():
         partners.setdefault(chrom1, []).append(chrom2)
     if not partners:
-        # Cooler leaves a pixel of its own making in a file that nothing is written to.
-        yield {"bin1_id": np.empty(0, int), "bin2_id": np.empty(0, int), "count": np.empty(0, int)}
+        # Cooler writes a pixel of its own to a file without any.
+        yield dict.fromkeys(_COLUMNS, np.empty(0, int))
     for chrom1 in partners:
         blocks = [(offset[chrom2], contact_map.matrix(chrom1, chrom2)) for chrom2 in partners[chrom1]]
         before = sum(matrix.indptr.astype(np.int64) for _, matrix in blocks)
@@ -326,8 +344,19 @@ def _sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
                 parts.append((part.row, part.col + np.int64(start), part.data))
             rows, cols, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
             order = np.lexsort((cols, rows)) if len(parts) > 1 else slice(None)
-            yield {
-                "bin1_id": rows[order] + np.int64(offset[chrom1] + first),
-                "bin2_id": cols[order],
-                "count": counts[order],
-            }
+            bin1 = rows[order] + np.int64(offset[chrom1] + first)
+            yield {"bin1_id": bin1, "bin2_id": cols[order], "count": counts[order]}
+
+
+@contextlib.contextmanager
+def balanced_cooler(contact_map: ContactMap) -> Iterator[object]:
+    """Yields cooler's own `Cooler` of a map, with ICE weights, for libraries that need one.
+
+    It is in a temporary file, which is removed afterwards.
+    """
+    import cooler
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "map.cool"
+        write_cool(contact_map.cached_beside(path), path, balance=True)
+        yield cooler.Cooler(str(path))

@@ -1,4 +1,4 @@
-"""`.hic` files, read with one of two libraries and written with hictk."""
+"""`.hic` files, read with hictk or hic-straw and written with hictk."""
 
 import errno
 import os
@@ -6,12 +6,11 @@ import pathlib
 
 import numpy as np
 
-from hicfm_jax.contacts.balancing import balance, settle_kind
+from hicfm_jax.contacts.balancing import balance, weight_kind_of
 from hicfm_jax.contacts.chromsizes import check_bins, choose_resolution, zoom_levels
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.hic_engines import ENGINES
-from hicfm_jax.contacts.formats.lazy_map import lazy_map
-from hicfm_jax.contacts.formats.reading_process import ReadingProcess
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
@@ -30,17 +29,15 @@ def open_hic(
     chromsizes, resolutions, pairs = reader.ask("layout")
     source = choose_resolution(path, resolutions, resolution)
     check_bins(chromsizes, source, path)
-    raw = lazy_map(reader, chromsizes, source, path, [source], pairs)
-    if weight is None or weight == "NONE":
-        if weight_kind is not None:
-            raise InputError(f"weight_kind={weight_kind!r} needs a weight: name one with weight=NAME.")
+    raw = lazy_map(reader, chromsizes, source, path, source, pairs=lambda: pairs)
+    if weight in (None, "NONE"):
         return raw if resolution in (None, source) else raw.coarsen(resolution // source)
     if resolution not in (None, source):
         raise InputError(
             f"{path} has no weights at {resolution} bp, and weights apply to one resolution only: choose one "
             f"that it holds, {', '.join(map(str, sorted(resolutions)))} bp."
         )
-    kind = settle_kind(path, weight, "divisive", weight_kind)
+    kind = weight_kind_of(path, weight, "divisive", weight_kind)
     names = reader.ask("weight_names", source)
     if weight not in names:
         raise InputError(
@@ -54,18 +51,11 @@ def open_hic(
 def write_hic(contact_map: ContactMap, path: pathlib.Path) -> list[int]:
     """Writes a map as `.hic` (version 9) with zoom levels in steps of 1, 2, 5, 10.
 
-    The format stores counts in single precision. Counts that it would change are refused; sums above
-    16,777,216 in a pixel of a coarser level are rounded to 7 digits.
-
-    Args:
-      contact_map: the map.
-      path: the file; an existing one is replaced.
-
-    Returns:
-      The resolutions written, in bp.
+    The format stores counts in single precision. Sums above 16,777,216 in a pixel of a coarser level are
+    rounded to 7 digits. Returns the resolutions written, in bp.
 
     Raises:
-      InputError: counts that single precision cannot hold, a chromosome called `All`, or no hictkpy.
+      InputError: counts that single precision would change, a chromosome called `All`, or no hictkpy.
       OSError: the disk is full or not writable.
     """
     try:
@@ -74,7 +64,7 @@ def write_hic(contact_map: ContactMap, path: pathlib.Path) -> list[int]:
         raise InputError(f"{path} needs hictkpy to be written: pip install -e '.[hic]'.") from error
     import pandas as pd
 
-    hictkpy.logging.setLevel("ERROR")  # it reports every block
+    hictkpy.logging.setLevel("ERROR")  # below that it reports every block
     if reserved := [chrom for chrom in contact_map.chromsizes if chrom.lower() == "all"]:
         raise InputError(f"{path}: .hic reserves the name {reserved[0]!r} for the whole genome: rename it.")
     pixels = 0
@@ -88,7 +78,7 @@ def write_hic(contact_map: ContactMap, path: pathlib.Path) -> list[int]:
                 f"{' x '.join(pair)}: write .mcool, or whole counts up to 16777216."
             )
     levels = zoom_levels(contact_map.resolution, contact_map.chromsizes)
-    # Hictk keeps all pixels in a temporary file beside the one it makes.
+    # Hictk stores all pixels in a temporary file first.
     check_space(path, 8 * pixels)
 
     bins = [contact_map.n_bins(chrom) for chrom in contact_map.chromsizes]

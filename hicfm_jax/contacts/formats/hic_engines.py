@@ -1,39 +1,43 @@
 """Readers of `.hic` files with hictk and with hic-straw."""
 
 import functools
-import importlib.util
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hicfm_jax.contacts.contact_map import Pair, check_counts
+from hicfm_jax.contacts.contact_map import Pair
 from hicfm_jax.errors import InputError
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-class _HicReader:
-    """What both readers share. The generator methods are called in a `ReadingProcess`.
+class HictkReader:
+    """A `.hic` file read with hictkpy. The generator methods are called in a `ReadingProcess`."""
 
-    Subclasses set `pixels_at_once` and define `_fetch`.
+    pixels_at_once = 5_000_000
 
-    Args:
-      path: the file.
-      chromsizes: lengths in bp by chromosome.
-      header: the names of all chromosomes in the order of the header, `All` included.
-    """
-
-    pixels_at_once = 0
-
-    def __init__(self, path: str, chromsizes: Mapping[str, int], header: Sequence[str]):
-        self.path, self.chromsizes = path, dict(chromsizes)
-        listed = _listed_pairs(path, header)
+    def __init__(self, path: str):
+        try:
+            # Not preloaded: it warns at each fork after its import, and readers are forked.
+            import hictkpy
+        except ImportError as error:
+            raise InputError(f"{path} needs hictkpy to be read: pip install -e '.[hic]'.") from error
+        with open(path, "rb") as file:
+            if file.read(4) != b"HIC\0":
+                raise InputError(
+                    f"{path} is not a .hic file, which starts with 'HIC': it may be of another format."
+                )
+        hictkpy.logging.setLevel("CRITICAL")
+        file = hictkpy.MultiResFile(path)
+        self.chromsizes, self._resolutions = dict(file.chromosomes()), file.resolutions().tolist()
+        listed = _listed_pairs(path, list(file.chromosomes(include_ALL=True)))
         self.pairs = dict.fromkeys(pair for pair in listed if set(pair) <= self.chromsizes.keys())
+        self._file = functools.cache(functools.partial(hictkpy.File, path))
 
     def layout(self) -> Iterator[tuple[dict[str, int], list[int], list[Pair]]]:
         """Chromosome lengths in bp, resolutions in bp, and the pairs that the file lists."""
-        yield self.chromsizes, self._resolutions(), list(self.pairs)
+        yield self.chromsizes, self._resolutions, list(self.pairs)
 
     def pixels(self, resolution: int, chrom1: str, chrom2: str) -> Iterator[Part]:
         """Rows, columns (int32, from the first bins of the chromosomes) and counts (float64), in parts."""
@@ -46,37 +50,9 @@ class _HicReader:
             for part in self._fetch(resolution, chrom1, start, end, chrom2):
                 found += len(part[2])
                 yield part
-            # Maps are sparse: more rows, until a part has as many pixels as it may.
+            # Maps are sparse: as many rows as give about `pixels_at_once` pixels.
             rows = max(1, min(4 * rows, rows * self.pixels_at_once // max(found, 1)))
             start = end
-
-    def summary(self, resolution: int) -> Iterator[tuple[float, list[Pair]]]:
-        """Sums of the counts of each pair, in parts."""
-        for pair in self.pairs:
-            for _, _, counts in self.pixels(resolution, *pair):
-                check_counts(counts, f"{self.path}, chromosome {pair[0]} x {pair[1]}")
-                yield counts.sum().item(), [pair]
-
-
-class HictkReader(_HicReader):
-    """A `.hic` file read with hictkpy."""
-
-    pixels_at_once = 5_000_000
-
-    def __init__(self, path: str):
-        try:
-            # Not preloaded: it warns at each fork after its import, and readers are forked.
-            import hictkpy
-        except ImportError as error:
-            raise InputError(f"{path} needs hictkpy to be read: pip install -e '.[hic]'.") from error
-        _check_magic(path)
-        hictkpy.logging.setLevel("CRITICAL")
-        self._all = hictkpy.MultiResFile(path)
-        self._file = functools.cache(functools.partial(hictkpy.File, path))
-        super().__init__(path, self._all.chromosomes(), list(self._all.chromosomes(include_ALL=True)))
-
-    def _resolutions(self) -> list[int]:
-        return self._all.resolutions().tolist()
 
     def _fetch(self, resolution: int, chrom1: str, start: int, end: int, chrom2: str) -> Iterator[Part]:
         # A query of a cis map may reach below the diagonal in a square around it only.
@@ -106,11 +82,11 @@ class HictkReader(_HicReader):
         yield dict(zip(self.chromsizes, np.split(values, np.cumsum(bins)[:-1]), strict=True))
 
 
-class StrawReader(_HicReader):
-    """A `.hic` file read with hic-straw.
+class StrawReader(HictkReader):
+    """A `.hic` file whose pixels and weights are read with hic-straw, and the rest with hictkpy.
 
-    Straw ends the process on a wrong request, and takes a block that it cannot unpack for an empty one. So
-    hictkpy, where it is installed, says what the file holds, and how many contacts a pair has.
+    Straw ends the process on an invalid request, and returns no pixels for a block that it cannot unpack. So
+    the number of contacts of each pair is compared with hictk's.
     """
 
     pixels_at_once = 1_000_000  # straw returns each pixel as a Python object
@@ -122,29 +98,23 @@ class StrawReader(_HicReader):
             raise InputError(
                 f"{path} needs hic-straw to be read with engine='straw': pip install -e '.[straw]'."
             ) from error
-        _check_magic(path)
-        self._guard = HictkReader(path) if importlib.util.find_spec("hictkpy") else None
-        self._file = hicstraw.HiCFile(path)
-        chromosomes = self._file.getChromosomes()
+        super().__init__(path)
+        self._straw = hicstraw.HiCFile(path)
+        chromosomes = self._straw.getChromosomes()
         self._index = {chrom.name: chrom.index for chrom in chromosomes}
         sizes = {chrom.name: chrom.length for chrom in chromosomes if chrom.name.lower() != "all"}
-        super().__init__(path, sizes, list(self._index))
-        if self._guard is not None and self._guard.chromsizes != sizes:
+        if sizes != self.chromsizes:
             raise ValueError("straw finds other chromosomes in it than hictk")
 
-    def _resolutions(self) -> list[int]:
-        return list(self._file.getResolutions())
-
     def pixels(self, resolution: int, chrom1: str, chrom2: str) -> Iterator[Part]:
-        """As `HictkReader.pixels`, and compared with what that finds."""
-        expected = None if self._guard is None else self._guard.contacts(resolution, chrom1, chrom2)
+        """As `HictkReader.pixels`; ValueError if the sum differs from hictk's."""
+        expected, found = self.contacts(resolution, chrom1, chrom2), 0.0
         if expected == 0:
             return
-        found = 0.0
         for part in super().pixels(resolution, chrom1, chrom2):
             found += part[2].sum()
             yield part
-        if expected is not None and not abs(found - expected) <= 1e-6 * expected:
+        if not abs(found - expected) <= 1e-6 * expected:
             raise ValueError(f"straw finds {found:.9g} contacts of {chrom1} x {chrom2}, not {expected:.9g}")
 
     def _fetch(self, resolution: int, chrom1: str, start: int, end: int, chrom2: str) -> Iterator[Part]:
@@ -158,12 +128,6 @@ class StrawReader(_HicReader):
         )
         yield (rows // resolution).astype(np.int32), (cols // resolution).astype(np.int32), counts
 
-    def weight_names(self, resolution: int) -> Iterator[list[str]]:
-        """The normalizations at a resolution; straw would take all memory in search of another one."""
-        if self._guard is None:
-            raise InputError(f"{self.path} needs hictkpy for its weights: pip install -e '.[hic]'.")
-        return self._guard.weight_names(resolution)
-
     def weights(self, resolution: int, name: str) -> Iterator[dict[str, np.ndarray]]:
         """Divisive weights of all bins by chromosome, NaN where a chromosome has no contacts."""
         partners = {chrom: pair for pair in self.pairs for chrom in pair}
@@ -172,31 +136,22 @@ class StrawReader(_HicReader):
             weights = np.full(-(-size // resolution), np.nan)
             if chrom in partners:
                 zoom = self._zoom(*partners[chrom], name, resolution)
-                held = np.asarray(zoom.getNormVector(self._index[chrom]))[: len(weights)]
-                weights[: len(held)] = held
+                stored = np.asarray(zoom.getNormVector(self._index[chrom]))[: len(weights)]
+                weights[: len(stored)] = stored
             found[chrom] = weights
         yield found
 
     def _zoom(self, chrom1: str, chrom2: str, norm: str, resolution: int):
-        return self._file.getMatrixZoomData(chrom1, chrom2, "observed", norm, "BP", resolution)
+        return self._straw.getMatrixZoomData(chrom1, chrom2, "observed", norm, "BP", resolution)
 
 
 ENGINES = {"hictk": HictkReader, "straw": StrawReader}
 
 
-def _check_magic(path: str) -> None:
-    with open(path, "rb") as file:
-        if file.read(4) != b"HIC\0":
-            raise InputError(
-                f"{path} is not a .hic file, which starts with 'HIC': it may be of another format."
-            )
-
-
 def _listed_pairs(path: str, chromosomes: Sequence[str]) -> list[Pair]:
     """The pairs in the master index of a `.hic` file, which neither library lists.
 
-    Layout: https://github.com/aidenlab/hic-format. To try all pairs of 3,000 scaffolds takes a quarter of an
-    hour.
+    Layout: https://github.com/aidenlab/hic-format. Trying all pairs of 3,000 scaffolds takes 15 minutes.
     """
     with open(path, "rb") as file:
         version, footer = struct.unpack("<4xiq", file.read(16))
@@ -206,15 +161,11 @@ def _listed_pairs(path: str, chromosomes: Sequence[str]) -> list[Pair]:
             raise ValueError("its index lists no matrix")
         pairs = []
         for _ in range(entries):
-            key = b""
-            while not key.endswith(b"\0"):
-                byte = file.read(1)
-                if not byte or len(key) > 20:
-                    raise ValueError("its index is invalid")
-                key += byte
-            one, two = (int(number) for number in key[:-1].split(b"_"))
-            if not 0 <= one <= two < len(chromosomes):
+            start = file.tell()
+            key, end, _ = file.read(24).partition(b"\0")
+            one, two = (int(number) for number in key.split(b"_"))
+            if not end or not 0 <= one <= two < len(chromosomes):
                 raise ValueError(f"its index lists the pair {one}_{two}")
             pairs.append((chromosomes[one], chromosomes[two]))
-            file.seek(12, 1)  # position and size of the matrix
+            file.seek(start + len(key) + 1 + 12)  # after position and size of the matrix
     return pairs

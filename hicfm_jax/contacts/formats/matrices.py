@@ -1,4 +1,4 @@
-"""Matrices that come without a genome, and a ContactMap over them."""
+"""Contact maps from the matrices of a numpy file or pickle."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts.chromsizes import MAX_BINS, check_bins, check_name
 from hicfm_jax.contacts.contact_map import ContactMap, Pair
-from hicfm_jax.contacts.formats.lazy_map import assemble
-from hicfm_jax.contacts.formats.reading_process import ReadingProcess
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess, assemble
 from hicfm_jax.errors import InputError
 
 Matrix = np.ndarray | scipy.sparse.sparray
@@ -22,7 +21,7 @@ class MatrixReader:
     """Base of readers of matrices. The generator methods are called in a `ReadingProcess`.
 
     Args:
-      matrices: `{key: matrix}`, the values dense or sparse, or anything else that the file holds.
+      matrices: `{key: matrix}`, dense or sparse, or any other objects of a file.
     """
 
     MEMORY_PER_BYTE = 8
@@ -57,17 +56,16 @@ def map_of_matrices(
     resolution: int,
     chromsizes: Mapping[str, int] | None,
 ) -> ContactMap:
-    """A map of matrices, each folded to its upper triangle when it is loaded.
+    """A map of the matrices of a `MatrixReader`, of cis ones the upper triangles.
 
     Args:
       reader: of a `MatrixReader`.
-      keys: `{(chrom1, chrom2): key}` of its matrices, cis ones symmetric or upper triangular. A matrix may
-        end before its chromosome does.
+      keys: `{(chrom1, chrom2): key}` of its matrices, which may be smaller than their chromosomes.
       resolution: bin width in bp.
       chromsizes: lengths in bp; without them a chromosome is as long as the bins of its largest matrix.
 
     Raises:
-      InputError: a value that is no matrix, does not fit its chromosome, or is there twice; a chromosome
+      InputError: a value that is not a matrix, does not fit its chromosome, or is repeated; a chromosome
         without a length; when it is loaded, a cis matrix that is neither symmetric nor upper triangular.
     """
     path, described = reader.path, reader.ask("describe")
@@ -104,8 +102,8 @@ def map_of_matrices(
         counts = assemble(parts, tuple(map(contact_map.n_bins, stored)))
         return counts if stored == (chrom1, chrom2) else counts.T
 
-    order = {chrom: number for number, chrom in enumerate(sizes)}
-    pairs = [tuple(sorted(pair, key=order.get)) for pair in keys]
+    order = list(sizes).index
+    pairs = [tuple(sorted(pair, key=order)) for pair in keys]
     contact_map = ContactMap(sizes, resolution, load, path, pairs=lambda: pairs)
     return contact_map
 
@@ -131,8 +129,8 @@ def _checked_shape(described: Description, where: str) -> tuple[int, int]:
 def upper_triangle(matrix: Matrix, where: str) -> Iterator[tuple[int, Matrix]]:
     """Yields the upper triangle with the diagonal of a cis matrix `[n, n]`, in blocks (first row, rows).
 
-    A symmetric matrix holds each contact between two bins twice; it is counted once. (The original adds the
-    triangles of dense symmetric matrices, which doubles all but the diagonal.)
+    A symmetric matrix has each contact between two bins twice; it is counted once. (The original adds the
+    triangles of dense symmetric matrices, which doubles all counts off the diagonal.)
 
     Raises:
       InputError: a matrix that is neither symmetric nor upper triangular.
@@ -165,7 +163,7 @@ def _entries(matrix: scipy.sparse.sparray) -> tuple[np.ndarray, ...]:
 
 
 def _equal(one: np.ndarray, two: np.ndarray) -> bool:
-    # Symmetric maps of floats that were made in single precision differ in the last digits.
+    # Symmetric maps that were computed in single precision differ in the last digits.
     if one.dtype.kind == "f" and one.shape == two.shape:
         return np.allclose(one, two, rtol=1e-6, atol=0, equal_nan=True)
     return np.array_equal(one, two)

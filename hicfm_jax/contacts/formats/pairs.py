@@ -1,88 +1,95 @@
-"""Reading 4DN `.pairs` files, plain or gzipped.
-
-Writing contact maps as 4DN `.pairs`: one line a contact.
-"""
+"""Text files with one contact per line: 4DN `.pairs`, and the original's `.txt`."""
 
 import functools
 import gzip
+import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import scipy.sparse
 
-from hicfm_jax.contacts.chromsizes import check_bins, need_resolution
+from hicfm_jax.contacts.chromsizes import check_bins, need_resolution, read_chromsizes
 from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.formats.contact_lines import Header, read_header, spool_contacts
-from hicfm_jax.contacts.formats.spool import Spool
+from hicfm_jax.contacts.formats.contact_list import bin_contacts, largest_positions, read_header
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
+PIXELS_AT_ONCE = 1_000
+
 
 def open_pairs(path: str, resolution: int | None) -> ContactMap:
-    """Opens a list of contacts; they are binned, in one pass, when the first counts are asked for.
+    """Opens a `.pairs` or `.pairs.gz` file; its contacts are binned when the first counts are requested.
 
-    Positions count from 1, so base 1 lies in bin 0, as `cooler cload pairs` has it. Both orders of the two
-    sides are taken; lines of sides that pairtools could not map (`!`, `.`) are left out. Binned contacts
-    wait in a temporary file of at most 12 bytes a contact.
-
-    Args:
-      path: a `.pairs` or `.pairs.gz` file with `#chromsize:` lines.
-      resolution: bin width in bp.
+    Positions count from 1, so base 1 is in bin 0, as in `cooler cload pairs`. The two sides may be in either
+    order; lines with an unmapped side (`!`, `.`) are left out. Source: the 4DN pairs format specification,
+    draft 1.0.
 
     Raises:
-      InputError: no resolution, no chromosome lengths, or a damaged header; when counts are asked for, a
+      InputError: no resolution, no `#chromsize:` lines, or a damaged header; when counts are requested, a
         malformed line or a position outside its chromosome.
-
-    Source: the 4DN pairs format specification, draft 1.0.
     """
     width = need_resolution(resolution, path)
     header = read_header(path)
-    if not header.chromsizes:
+    sizes = header.chromsizes
+    if not sizes:
         raise InputError(
             f"{path} has no chromosome lengths: put a line '#chromsize: NAME LENGTH' for each chromosome "
             "at its top."
         )
-    check_bins(header.chromsizes, width, path)
-    contacts = _Contacts(path, header, width)
+    check_bins(sizes, width, path)
+    binned = functools.cache(lambda: bin_contacts(path, header, sizes, width, first=1))
+
+    def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
+        return binned().load(chrom1, chrom2)
+
     return ContactMap(
-        header.chromsizes,
-        width,
-        lambda chrom1, chrom2: contacts.spool.load(chrom1, chrom2),
-        path,
-        total_count=lambda: contacts.spool.total,
-        pairs=lambda: contacts.spool.pairs(),
+        sizes, width, load, path, total_count=lambda: binned().total, pairs=lambda: binned().pairs
     )
 
 
-class _Contacts:
-    def __init__(self, path: str, header: Header, resolution: int):
-        self._told = path, header, resolution
+def open_text(
+    path: str, resolution: int | None, chromsizes: Mapping[str, int] | str | os.PathLike | None = None
+) -> ContactMap:
+    """Opens and reads a file of lines `readID chr1 pos1 chr2 pos2`, positions counted from 0.
 
-    @functools.cached_property
-    def spool(self) -> Spool:
-        path, header, resolution = self._told
-        return spool_contacts(path, header, header.chromsizes, resolution, first=1)
+    Bins are `pos // resolution` and columns are separated by white space, as in the original (`read_text` of
+    its inference). Unlike there, contacts below the diagonal are mirrored, trans contacts are kept,
+    and malformed lines are errors.
 
+    Args:
+      path: the file; lines that start with `#` at its top are a header.
+      resolution: bin width in bp.
+      chromsizes: mapping or two-column file of lengths in bp. Default: the header's `#chromsize:` lines, or
+        else each chromosome ends with the last bin that has a contact.
 
-LINES_AT_ONCE = 200_000
+    Raises:
+      InputError: no resolution, a malformed line, or a position outside its chromosome.
+    """
+    width = need_resolution(resolution, path)
+    header = read_header(path)
+    sizes = read_chromsizes(chromsizes) or header.chromsizes
+    if not sizes:
+        largest = largest_positions(path, header, first=0)
+        sizes = {chrom: (position // width + 1) * width for chrom, position in largest.items()}
+    if not sizes:
+        raise InputError(f"{path} holds no contacts and no chromosome lengths: give chromsizes.")
+    check_bins(sizes, width, path)
+    binned = bin_contacts(path, header, sizes, width, first=0)
+    return ContactMap(
+        sizes, width, binned.load, path, total_count=lambda: binned.total, pairs=lambda: binned.pairs
+    )
 
 
 def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
-    """Writes each contact of a map as a line of a `.pairs` file, by its suffix compressed (`.gz`).
+    """Writes each contact as a line of a `.pairs` file, or by its suffix a `.pairs.gz` file.
 
-    The two ends lie in the middle of their bins, so the file gives the same map at the same resolution, and
-    says nothing about finer ones. Upper triangle, sorted chr1-chr2-pos1-pos2 with the chromosomes in the
-    order of the header.
-
-    Args:
-      contact_map: a map of whole counts.
-      path: where; an existing file is replaced.
+    Positions are the middles of bins, so the file gives the same map at the same resolution only. Upper
+    triangle, sorted chr1-chr2-pos1-pos2 with the chromosomes in the order of the header.
 
     Raises:
       InputError: counts that are not whole, or chromosome names with white space.
       OSError: the disk is full or not writable.
-
-    Source: the 4DN pairs format specification, draft 1.0.
     """
     for chrom in contact_map.chromsizes:
         if chrom.split() != [chrom] or chrom in (".", "!"):
@@ -94,22 +101,16 @@ def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
     check_space(path, contact_map.total_count * (2 * (longest + digits) + 10) / (5 if compressed else 1))
     with atomic_file(path) as partial:
         with gzip.open(partial, "wb", compresslevel=4) if compressed else open(partial, "wb") as file:
-            file.write(_header(contact_map).encode())
+            file.write(b"## pairs format v1.0\n#sorted: chr1-chr2-pos1-pos2\n#shape: upper triangle\n")
+            for chrom, size in contact_map.chromsizes.items():
+                file.write(f"#chromsize: {chrom} {size}\n".encode())
+            file.write(b"#columns: readID chr1 pos1 chr2 pos2 strand1 strand2\n")
             for pair in contact_map.pairs():
-                for lines in _lines(contact_map, *pair):
-                    file.write(lines.encode())
+                file.writelines(_lines(contact_map, *pair))
 
 
-def _header(contact_map: ContactMap) -> str:
-    sizes = "".join(f"#chromsize: {chrom} {size}\n" for chrom, size in contact_map.chromsizes.items())
-    return (
-        "## pairs format v1.0\n#sorted: chr1-chr2-pos1-pos2\n#shape: upper triangle\n"
-        f"{sizes}#columns: readID chr1 pos1 chr2 pos2 strand1 strand2\n"
-    )
-
-
-def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[str]:
-    """The contacts of a pair, some 100,000 lines at a time."""
+def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[bytes]:
+    """One line for each contact of a pair, some thousand lines at a time."""
     matrix = contact_map.matrix(chrom1, chrom2).tocoo()
     if not np.issubdtype(matrix.dtype, np.integer):
         raise InputError(
@@ -119,19 +120,14 @@ def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[str]:
     first = _middles(contact_map, chrom1)
     second = first if chrom2 == chrom1 else _middles(contact_map, chrom2)
     order = np.lexsort((matrix.col, matrix.row))
-    held, size = [], 0
-    for row, col, count in zip(
-        matrix.row[order].tolist(), matrix.col[order].tolist(), matrix.data[order].tolist(), strict=True
-    ):
-        line = f".\t{chrom1}\t{first[row]}\t{chrom2}\t{second[col]}\t.\t.\n"
-        while size + count >= LINES_AT_ONCE:
-            held.append(line * (LINES_AT_ONCE - size))
-            yield "".join(held)
-            count -= LINES_AT_ONCE - size
-            held, size = [], 0
-        held.append(line * count)
-        size += count
-    yield "".join(held)
+    for start in range(0, matrix.nnz, PIXELS_AT_ONCE):
+        part = order[start : start + PIXELS_AT_ONCE]
+        rows, cols, counts = (values[part].tolist() for values in (matrix.row, matrix.col, matrix.data))
+        lines = [
+            f".\t{chrom1}\t{first[row]}\t{chrom2}\t{second[col]}\t.\t.\n" * count
+            for row, col, count in zip(rows, cols, counts, strict=True)
+        ]
+        yield "".join(lines).encode()
 
 
 def _middles(contact_map: ContactMap, chrom: str) -> list[int]:

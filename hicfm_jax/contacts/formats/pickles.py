@@ -14,19 +14,14 @@ from hicfm_jax.contacts.formats.matrices import MatrixReader, map_of_matrices, s
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
 
-MAX_DEPTH = 6
-"""Of containers within containers."""
+MAX_DEPTH = 6  # of nested containers
 
 
 def load(path: str | os.PathLike) -> Any:
-    """Reads a pickle of numpy arrays and numbers, scipy.sparse matrices and plain Python values.
+    """Reads a pickle of dicts, lists, tuples, text, numbers, None, numpy arrays and scipy.sparse matrices.
 
-    Args:
-      path: the file. Pickles of protocols 0 to 5, of Python 2 and 3, numpy 1 and 2 are read.
-
-    Returns:
-      The object: dicts, lists, tuples, strings, bytes, numbers, None, `numpy.ndarray` and scipy.sparse
-      arrays (coo, csr, csc).
+    Protocols 0 to 5, of Python 2 and 3, numpy 1 and 2 are read. Sparse matrices are coo, csr or csc, and are
+    returned as scipy.sparse arrays.
 
     Raises:
       InputError: any other class or function, named; or a damaged file.
@@ -40,15 +35,15 @@ def open_pickle(
     """Opens a pickle of matrices, symmetric or upper triangular.
 
     Args:
-      path: the file. A dict `{chromosome: matrix}`, with trans matrices under `(chromosome, chromosome)`
-        or, as in files of the original's `hic2array`, under `chromosome_chromosome`; or one matrix. Matrices
-        are numpy arrays or scipy.sparse ones.
+      path: of a dict `{chromosome: matrix}`, with trans matrices under `(chromosome, chromosome)` or, as in
+        files of the original's `hic2array`, under `chromosome_chromosome`; or of one matrix, whose
+        chromosome is named as by `open_array`.
       resolution: bin width in bp.
       chromsizes: mapping or two-column file of lengths in bp; without it a chromosome ends with the last
-        bin of its largest matrix. A single matrix is named as by `open_array`.
+        bin of its largest matrix.
 
     Raises:
-      InputError: see `load`; or no contact map.
+      InputError: see `load`; or not a contact map.
     """
     width, sizes = need_resolution(resolution, path), read_chromsizes(chromsizes)
     reader = ReadingProcess(PickleReader, path)
@@ -67,7 +62,7 @@ def open_pickle(
 
 
 def _names(keys: list[object]) -> set[str]:
-    """The chromosomes: of `A_A` keys where there are any, else the plain keys, and those of pairs."""
+    """Chromosomes: those of keys `A_A` if there are any, else all text keys; and those of pairs."""
     plain = [key for key in keys if isinstance(key, str)]
     halves = {key[: len(key) // 2] for key in plain}
     doubled = {name for name in halves if f"{name}_{name}" in plain}
@@ -93,7 +88,7 @@ def _pair(key: object, names: set[str], path: str) -> Pair:
 
 
 class PickleReader(MatrixReader):
-    """A pickle, unpickled with `_Unpickler` in a `ReadingProcess`, whose limits hold for it."""
+    """A pickle, unpickled with `_Unpickler` under the limits of a `ReadingProcess`."""
 
     def __init__(self, path: str):
         with open(path, "rb") as file:
@@ -106,9 +101,9 @@ class PickleReader(MatrixReader):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the names in `_ALLOWED` only, which stand for code of this module that makes no other calls.
+    """Replaces the names in `_ALLOWED` by code of this module, and refuses all others.
 
-    The functions of numpy themselves are not safe: with an invalid dtype they read memory that is not theirs.
+    The functions of numpy themselves are not safe: with an invalid dtype they read foreign memory.
     """
 
     def __init__(self, file, path: str):
@@ -126,7 +121,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Dtype:
-    """A `numpy.dtype` of numbers; its byte order comes in a second step."""
+    """Stands for a `numpy.dtype` of numbers; its byte order is set afterwards."""
 
     def __init__(self, code: str, *_: object):
         if not isinstance(code, str) or code[:1] not in "biuf" or code[1:] not in "1248":
@@ -141,7 +136,7 @@ class _Dtype:
 
 
 class _Array:
-    """A `numpy.ndarray`, made empty and then filled."""
+    """Stands for a `numpy.ndarray`, made empty and then filled."""
 
     value: np.ndarray | None = None
 
@@ -154,7 +149,7 @@ class _Array:
 
 
 class _Sparse:
-    """A scipy.sparse matrix, made empty and then given its attributes."""
+    """Stands for a scipy.sparse matrix, made empty and then given its attributes."""
 
     layout = ""
     state: Mapping[str, object] = {}
@@ -163,15 +158,15 @@ class _Sparse:
         self.state = dict(state)
 
     def matrix(self) -> scipy.sparse.sparray:
-        if "coords" in self.state:  # scipy 1.13 and later
-            self.state["row"], self.state["col"] = self.state["coords"]
-        order = ("row", "col") if self.layout == "coo" else ("indices", "indptr")
-        data, first, second = (_plain(self.state[name]) for name in ("data", *order))
-        shape = self.state.get("_shape", self.state.get("shape"))
+        state = self.state
+        if "coords" in state:  # scipy 1.13 and later
+            state["row"], state["col"] = state["coords"]
+        shape = state.get("_shape", state.get("shape"))
         if self.layout == "coo":
-            return scipy.sparse.coo_array((data, (first, second)), shape)
-        make = scipy.sparse.csr_array if self.layout == "csr" else scipy.sparse.csc_array
-        matrix = make((data, first, second), shape)
+            data, row, col = (_plain(state[name]) for name in ("data", "row", "col"))
+            return scipy.sparse.coo_array((data, (row, col)), shape)
+        parts = tuple(_plain(state[name]) for name in ("data", "indices", "indptr"))
+        matrix = getattr(scipy.sparse, f"{self.layout}_array")(parts, shape)
         matrix.check_format(full_check=True)
         return matrix
 
@@ -201,10 +196,6 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
-def _no_bytes() -> bytes:
-    return b""  # protocols 0 to 2 store an empty array like this
-
-
 def _reconstructor(kind: type, *_: object) -> object:
     return kind()
 
@@ -214,7 +205,7 @@ def _allowed() -> dict[str, object]:
     for name in ("numpy.ndarray", "numpy.matrix", "numpy.matrixlib.defmatrix.matrix"):
         names[name] = _Array
     for builtins, copyreg in (("builtins", "copyreg"), ("__builtin__", "copy_reg")):  # Python 3 and 2
-        names[f"{builtins}.bytes"], names[f"{builtins}.object"] = _no_bytes, _Array
+        names[f"{builtins}.bytes"], names[f"{builtins}.object"] = bytes, _Array
         names[f"{copyreg}._reconstructor"] = _reconstructor
     for core in ("numpy.core", "numpy._core"):  # numpy 1 and 2
         names[f"{core}.multiarray._reconstruct"] = _Array
@@ -232,7 +223,7 @@ _ALLOWED = _allowed()
 
 
 def _plain(value: object, depth: int = 0) -> object:
-    """Arrays and matrices in place of what stands for them."""
+    """The object with arrays and matrices in place of `_Array` and `_Sparse`."""
     if depth > MAX_DEPTH:
         raise ValueError(f"containers more than {MAX_DEPTH} deep")
     if isinstance(value, _Array) and value.value is not None:

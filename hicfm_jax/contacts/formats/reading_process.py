@@ -1,4 +1,4 @@
-"""Reads a file in a separate process with limits on memory and time.
+"""Reading of files in a separate process with limits on memory and time.
 
 On damaged files HDF5 may take gigabytes or never return, and hictk, hic-straw and native code of scipy may
 crash. None of that can be caught in the process in which it happens.
@@ -18,29 +18,25 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection
 
+import numpy as np
+import scipy.sparse
+
+from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Resources that reading one file may take.
+    """Resources that reading one file may take."""
 
-    Attributes:
-      memory: bytes in addition to those of the warm process.
-      memory_per_byte: further bytes for each byte of the file.
-      max_extra_memory: upper limit of these further bytes.
-      seconds: CPU time until the next part of an answer; time spent waiting for a disk does not count.
-      bytes_per_second: each part may take another second for so many bytes of the file.
-    """
-
-    memory: int = 900 << 20
-    memory_per_byte: int = 4
-    max_extra_memory: int = 4 << 30
-    seconds: float = 2.0
-    bytes_per_second: int = 1_000_000
+    memory: int = 900 << 20  # bytes in addition to those of the warm process
+    memory_per_byte: int = 4  # further bytes per byte of the file,
+    max_extra_memory: int = 4 << 30  # at most
+    seconds: float = 2.0  # CPU time for each part of an answer
+    bytes_per_second: int = 1_000_000  # of the file, for which each part may take another second
 
 
 LIMITS = Limits()
@@ -54,15 +50,15 @@ reading_process.serve(socket.socket(fileno={fd}))
 
 
 class ReadingProcess:
-    """Calls the methods of a reader that lives in another process.
+    """Calls the methods of a reader in another process.
 
-    The process starts with the first call, keeps the file open between calls, and ends with this object.
-    `LIMITS` apply to it. A file that exceeds them is reported as damaged.
+    The process starts with the first call, keeps the file open between calls, and ends with this object. A
+    file that exceeds `LIMITS` is reported as damaged.
 
     Args:
-      reader: a class with generator methods, made in the other process as `reader(path)`. Two attributes are
-        optional: `PRELOADED`, a library that the warm process imports for all readers of this class, and
-        `MEMORY_PER_BYTE`, further memory for each byte of the file, for readers that hold all of it.
+      reader: a class with generator methods, made there as `reader(path)`. Optional attributes:
+        `PRELOADED`, a library that the warm process imports for all readers of this class, and
+        `MEMORY_PER_BYTE`, bytes of memory per byte of the file, for readers that load all of it.
       path: the file.
     """
 
@@ -73,9 +69,6 @@ class ReadingProcess:
         self._connection: Connection | None = None
         self._owner = 0
         self._lock = threading.Lock()
-
-    def __reduce__(self):
-        return type(self), (self._reader, self.path)
 
     def stream(self, method: str, *args: object) -> Iterator:
         """Yields the parts that the generator `reader.method(*args)` yields.
@@ -128,6 +121,28 @@ class ReadingProcess:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def lazy_map(
+    reader: ReadingProcess, chromsizes: Mapping[str, int], resolution: int, name: str, *args, **options
+) -> ContactMap:
+    """A ContactMap whose pairs are loaded with `reader.pixels(*args, chrom1, chrom2)`; options as of it."""
+
+    def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
+        shape = contact_map.n_bins(chrom1), contact_map.n_bins(chrom2)
+        return assemble(reader.stream("pixels", *args, chrom1, chrom2), shape)
+
+    contact_map = ContactMap(chromsizes, resolution, load, name, **options)
+    return contact_map
+
+
+def assemble(parts: Iterable[tuple[np.ndarray, ...]], shape: tuple[int, int]) -> scipy.sparse.csr_array:
+    """A matrix of `shape` from parts (rows, columns, counts)."""
+    parts = list(parts)
+    if not parts:
+        return scipy.sparse.csr_array(shape, dtype=np.int64)
+    rows, cols, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return scipy.sparse.coo_array((counts, (rows, cols)), shape).tocsr()
 
 
 class _WarmProcess:
@@ -225,7 +240,7 @@ def _answer_requests(connection: Connection, reader: type, path: str, limits: Li
 
 
 def _limit_memory(growth: int) -> None:
-    if not os.path.exists("/proc/self/statm"):  # other systems than Linux do not apply such a limit
+    if not os.path.exists("/proc/self/statm"):  # only Linux applies such a limit
         return
     with open("/proc/self/statm") as file:
         held = int(file.read().split()[0]) * resource.getpagesize()

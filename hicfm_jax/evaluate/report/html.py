@@ -12,7 +12,7 @@ from hicfm_jax.evaluate.scores import SCORES, titles
 
 MOST_FOCI = 12
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 1280px; margin: 2em auto;
   padding: 0 1.5em; }
 h1 { font-size: 1.7em; margin-bottom: 0; } h2 { margin-top: 2.2em; border-bottom: 2px solid #bd0026; }
@@ -56,7 +56,7 @@ def render(comparison: Comparison) -> str:
     body = "\n".join([*parts, "</dl>"])
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<title>Contact maps: '
-        f"{_text(names)}</title>\n<style>{_STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"{_text(names)}</title>\n<style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 

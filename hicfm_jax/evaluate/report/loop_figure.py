@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.expected import find_expected
-from hicfm_jax.contacts.neighborhoods import Neighborhoods
+from hicfm_jax.evaluate.neighborhoods import Neighborhoods
 from hicfm_jax.evaluate.report.figures import DPI, fall, png
 
 FLANK = 10  # bins to each side of a loop
@@ -45,9 +45,10 @@ def draw(contact_map: ContactMap, loops: pd.DataFrame) -> bytes:
 
     Args:
       contact_map: raw counts.
-      loops: at least one, with the columns of `infer.find_loops`.
+      loops: at least one, with the columns of `infer.loops`; the density may be missing.
     """
-    order = loops.sort_values(["score", "density"], ascending=False, kind="stable").index
+    strength = [name for name in ("score", "density") if name in loops]
+    order = loops.sort_values(strength, ascending=False, kind="stable").index
     strongest = {index: rank for rank, index in enumerate(order[:SHOWN])}
     total, zooms = _pile_up(contact_map, loops, strongest)
     figure = Figure(figsize=(12.4, 4.9), dpi=DPI, layout="constrained")

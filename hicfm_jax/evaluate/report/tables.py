@@ -39,7 +39,7 @@ def best_values(records: list[Record]) -> dict[str, float]:
 
 
 def shown(value: float, name: str) -> str:
-    """A score with its significant digits; empty for NaN."""
+    """A score with its decimals; empty for NaN."""
     return "" if math.isnan(value) else f"{value:.{SCORES[name].digits}f}"
 
 

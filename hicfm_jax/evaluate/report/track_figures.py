@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.tracks import bin_edges
+from hicfm_jax.contacts.annotations.tracks import bin_edges
 from hicfm_jax.evaluate.report.figures import DPI, LINES, fall, png
 from hicfm_jax.storage import write_atomically
 

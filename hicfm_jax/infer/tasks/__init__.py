@@ -10,11 +10,20 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import load_network
 from hicfm_jax.infer.scan import scan
 from hicfm_jax.infer.scan_plan import make_plan
-from hicfm_jax.infer.tasks import epigenome, loops, resolution
+from hicfm_jax.infer.tasks import (
+    embedding,
+    epigenome,
+    loops,
+    reconstruction,
+    reproducibility,
+    resolution,
+    single_cell,
+)
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_new_file
 
-INFERENCE_TASKS = {task.name: task for task in (resolution.TASK, loops.TASK, epigenome.TASK)}
+_MODULES = (resolution, loops, epigenome, embedding, reproducibility, single_cell, reconstruction)
+INFERENCE_TASKS = {module.TASK.name: module.TASK for module in _MODULES}
 """One entry per task. A new one is a file in this folder with a `TASK`, and its name here."""
 
 
@@ -60,8 +69,15 @@ def infer_file(
             f"{', '.join(chosen.outputs)}."
         )
     check_new_file(path)
+    if chosen.infer:
+        return chosen.infer(
+            uri, resolution, checkpoint, path, suffix, input_size, batch_size, progress, choices
+        )
     contact_map = chosen.transform(open_contacts(uri, resolution))
-    network = load_network(checkpoint, input_size, chosen.head, chosen.default_window, progress)
+    window = chosen.default_window
+    if chosen.choose_window:
+        window = chosen.choose_window(contact_map, choices)
+    network = load_network(checkpoint, input_size, chosen.head, window, progress)
     plan = dataclasses.replace(make_plan(chosen, contact_map, network, **choices), input=uri)
     found = scan(contact_map, network, plan, batch_size, progress)
     return chosen.write(path, suffix, found, contact_map, network, plan, progress)

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.intervals import Track, empty_track
-from hicfm_jax.contacts.tracks import TABLE, check_pybigtools, write_bigwig, write_table
+from hicfm_jax.contacts.annotations.intervals import Track, empty_track
+from hicfm_jax.contacts.annotations.tracks import TABLE, check_pybigtools, write_bigwig, write_table
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, ScanPlan, make_plan
 from hicfm_jax.infer.stitching import smooth_weights
+from hicfm_jax.infer.tasks.target_depth import as_deep_as_trained, original_depth, without_short
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
@@ -76,24 +77,10 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
     """
     if plan.max_bins is not None:
         raise InputError("Task epigenome has no option max_distance, which is for maps: leave it out.")
-    if network.takes_depth:
-        deepest = max(network.total_counts.values(), default=contact_map.total_count)
-        plan = dataclasses.replace(plan, depth_ratio=deepest / contact_map.total_count)
-    if not network.published and plan.merge != "original":
+    plan = as_deep_as_trained(without_short(plan, contact_map), contact_map, network)
+    if not network.published:
         return plan
-    least = plan.window[0] // 2
-    long = [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= least]
-    if network.published and long:
-        total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in long)
-        plan = dataclasses.replace(plan, total_count=total or plan.total_count)
-    if plan.merge == "original":
-        plan = dataclasses.replace(plan, chromosomes=tuple(c for c in plan.chromosomes if c in long))
-        if not plan.chromosomes:
-            raise InputError(
-                f"{contact_map.name} has no chromosome of at least {least} bins, half a window, and "
-                "merge=original leaves out shorter ones: choose narrower bins, or leave merge out."
-            )
-    return plan
+    return dataclasses.replace(plan, total_count=original_depth(contact_map, network)[0])
 
 
 def centered_positions(size: int, plan: ScanPlan) -> np.ndarray:

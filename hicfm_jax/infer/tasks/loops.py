@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hicfm_jax.contacts import ContactMap, write_contacts
-from hicfm_jax.contacts.loop_list import write_bedpe
+from hicfm_jax.contacts.annotations.loop_list import write_bedpe
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import PredictedRows
 from hicfm_jax.infer.loop_significance import loop_p_values, q_values
@@ -20,7 +20,7 @@ from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.scan import cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions
 from hicfm_jax.infer.stitching import Rows, merge_windows
-from hicfm_jax.infer.tasks.target_depth import cis_contacts, long_chromosomes
+from hicfm_jax.infer.tasks.target_depth import as_deep_as_trained, original_depth, without_short
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
@@ -111,25 +111,13 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
     threshold = plan.options.get("threshold", THRESHOLD)
     if not 0 < threshold <= 1:
         raise InputError(f"threshold is {threshold} but scores lie between 0 and 1: give one of these.")
-    long = long_chromosomes(contact_map, network)
-    if plan.merge == "original":
-        chosen = tuple(chrom for chrom in plan.chromosomes if chrom in long)
-        short = [chrom for chrom in plan.chromosomes if chrom not in long]
-        if not chosen:
-            raise InputError(
-                f"{contact_map.name} has no chromosome of at least half a window, {network.window[0] // 2} "
-                "bins, and the original leaves out shorter ones: give narrower bins or merge average."
-            )
-        warning = f"{', '.join(short)}: shorter than half a window, left out as in the original."
-        plan = dataclasses.replace(
-            plan, chromosomes=chosen, warnings=(*plan.warnings, *([warning] if short else []))
-        )
+    plan = without_short(plan, contact_map)
     if not network.published:
-        return plan
+        return as_deep_as_trained(plan, contact_map, network)
     reach = plan.max_bins
     if reach is None and plan.merge != "original":
         reach = max(network.window) - 1
-    total = cis_contacts(contact_map, long) or contact_map.total_count
+    total, _ = original_depth(contact_map, network)
     return dataclasses.replace(plan, total_count=total, cutoff=_ORIGINAL_CUTOFF, max_bins=reach)
 
 

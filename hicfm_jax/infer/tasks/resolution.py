@@ -11,11 +11,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap, write_contacts
-from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map
-from hicfm_jax.infer.network import ENHANCING, Network, load_network
+from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map, provenance
+from hicfm_jax.infer.network import ENHANCING, Network, as_network
 from hicfm_jax.infer.scan import ScanWindow, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions
 from hicfm_jax.infer.stitching import MERGES, Rows, merge_windows
@@ -85,17 +84,7 @@ def enhance(
         not fit, predictions that are not finite.
       OSError: the disk of the temporary files is full.
     """
-    if isinstance(params, (str, os.PathLike)):
-        network = load_network(params, progress=progress)
-    elif isinstance(params, Network):
-        network = params
-    elif network is None:
-        raise InputError(
-            "Parameters alone do not say which network they are for: give network=load_network(CHECKPOINT), "
-            "or the checkpoint itself in their place."
-        )
-    else:
-        network = dataclasses.replace(network, params=params)
+    network = as_network(params, network, progress=progress)
     plan = make_plan(
         TASK,
         contact_map,
@@ -206,23 +195,6 @@ def _collect(
     predicted = PredictedRows(folder, plan.max_bins, MERGES[plan.merge])
     for chrom, rows in found:
         predicted.append(chrom, rows, contact_map.matrix(chrom))  # which the map still holds
-    seen = network.seen or {}
-    about = {
-        "checkpoint": network.checkpoint,
-        "step": network.step,
-        "task": network.model.task,
-        "trained_on": seen.get("train"),
-        "validated_on": seen.get("val"),
-        "unknown": list(network.unknown),
-        "input": plan.input,
-        "input_contacts": contact_map.total_count,
-        "target_contacts": plan.target_contacts,
-        "merge": plan.merge,
-        "window": list(plan.window),
-        "stride": plan.stride,
-        "bound": plan.bound if plan.merge == "original" else None,
-        "max_distance": None if plan.max_bins is None else plan.max_bins * contact_map.resolution,
-    }
     deep = enhanced_map(
         contact_map,
         plan.chromosomes,
@@ -230,7 +202,7 @@ def _collect(
         target_contacts=None if network.takes_depth else plan.target_contacts,
         integer=bool(plan.options.get("integer")),
         exact=plan.merge == "original",
-        metadata={**contact_map.metadata, ENHANCEMENT: about},
+        metadata=provenance(contact_map, network, plan),
     )
     return deep, predicted.input_contacts
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,7 +11,9 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 
-ORIGINAL_CUTOFF = 100.0  # largest count of an image in the original's inference for resolution
+ORIGINAL_CUTOFF = (
+    100.0  # largest count of an image in the original's inference for resolution and single cells
+)
 _TOLERANCE = 1.1  # a downsampled map has a little more or less than the fraction requested
 
 
@@ -34,22 +36,53 @@ def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> S
     )
     if not network.published:
         return plan
-    long = long_chromosomes(contact_map, network)
-    total = cis_contacts(contact_map, long) or contact_map.total_count
-    bins = sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
+    total, bins = original_depth(contact_map, network)
     dense = total / bins / contact_map.resolution > 1
     return dataclasses.replace(plan, total_count=total, cutoff=0.0 if dense else ORIGINAL_CUTOFF)
 
 
-def long_chromosomes(contact_map: ContactMap, network: Network) -> list[str]:
-    """Chromosomes of at least half a window: those that the original's inference knows."""
-    half = min(network.window) / 2
-    return [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= half]
+def without_short(plan: ScanPlan, contact_map: ContactMap, least: int | None = None) -> ScanPlan:
+    """With merge "original", the plan without chromosomes of fewer than `least` bins, and a warning.
+
+    The default of `least` is half a window's rows. Merge "average" scans all chromosomes.
+
+    Raises:
+      InputError: no chromosome is left.
+    """
+    if plan.merge != "original":
+        return plan
+    least = plan.window[0] // 2 if least is None else least
+    short = [chrom for chrom in plan.chromosomes if contact_map.n_bins(chrom) < least]
+    if len(short) == len(plan.chromosomes):
+        raise InputError(
+            f"{contact_map.name} has no chromosome of at least {least} bins, and merge=original leaves out "
+            "shorter ones: choose narrower bins, or leave merge out."
+        )
+    if not short:
+        return plan
+    warning = f"merge=original leaves out chromosomes of fewer than {least} bins: {', '.join(short)}."
+    chosen = tuple(chrom for chrom in plan.chromosomes if chrom not in short)
+    return dataclasses.replace(plan, chromosomes=chosen, warnings=(*plan.warnings, warning))
 
 
-def cis_contacts(contact_map: ContactMap, chromosomes: Iterable[str]) -> float:
-    """Contacts within these chromosomes."""
-    return sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in chromosomes)
+def original_depth(contact_map: ContactMap, network: Network) -> tuple[float, int]:
+    """Cis contacts and bins of the chromosomes of at least half a window, as the original counts a map.
+
+    Of all chromosomes, with their trans contacts, where none is that long.
+    """
+    half = network.window[0] // 2
+    long = [chrom for chrom in contact_map.chromsizes if contact_map.n_bins(chrom) >= half]
+    total = sum(float(contact_map.matrix(chrom).data.sum(dtype=np.float64)) for chrom in long)
+    bins = sum(contact_map.n_bins(chrom) for chrom in long or contact_map.chromsizes)
+    return total or contact_map.total_count, bins
+
+
+def as_deep_as_trained(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
+    """The plan with the depth of the deepest map trained on as the target, for a network that takes it."""
+    if not network.takes_depth:
+        return plan
+    deepest = max(network.total_counts.values(), default=contact_map.total_count)
+    return dataclasses.replace(plan, depth_ratio=deepest / contact_map.total_count)
 
 
 def target_contacts(network: Network, given: float | None) -> float | None:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -48,14 +49,8 @@ def build_tiles(
     appears under its name when it is complete. The same arguments give the same bytes, in the order
     map, chromosome pair, row, column, with every runner and after any interruption: finished pieces
     stay in NAME.partial, and the same call continues from there unless an input file has changed. Each
-    chromosome pair is loaded twice: for the survey of the maps, and to cut.
-
-    Args:
-      sources: maps of one resolution by assay name, each a file to open or a map in memory.
-      output: folder to make.
-      runner: writes the pieces, see `runners`.
-      progress: shows the progress of the build.
-      **settings: which tiles, as for `plan.plan_tiles`.
+    chromosome pair is loaded twice: for the survey of the maps, and to cut. `sources` and `settings` are
+    those of `plan.plan_tiles`; a runner of `runners` writes the pieces.
 
     Returns:
       The manifest, and whether the dataset was made now (False: it existed, made with the same
@@ -99,25 +94,25 @@ def build_tiles(
 def _build(
     plan: Plan, output: pathlib.Path, partial: pathlib.Path, runner: Runner, progress: NullProgress
 ) -> dict:
-    height, width = plan.tiling.tile_shape
-    most = max(1, min(PIECE_WINDOWS, PIECE_PIXELS // (height * width)))
+    most = max(1, min(PIECE_WINDOWS, PIECE_PIXELS // math.prod(plan.tiling.tile_shape)))
     pieces = find_pieces(plan.regions, most)
     job = None
     try:
         job = _begin(plan, partial, most, progress)
         todo = [piece for piece in pieces if finished_piece(job, piece) is None]
         progress.start(sum(piece.windows for piece in pieces))
-        if len(todo) < len(pieces):
-            done = len(pieces) - len(todo)
+        if done := len(pieces) - len(todo):
             progress.say(f"Continuing: {done} of {len(pieces)} pieces were finished before.")
             progress.advance(sum(piece.windows for piece in set(pieces).difference(todo)), "before")
         runner(job, todo, progress)
         stats = {piece: finished_piece(job, piece) for piece in pieces}
-        manifest = plan.described(job.total_counts) | {"dtype": job.dtype, "context": True}
-        manifest |= _summary(plan, stats)
+        manifest = summary.make_manifest(plan, job.total_counts, job.dtype, _counts(stats))
         empty = [name for name in plan.held_out.requested() if name not in manifest["splits"]]
         if not empty:
-            files = {split: _files(job, stats, split) for split in manifest["splits"]}
+            files = {split: [] for split in manifest["splits"]}
+            for piece, each in stats.items():
+                if each.tiles:
+                    files[piece.split].append((job.shard(piece), each.tiles))
             (partial / _DATASET).mkdir()
             shutil.copyfile(partial / context.FILE, partial / _DATASET / context.FILE)
             shards.finish_dataset(partial / _DATASET, files, manifest, job.features())
@@ -142,19 +137,14 @@ def _build(
     )
 
 
-def _files(job: Job, stats: Mapping[Piece, PieceStats], split: str) -> list[tuple[pathlib.Path, int]]:
-    return [
-        (job.shard(piece), each.tiles) for piece, each in stats.items() if piece.split == split and each.tiles
-    ]
-
-
-def _summary(plan: Plan, stats: Mapping[Piece, PieceStats]) -> dict:
+def _counts(stats: Mapping[Piece, PieceStats]) -> dict[tuple, tuple[int, int]]:
+    """Windows (kept, too sparse) by (assay, chromosomes)."""
     counts = {}
     for piece, each in stats.items():
         for part, kept, too_sparse in zip(piece.parts, each.kept, each.too_sparse, strict=True):
             before = counts.get((part.assay, part.chromosomes), (0, 0))
             counts[part.assay, part.chromosomes] = before[0] + kept, before[1] + too_sparse
-    return summary.summarize(plan.regions, counts, plan.arguments)
+    return counts
 
 
 def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: NullProgress) -> Job:
@@ -166,15 +156,13 @@ def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: NullProgress)
     for path in [*partial.glob(".*.*"), *partial.glob(f"{_PIECES}/.*")]:
         shutil.rmtree(path)  # a file that a killed process was writing
     found = _read_state(partial)
-    differing = _differing(plan, state, found) if found else []
+    differing = ", ".join(_differing(plan, state, found)) if found else ""
     if found and not differing and (partial / context.FILE).exists():
         plan.maps.close()
         state = found
     else:
         if differing:
-            progress.say(
-                f"{partial} was begun with another {', '.join(differing)}: starting from the beginning."
-            )
+            progress.say(f"{partial} was begun with another {differing}: starting from the beginning.")
         survey = plan.survey()
         (partial / _STATE).unlink(missing_ok=True)
         shutil.rmtree(partial / _PIECES, ignore_errors=True)
@@ -211,9 +199,7 @@ def _differing(plan: Plan, state: dict, found: dict) -> list[str]:
 def _locked(partial: pathlib.Path) -> Iterator[None]:
     """Makes the folder of an unfinished build and keeps other builds out of it, also on other machines.
 
-    Raises:
-      InputError: another build is running there, or the folder has other contents.
-      OSError: the folder cannot be made.
+    Raises InputError if another build is running there, or the folder has other contents.
     """
     partial.mkdir(parents=True, exist_ok=True)
     own, unfinished = {_LOCK, _STATE, context.FILE, _PIECES, _DATASET}, (f".{_STATE}.", f".{context.FILE}.")
@@ -238,7 +224,8 @@ def _occupied(output: pathlib.Path) -> bool:
 
 def _existing(output: pathlib.Path, plan: Plan) -> dict:
     manifest = dataset.read_manifest(output)
-    arguments = json.loads(json.dumps(plan.described(plan.total_counts())))
+    total_counts = {assay: float(plan.maps[assay].total_count) for assay in plan.sources}
+    arguments = json.loads(json.dumps(plan.described(total_counts)))
     differing = [name for name, value in arguments.items() if manifest.get(name) != value]
     if differing:
         raise InputError(

@@ -89,20 +89,11 @@ def cut_tiles(
     last: int | None = None,
     targets: Targets | None = None,
 ) -> Iterator[dict | None]:
-    """Cuts the windows of one chromosome pair; yields None for each that is too sparse.
+    """Cuts the windows number `first` to `last - 1` of one chromosome pair (rows, columns).
 
-    Args:
-      contact_map: the map.
-      assay: its name.
-      chromosomes: of rows and columns.
-      tiling: the windows and the density that they need.
-      dtype: of the counts (see `fits_uint16`).
-      total_count: contacts of the whole map; 0 becomes `DEFAULT_TOTAL_COUNT`, as in the original.
-      first, last: number of the first window and of the one after the last; None for all.
-      targets: what is stored with the tiles; None for nothing.
-
-    Yields:
-      Records with the fields of `memory.ArrayTiles`, which are also those of a dataset.
+    Yields records with the fields of `memory.ArrayTiles` and of a dataset, and None for each window that is
+    too sparse. `total_count` is that of the whole map; 0 becomes `DEFAULT_TOTAL_COUNT`, as in the original.
+    `targets` are stored with the tiles.
     """
     cis = chromosomes[0] == chromosomes[1]
     total_count = np.float32(total_count or DEFAULT_TOTAL_COUNT)

@@ -11,16 +11,10 @@ from hicfm_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class MapFile:
-    """The arguments of `contacts.open_contacts`.
+    """The arguments of `contacts.open_contacts`."""
 
-    Attributes:
-      uri: the file, optionally `FILE::/group`.
-      resolution: bin width in bp.
-      engine, weight, weight_kind, chromsizes: as for `open_contacts`.
-    """
-
-    uri: str
-    resolution: int | None = None
+    uri: str  # optionally `FILE::/group`
+    resolution: int | None = None  # bp
     engine: str | None = None
     weight: str | None = None
     weight_kind: str | None = None
@@ -33,8 +27,8 @@ class MapFile:
 
     def state(self) -> list[int]:
         """Size and time of change of its files, to notice a changed file."""
-        paths = [self.uri.partition("::")[0], *([self.chromsizes] if self.chromsizes else [])]
-        return [number for path in paths for number in (os.stat(path).st_size, os.stat(path).st_mtime_ns)]
+        files = map(os.stat, filter(None, (self.uri.partition("::")[0], self.chromsizes)))
+        return [number for file in files for number in (file.st_size, file.st_mtime_ns)]
 
 
 class OpenMaps:
@@ -68,8 +62,7 @@ class OpenMaps:
 def map_files(inputs: Sequence[str], resolution: int, **options: str | None) -> dict[str, MapFile]:
     """The files of `parse_inputs`, each with the options that its format uses.
 
-    Raises:
-      InputError: two inputs of one name, or an option that no input uses.
+    Raises InputError for two inputs of one name, or an option that no input uses.
     """
     files = {}
     given = {name: value for name, value in options.items() if value is not None}
@@ -90,8 +83,7 @@ def map_files(inputs: Sequence[str], resolution: int, **options: str | None) -> 
 def parse_inputs(values: Sequence[str]) -> dict[str, str]:
     """URIs by assay name, from `URI` (named by its file) or `NAME=URI` (no / in NAME).
 
-    Raises:
-      InputError: two inputs of one name.
+    Raises InputError for two inputs of one name.
     """
     uris = {}
     for value in values:

@@ -22,13 +22,13 @@ from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.tiles.stream import mixing
 
 
-class Region(NamedTuple):
-    """One chromosome pair of one map, with its number of windows, dense enough or not."""
+class ChromosomePair(NamedTuple):
+    """One chromosome pair of one map."""
 
     assay: str
     chromosomes: tuple[str, str]  # of rows and columns
     split: str | None  # None for chromosomes of different splits
-    windows: int
+    windows: int  # dense enough or not
 
     @property
     def cis(self) -> bool:
@@ -61,48 +61,28 @@ class Piece(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What cutting needs to know of whole maps.
+    """What cutting needs to know of whole maps."""
 
-    Attributes:
-      dtype: of the counts, uint16 or float32 (see `cutting.fits_uint16`).
-      expected: expected contacts of each cis region that is cut, by assay and chromosome.
-      total_counts: contacts of each map.
-    """
-
-    dtype: np.dtype
-    expected: dict[tuple[str, str], Expected]
-    total_counts: dict[str, float]
+    dtype: np.dtype  # of the counts, uint16 or float32 (see `cutting.fits_uint16`)
+    expected: dict[tuple[str, str], Expected]  # of each cis region that is cut, by assay and chromosome
+    total_counts: dict[str, float]  # contacts of each map
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Everything that determines the contents of a tile dataset.
+    """Everything that determines the contents of a tile dataset."""
 
-    Attributes:
-      sources: contact maps by assay name, each a file to open or a map in memory.
-      maps: the same, opened for planning.
-      tiling: which windows become tiles.
-      held_out: the splits, chromosomes as the maps name them.
-      regions: all chromosome pairs, in the order of the records.
-      targets: what is stored with the tiles.
-      arguments: the fields of the manifest that are known before the maps are read.
-    """
-
-    sources: Mapping[str, ContactMap | MapFile]
-    maps: OpenMaps
+    sources: Mapping[str, ContactMap | MapFile]  # by assay name
+    maps: OpenMaps  # the same, opened for planning
     tiling: Tiling
-    held_out: HeldOut
-    regions: list[Region]
-    targets: Targets
-    arguments: dict
+    held_out: HeldOut  # chromosomes as the maps name them
+    regions: list[ChromosomePair]  # all chromosome pairs, in the order of the records
+    targets: Targets  # what is stored with the tiles
+    arguments: dict  # the fields of the manifest that are known before the maps are read
 
     def survey(self) -> Survey:
         """Loads every chromosome pair once."""
         return survey(self.maps, self.regions)
-
-    def total_counts(self) -> dict[str, float]:
-        """Contacts of each map; loads the maps of formats that do not store it."""
-        return {assay: float(self.maps[assay].total_count) for assay in self.sources}
 
     def described(self, total_counts: Mapping[str, float]) -> dict:
         """`arguments` with the contacts of each map."""
@@ -168,7 +148,7 @@ def plan_tiles(
         "tile_size": list(tiling.tile_shape),
         "stride": stride if centers is None else None,
         "min_density": min_density,
-        "loci": _describe_loci(loci_file),
+        "loci": loci_file and _describe_loci(pathlib.Path(loci_file)),
         "held_out": {name: list(value) for name, value in dataclasses.asdict(held_out).items()},
         "sources": {name: _describe_source(sources[name], contact_map) for name, contact_map in maps.items()},
         "mix": dict(mix or {}),
@@ -179,7 +159,7 @@ def plan_tiles(
     return Plan(sources, OpenMaps(sources, maps), tiling, held_out, regions, targets, arguments)
 
 
-def _chromosomes_to_train(regions: Iterable[Region]) -> dict[str, list[str]]:
+def _chromosomes_to_train(regions: Iterable[ChromosomePair]) -> dict[str, list[str]]:
     found = {}
     for region in regions:
         if region.cis and region.is_cut and region.split == "train":
@@ -187,19 +167,14 @@ def _chromosomes_to_train(regions: Iterable[Region]) -> dict[str, list[str]]:
     return found
 
 
-def _describe_loci(path: str | os.PathLike | None) -> dict | None:
-    if path is None:
-        return None
-    path = pathlib.Path(path)
+def _describe_loci(path: pathlib.Path) -> dict:
     return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _describe_source(source: ContactMap | MapFile, contact_map: ContactMap) -> dict:
-    fields = {
-        "uri": source.uri if isinstance(source, MapFile) else contact_map.name,
-        "total_count": None,  # see `Plan.described`
-        "chromsizes": dict(contact_map.chromsizes),
-    }
+    uri = source.uri if isinstance(source, MapFile) else contact_map.name
+    # `Plan.described` fills in the total.
+    fields = {"uri": uri, "total_count": None, "chromsizes": dict(contact_map.chromsizes)}
     if isinstance(source, MapFile) and source.weight is not None:
         fields |= {"weight": source.weight, "weight_kind": source.weight_kind}
     return fields
@@ -218,7 +193,7 @@ def check_resolution(contact_maps: Mapping[str, ContactMap]) -> int:
 
 def find_regions(
     contact_maps: Mapping[str, ContactMap], tiling: Tiling, held_out: HeldOut | None = None
-) -> list[Region]:
+) -> list[ChromosomePair]:
     """All regions, in the order of the records: map, then chromosome pair as in the map's file.
 
     All chromosomes are listed, even those too short for a window. Pairs of different chromosomes
@@ -240,11 +215,11 @@ def find_regions(
             pairs.sort(key=lambda pair: (order[pair[0]], order[pair[1]]))
         for pair in pairs:
             count = len(tiling.positions(contact_map, assay, pair))
-            regions.append(Region(assay, pair, held_out.split(assay, pair), count))
+            regions.append(ChromosomePair(assay, pair, held_out.split(assay, pair), count))
     return regions
 
 
-def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[Region]) -> Survey:
+def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[ChromosomePair]) -> Survey:
     """Surveys whole maps; loads each chromosome pair once. `regions` of one map are consecutive."""
     fits, expected, total_counts = True, {}, {}
     for assay, of_map in itertools.groupby(regions, lambda region: region.assay):
@@ -259,7 +234,7 @@ def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[
     return Survey(np.dtype(np.uint16 if fits else np.float32), expected, total_counts)
 
 
-def find_pieces(regions: Iterable[Region], most: int) -> list[Piece]:
+def find_pieces(regions: Iterable[ChromosomePair], most: int) -> list[Piece]:
     """Divides the regions into pieces of `most` windows; only the last of each split is smaller.
 
     Within a split, pieces follow the order of the regions, so their files are those of the split in
@@ -268,17 +243,15 @@ def find_pieces(regions: Iterable[Region], most: int) -> list[Piece]:
     regions = list(regions)
     pieces = []
     for split in SPLITS:
-        parts, room = [], most
+        parts, room = [], 0
         for region in regions:
             first = 0
             while region.split == split and first < region.windows:
+                if not room:
+                    parts, room = [], most
+                    pieces.append((split, parts))
                 last = min(first + room, region.windows)
                 parts.append(Part(region.assay, region.chromosomes, first, last))
                 room -= last - first
                 first = last
-                if not room:
-                    pieces.append(Piece(len(pieces), split, tuple(parts)))
-                    parts, room = [], most
-        if parts:
-            pieces.append(Piece(len(pieces), split, tuple(parts)))
-    return pieces
+    return [Piece(number, split, tuple(parts)) for number, (split, parts) in enumerate(pieces)]

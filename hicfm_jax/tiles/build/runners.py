@@ -27,23 +27,14 @@ from hicfm_jax.tiles.stream import workers
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """The common part of all pieces of a build; small, and the same on every machine.
+    """The common part of all pieces of a build; small, and the same on every machine."""
 
-    Attributes:
-      folder: for the files of the pieces, on a disk that all machines share.
-      sources: contact maps by assay name, each a file to open or a map in memory.
-      total_counts: contacts of each whole map.
-      tiling: which windows become tiles.
-      dtype: of the counts, `uint16` or `float32`.
-      targets: what is stored with the tiles.
-    """
-
-    folder: str
-    sources: Mapping[str, ContactMap | MapFile]
-    total_counts: Mapping[str, float]
+    folder: str  # for the files of the pieces, on a disk that all machines share
+    sources: Mapping[str, ContactMap | MapFile]  # by assay name
+    total_counts: Mapping[str, float]  # contacts of each whole map
     tiling: Tiling
-    dtype: str
-    targets: Targets = dataclasses.field(default_factory=Targets)
+    dtype: str  # of the counts, `uint16` or `float32`
+    targets: Targets = dataclasses.field(default_factory=Targets)  # what is stored with the tiles
 
     def shard(self, piece: Piece) -> pathlib.Path:
         """The file of a piece; a piece without tiles has none."""
@@ -57,16 +48,11 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class PieceStats:
-    """The result of a piece.
-
-    Attributes:
-      kept, too_sparse: windows that became tiles and that did not, for each part of the piece.
-      size: bytes of its file.
-    """
+    """The result of a piece: windows that became tiles, and that did not, of each of its parts."""
 
     kept: Sequence[int]
     too_sparse: Sequence[int]
-    size: int
+    size: int  # bytes of its file
 
     @property
     def tiles(self) -> int:
@@ -90,11 +76,8 @@ class PieceWriter:
     ) -> PieceStats:
         """Cuts a piece and writes its file and, when that is complete, its statistics beside it.
 
-        Repeated, or on two machines at once, it writes the same bytes.
-
-        Args:
-          piece: what to cut.
-          advance: called with finished windows and their place, as `progress.Progress.advance`.
+        Repeated, or on two machines at once, it writes the same bytes. `advance` is that of a
+        `progress.NullProgress`.
 
         Raises:
           InputError: a map that cannot be read.
@@ -109,11 +92,13 @@ class PieceWriter:
 
     def _tiles(self, piece: Piece, kept: list[int], too_sparse: list[int], advance) -> Iterator[dict]:
         job, self._maps = self._job, self._maps or OpenMaps(self._job.sources)
-        for number, part in enumerate(piece.parts):
-            where = f"{part.assay} {' x '.join(dict.fromkeys(part.chromosomes))}"
-            source = self._maps[part.assay], part.assay, part.chromosomes
-            kind = job.tiling, np.dtype(job.dtype), job.total_counts[part.assay]
-            for tile in cutting.cut_tiles(*source, *kind, part.first, part.last, job.targets):
+        for number, (assay, chromosomes, *numbers) in enumerate(piece.parts):
+            where = f"{assay} {' x '.join(dict.fromkeys(chromosomes))}"
+            kind = job.tiling, np.dtype(job.dtype), job.total_counts[assay]
+            tiles = cutting.cut_tiles(
+                self._maps[assay], assay, chromosomes, *kind, *numbers, targets=job.targets
+            )
+            for tile in tiles:
                 (too_sparse if tile is None else kept)[number] += 1
                 advance(1, where)
                 if tile is not None:
@@ -139,10 +124,7 @@ def run_here(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
 
 
 def process_runner(processes: int) -> Runner:
-    """A runner with worker processes on this machine.
-
-    The runner raises InputError if a process is killed; pieces that others finished stay.
-    """
+    """A runner with worker processes on this machine; it raises InputError if one is killed."""
 
     def run(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
         if not pieces:
@@ -178,13 +160,8 @@ def beam_runner(options: Sequence[str] = ()) -> Runner:
     """A runner for a cluster with Apache Beam; it writes the same bytes as the others.
 
     Workers open the maps by their URIs and write below the output folder, so all machines have to see
-    both under the same path.
-
-    Args:
-      options: flags of the Beam pipeline, such as `--runner=FlinkRunner --flink_master=HOST:8081`.
-
-    Raises:
-      InputError: Beam is not installed.
+    both under the same path. `options` are flags of the pipeline, such as `--runner=FlinkRunner
+    --flink_master=HOST:8081`. Raises InputError if Beam is not installed.
     """
     try:
         import apache_beam as beam

@@ -1,30 +1,21 @@
 """Record files of tiles, and the dataset that they make."""
 
 import contextlib
-import errno
 import itertools
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from hicfm_jax.storage import atomic_file
+from hicfm_jax.storage import atomic_file, disk_errors
 from hicfm_jax.tiles import dataset
 
 
 def write_shard(path: str | os.PathLike, tiles: Iterable[Mapping], features) -> int:
-    """Writes tile records to one array_record file; it appears under its name when it is complete.
+    """Writes tile records with the fields of `features` to one array_record file, and returns their number.
 
-    Args:
-      path: file to make, in an existing folder; an older file is replaced.
-      tiles: records with the fields of `features`.
-      features: result of `dataset.features`.
-
-    Returns:
-      Number of tiles; for 0, no file is made.
-
-    Raises:
-      OSError: the disk is full or not writable; nothing is left.
+    The file replaces an older one when it is complete; for no tiles, none is made. Raises OSError if the
+    disk is full or not writable; nothing is left.
     """
     dataset.import_tfds()
     parse = dataset.import_tensorflow().train.Example.FromString
@@ -34,7 +25,7 @@ def write_shard(path: str | os.PathLike, tiles: Iterable[Mapping], features) -> 
     first = next(tiles, None)
     if first is None:
         return 0
-    with atomic_file(path) as partial, _disk_errors(path):
+    with atomic_file(path) as partial, disk_errors(path):
         # Counts are compressed already: a second time would double the reading time for nothing.
         writer = array_record_module.ArrayRecordWriter(os.fspath(partial), "group_size:1,uncompressed")
         try:
@@ -59,18 +50,10 @@ def finish_dataset(
 ) -> None:
     """Makes a folder that `tfds.builder_from_directory` and `source.DiskTiles` read.
 
-    The shards are moved into the folder and named as TFDS names them. Everything that needs space on
-    the disk is written before, and the manifest gets its name last.
-
-    Args:
-      folder: the dataset; made if necessary. Give it its final name afterwards.
-      shards: by split, `(file made by write_shard, tiles in it)` in the order of the records; without
-        empty ones.
-      manifest: the content of `manifest.json`.
-      features: result of `dataset.features`, as for the shards.
-
-    Raises:
-      OSError: the disk is full or not writable; no shard was moved.
+    `shards` are by split `(file made by write_shard, tiles in it)` in the order of the records, without
+    empty ones. They are moved into the folder and named as TFDS names them. Everything that needs space on
+    the disk is written before, and the manifest gets its name last. Raises OSError if the disk is full or
+    not writable; no shard was moved.
     """
     tfds = dataset.import_tfds()
     folder = pathlib.Path(folder)
@@ -110,16 +93,3 @@ def finish_dataset(
         for split in splits:
             for (path, _), final in zip(shards[split.name], split.filepaths, strict=True):
                 os.replace(path, final)
-
-
-@contextlib.contextmanager
-def _disk_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Turns array_record's RuntimeError for a disk's error into that OSError."""
-    try:
-        yield
-    except RuntimeError as error:
-        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS):
-            if os.strerror(code) in str(error):
-                code = errno.ENOSPC if code == errno.EFBIG else code
-                raise OSError(code, os.strerror(code), os.fspath(path)) from error
-        raise

@@ -28,8 +28,7 @@ class HeldOut:
     def resolve(self, contact_maps: Mapping[str, ContactMap]) -> "HeldOut":
         """The same with the maps' own names of the chromosomes.
 
-        Raises:
-          InputError: a name that no map has, or that is held out twice.
+        Raises InputError for a name that no map has, or that is held out twice.
         """
         val = find_chromosomes(contact_maps, self.val_chromosomes, "val_chromosomes")
         test = find_chromosomes(contact_maps, self.test_chromosomes, "test_chromosomes")
@@ -75,14 +74,8 @@ class HeldOut:
 def find_chromosomes(contact_maps: Mapping[str, ContactMap], names: Sequence[str], what: str) -> list[str]:
     """The maps' own names of chromosomes, see `ContactMap.find_chromosome`.
 
-    Args:
-      contact_maps: maps by assay name.
-      names: chromosomes, or `ASSAY:NAME` for that of one map, which keeps its prefix: `rice:chr4` ->
-        `rice:Chr4`.
-      what: the flag or field of the names, for messages.
-
-    Raises:
-      InputError: a name that no map has; lists the existing ones.
+    A name may be `ASSAY:NAME` for the chromosome of one map, and keeps its prefix: `rice:chr4` ->
+    `rice:Chr4`. Raises InputError for a name in `what` that no map has, with the existing ones.
     """
     found = []
     for name in names:

@@ -4,33 +4,30 @@ import os
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
-from hicfm_jax.tiles.build.plan import Region, plan_tiles
+from hicfm_jax.tiles.build.plan import Plan, plan_tiles
 from hicfm_jax.tiles.build.splits import SPLITS
 from hicfm_jax.types import PATCH
 
 ACROSS = "across_splits"
 """In the statistics of a map's trans tiles, the pairs whose chromosomes are in different splits."""
 
-_CONFIG = "pretrain_arabidopsis.py:small_batch"
 _COLUMNS = ("kept", "too_sparse", "too_short")
 
 
-def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]], arguments: Mapping) -> dict:
-    """The fields `tiles`, `trans_tiles` and `splits` of a manifest.
-
-    `counts` are (kept, too sparse) by (assay, chromosomes) of the regions that were cut; `arguments`
-    the manifest's fields `sources`, `resolution` and `loci`.
-    """
-    tiles = {assay: {} for assay in arguments["sources"]}
-    trans_tiles, splits = {}, {}
-    for region in regions:
+def make_manifest(
+    plan: Plan, total_counts: Mapping[str, float], dtype: str, counts: Mapping[tuple, tuple[int, int]]
+) -> dict:
+    """The manifest of a dataset; `counts` are windows (kept, too sparse) by (assay, chromosomes)."""
+    arguments = plan.described(total_counts)
+    tiles, trans_tiles, splits = {assay: {} for assay in arguments["sources"]}, {}, {}
+    for region in plan.regions:
         kept, too_sparse = counts.get((region.assay, region.chromosomes), (0, 0))
         if region.cis:
             (name, _), source = region.chromosomes, arguments["sources"][region.assay]
@@ -42,12 +39,8 @@ def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]]
                 "too_short": not region.windows and not arguments["loci"],
             }
         else:
-            stats = trans_tiles.setdefault(region.assay, {}).setdefault(
-                region.split or ACROSS, {"pairs": 0, "kept": 0, "too_sparse": 0}
-            )
-            stats["pairs"] += 1
-            stats["kept"] += kept
-            stats["too_sparse"] += too_sparse
+            stats = trans_tiles.setdefault(region.assay, {}).setdefault(region.split or ACROSS, Counter())
+            stats.update(pairs=1, kept=kept, too_sparse=too_sparse)
         if kept:
             split = splits.setdefault(region.split, {"tiles": 0, "chromosomes": {}, "assays": Counter()})
             split["tiles"] += kept
@@ -55,7 +48,9 @@ def summarize(regions: Iterable[Region], counts: Mapping[tuple, tuple[int, int]]
             split["assays"][region.assay] += kept
     for split in splits.values():
         split |= {"chromosomes": list(split["chromosomes"]), "assays": dict(split["assays"])}
-    return {
+    return arguments | {
+        "dtype": dtype,
+        "context": True,
         "tiles": tiles,
         "trans_tiles": trans_tiles,
         "splits": {name: splits[name] for name in SPLITS if name in splits},
@@ -103,9 +98,9 @@ def advice(manifest: Mapping, output: str) -> str:
         )
         sides = [max(PATCH, min(size, limit)) for size, limit in zip(sides, most, strict=True)]
     python = min(os.path.relpath(sys.executable), sys.executable, key=len)
-    config = "pretrain_plants.py:small_batch --config.data.mix=" if manifest["mix"] else _CONFIG
+    config = "plants.py:small_batch --config.data.mix=" if manifest["mix"] else "arabidopsis.py:small_batch"
     lines.append(
-        f"Next: {python} scripts/train.py --config=configs/{config} --config.data.tiles={output} "
+        f"Next: {python} scripts/train.py --config=configs/pretrain_{config} --config.data.tiles={output} "
         f"--config.model.input_size={sides[0]},{sides[1]} --workdir=runs/pretrain"
     )
     return "\n".join(lines)
@@ -123,18 +118,11 @@ def count_tiles(
 ) -> tuple[dict, int]:
     """Counts the tiles that `builder.build_tiles` would write, exactly, and estimates their size.
 
-    Windows are counted on the sparse maps; one tile in 32 is compressed, for the bytes of a pixel.
-
-    Args:
-      sources: maps of one resolution by assay name, each a file to open or a map in memory.
-      progress: shows the progress of the count.
-      **settings: which tiles, as for `plan.plan_tiles`.
+    Windows are counted on the sparse maps; one tile in 32 is compressed, for the bytes of a pixel. Arguments
+    and errors are those of `plan.plan_tiles`.
 
     Returns:
       The manifest that the dataset would have, and the bytes on disk that it would take.
-
-    Raises:
-      InputError: arguments that do not fit the maps.
     """
     progress = progress or NullProgress()
     plan = plan_tiles(sources, **settings)
@@ -158,6 +146,5 @@ def count_tiles(
         counts[source] = kept, region.windows - kept
         tiles += kept
     progress.close()
-    manifest = plan.described(survey.total_counts) | {"dtype": survey.dtype.name, "context": True}
-    manifest |= summarize(plan.regions, counts, plan.arguments)
-    return manifest, tiles * _OTHER_BYTES + round(sampled_bytes * pixels / max(sampled_pixels, 1))
+    size = tiles * _OTHER_BYTES + round(sampled_bytes * pixels / max(sampled_pixels, 1))
+    return make_manifest(plan, survey.total_counts, survey.dtype.name, counts), size

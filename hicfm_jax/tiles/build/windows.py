@@ -161,10 +161,8 @@ def read_loci(
     """Center bins of the loci in a BED file, by assay and the map's own name of the chromosome.
 
     A locus applies to every map that has its chromosome; the file may call it `1`, `chr1` or `Chr1`.
-    Further columns, comments, `track` and `browser` lines are ignored.
-
-    Raises:
-      InputError: no such file, an invalid line, an unknown chromosome, or a locus beyond its end.
+    Further columns, comments, `track` and `browser` lines are ignored. Raises InputError for no such file,
+    an invalid line, an unknown chromosome, or a locus beyond its end.
     """
     try:
         with open(path, encoding="utf-8") as file:

@@ -78,14 +78,7 @@ class Tiles(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """Makes the batch of a step, or one host's part of it.
-
-    Attributes:
-      tiles: what to cut windows from.
-      draw: how to cut them.
-      batch_size: examples of the global batch.
-      first, last: the part, from example `first` to the one before `last`.
-    """
+    """Makes the batch of a step, or one host's part of it: example `first` to the one before `last`."""
 
     tiles: Tiles
     draw: Draw

@@ -27,13 +27,8 @@ ByChromosome = Mapping[tuple[str, str], Expected]
 def no_context(count: int, window: tuple[int, int]) -> dict[str, np.ndarray]:
     """Uninitialized `Batch.context` of `count` windows `(H, W)`, for `place_context`."""
     height, width = window
-    sizes = {
-        "row_bias": height,
-        "column_bias": width,
-        "row_coverage": height,
-        "column_coverage": width,
-        "decay": height + width - 1,
-    }
+    sizes = {"row_bias": height, "column_bias": width, "row_coverage": height, "column_coverage": width}
+    sizes["decay"] = height + width - 1
     return {name: np.empty((count, size), np.float32) for name, size in sizes.items()}
 
 
@@ -64,32 +59,28 @@ def place_context(
 
 def pack(expected: ByChromosome) -> dict[str, np.ndarray]:
     """The same values as arrays by name, one of each kind for all chromosomes."""
-    keys = list(expected)
     arrays = {
-        "assays": np.array([assay for assay, _ in keys], np.str_),
-        "chromosomes": np.array([chromosome for _, chromosome in keys], np.str_),
-        "bins": np.array([len(expected[key].bias) for key in keys], np.int64),
+        "assays": np.array([assay for assay, _ in expected], np.str_),
+        "chromosomes": np.array([chromosome for _, chromosome in expected], np.str_),
+        "bins": np.array([len(each.bias) for each in expected.values()], np.int64),
     }
     for name in _VECTORS:
-        vectors = [getattr(expected[key], name) for key in keys]
-        arrays[name] = np.concatenate([np.zeros(0), *vectors])
+        arrays[name] = np.concatenate([np.zeros(0), *(getattr(each, name) for each in expected.values())])
     return arrays
 
 
 def unpack(arrays: Mapping[str, np.ndarray]) -> dict[tuple[str, str], Expected]:
     """Inverse of `pack`; raises KeyError or ValueError for other arrays."""
-    bins = arrays["bins"]
-    ends = np.cumsum(bins)
-    size = int(ends[-1]) if len(ends) else 0
-    vectors = {name: arrays[name] for name in _VECTORS}
+    bins, expected, start = arrays["bins"], {}, 0
+    size, vectors = int(bins.sum()), {name: arrays[name] for name in _VECTORS}
     for name, values in vectors.items():
         if values.dtype != np.float64 or values.shape != (size,) or (bins < 1).any():
             raise ValueError(f"{name} has {values.shape} {values.dtype}, not ({size},) float64")
     keys = zip(arrays["assays"].tolist(), arrays["chromosomes"].tolist(), strict=True)
-    return {
-        key: Expected(**{name: values[end - count : end] for name, values in vectors.items()})
-        for key, end, count in zip(keys, ends.tolist(), bins.tolist(), strict=True)
-    }
+    for key, count in zip(keys, bins.tolist(), strict=True):
+        expected[key] = Expected(**{name: values[start : start + count] for name, values in vectors.items()})
+        start += count
+    return expected
 
 
 def read_context(

@@ -29,7 +29,8 @@ class DiskSplit:
         content, sources = manifest["splits"][split], manifest.get("sources", {})
         self._tiles_of, self._num_tiles = content["assays"], content["tiles"]
         self.diagonal_offsets = diagonal_offsets(manifest)
-        trans = _with_trans(manifest, split)
+        trans_tiles = manifest.get("trans_tiles", {}).items()
+        trans = [assay for assay, by_split in trans_tiles if by_split.get(split, {}).get("kept")]
         self.has_context = bool(manifest.get("context")) and not trans
         self.assays = {}
         for assay in self._tiles_of:
@@ -87,12 +88,8 @@ class DiskSplit:
             raise damaged(f"A tile of split {self._split!r} of {self._path}", error) from error
 
     def _place(self, fields) -> dict:
-        assay = fields["assay"].bytes_list.value[0].decode()
-        chromosome = fields["chromosomes"].bytes_list.value[0].decode()
-        return {
-            "starts": fields["starts"].int64_list.value,
-            "expected": self._expected[assay, chromosome],
-        }
+        key = tuple(fields[name].bytes_list.value[0].decode() for name in ("assay", "chromosomes"))
+        return {"starts": fields["starts"].int64_list.value, "expected": self._expected[key]}
 
     def _array(self, fields, name: str) -> np.ndarray:
         shape, dtype, key = self.tile_shape, self.dtype, name
@@ -108,9 +105,3 @@ class DiskSplit:
 
 def _is_in(stats: dict, split: str) -> bool:
     return isinstance(stats, dict) and stats.get("split") == split and bool(stats.get("kept"))
-
-
-def _with_trans(manifest: dict, split: str) -> list[str]:
-    """Assays with trans tiles in the split."""
-    stats = manifest.get("trans_tiles", {})
-    return [assay for assay, by_split in stats.items() if by_split.get(split, {}).get("kept")]

@@ -83,15 +83,11 @@ class ArrayTiles:
 
     @functools.cached_property
     def assays(self) -> dict[str, AssayInfo]:
-        names, totals = self.assay.tolist(), self.total_count.tolist()
-        found = {assay: {} for assay in names}
-        for assay, chromosomes in zip(names, self.chromosomes.tolist(), strict=True):
-            found[assay] |= dict.fromkeys(filter(None, chromosomes))
-        totals = {
-            assay: None if total == DEFAULT_TOTAL_COUNT else total
-            for assay, total in zip(names, totals, strict=True)
-        }
-        return {assay: AssayInfo(list(found[assay]), totals[assay]) for assay in found}
+        found, totals = {}, dict(zip(self.assay.tolist(), self.total_count.tolist(), strict=True))
+        for assay, chromosomes in zip(self.assay.tolist(), self.chromosomes.tolist(), strict=True):
+            found.setdefault(assay, {}).update(dict.fromkeys(filter(None, chromosomes)))
+        known = {assay: total for assay, total in totals.items() if total != DEFAULT_TOTAL_COUNT}
+        return {assay: AssayInfo(list(names), known.get(assay)) for assay, names in found.items()}
 
     def assay_numbers(self) -> np.ndarray:
         number = {assay: i for i, assay in enumerate(self.assays)}
@@ -133,14 +129,10 @@ class ArrayTiles:
         trans: bool = False,
         targets: Targets | None = None,
     ) -> "ArrayTiles":
-        """Cuts maps; order: map, chromosome pair, row, column, as in a dataset on disk.
+        """Cuts maps of one resolution, by assay name, in the order of a dataset on disk.
 
-        Args:
-          contact_maps: maps of one resolution by assay name.
-          tile_size: bins of a tile's side, or (H, W).
-          chromosomes: names to use; None for all.
-          stride, min_density, mode, trans: as in `windows.Tiling`.
-          targets: what is stored with the tiles.
+        `chromosomes` None takes all, `targets` are stored with the tiles; the other arguments are as for
+        `plan.plan_tiles`.
 
         Raises:
           InputError: unknown chromosome, differing resolutions, or no tile dense enough.
@@ -150,17 +142,13 @@ class ArrayTiles:
         regions = plan.find_regions(contact_maps, tiling)
         if chromosomes is not None:
             chosen = splits.find_chromosomes(contact_maps, chromosomes, "chromosomes")
-            regions = [
-                region
-                for region in regions
-                if all(splits.is_among(chosen, region.assay, name) for name in region.chromosomes)
-            ]
+            among = functools.partial(splits.is_among, chosen)
+            regions = [each for each in regions if all(among(each.assay, name) for name in each.chromosomes)]
         survey = plan.survey(contact_maps, regions)
         records = []
-        for region in regions:
-            source = contact_maps[region.assay], region.assay, region.chromosomes
-            total_count = survey.total_counts[region.assay]
-            tiles = cutting.cut_tiles(*source, tiling, survey.dtype, total_count, targets=targets)
+        for assay, chromosomes, *_ in regions:
+            kind = tiling, survey.dtype, survey.total_counts[assay]
+            tiles = cutting.cut_tiles(contact_maps[assay], assay, chromosomes, *kind, targets=targets)
             records += filter(None, tiles)
         if not records:
             raise InputError(

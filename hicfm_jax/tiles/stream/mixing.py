@@ -31,10 +31,9 @@ class Group:
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """Reads `rice=2,maize*=1`: weights by assay name or pattern; empty text is an empty mix.
+    """Reads `rice=2,maize*=1`: weights by assay name or pattern; raises InputError for other texts.
 
-    Raises:
-      InputError: a part that is not NAME=WEIGHT with a positive weight, or a repeated name.
+    An empty text is an empty mix.
     """
     mix = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
@@ -54,8 +53,7 @@ def parse_mix(text: str) -> dict[str, float]:
 def match_assays(mix: Mapping[str, float], assays: Iterable[str]) -> dict[str, list[str]]:
     """The assays that each key of a mix matches; keys are names or patterns such as `rice*`.
 
-    Raises:
-      InputError: an assay that matches no key or several, or a key without an assay.
+    Raises InputError for an assay that matches no key or several, and for a key without an assay.
     """
     matches = {key: [] for key in mix}
     for assay in assays:
@@ -75,21 +73,19 @@ def match_assays(mix: Mapping[str, float], assays: Iterable[str]) -> dict[str, l
 def make_groups(mix: Mapping[str, float], assays: Sequence[str], numbers: np.ndarray) -> tuple[Group, ...]:
     """The groups of a mix, one per key; `numbers` `[num_tiles]` are positions in `assays`.
 
-    Raises:
-      InputError: as `match_assays`.
+    Raises InputError as `match_assays`.
     """
-    total = sum(mix.values())
-    return tuple(
-        Group(mix[key] / total, np.flatnonzero(np.isin(numbers, [assays.index(name) for name in found])))
-        for key, found in match_assays(mix, assays).items()
-    )
+    groups, total = [], sum(mix.values())
+    for key, found in match_assays(mix, assays).items():
+        tiles = np.isin(numbers, [assays.index(name) for name in found])
+        groups.append(Group(mix[key] / total, np.flatnonzero(tiles)))
+    return tuple(groups)
 
 
 def quotas(fractions: Sequence[float], length: int) -> np.ndarray:
     """Samples of each group in an epoch of `length`, by the largest remainder.
 
-    Raises:
-      InputError: a group whose fraction is too small for one sample.
+    Raises InputError for a fraction that is too small for one sample.
     """
     exact = np.array(fractions) * length
     counts = np.floor(exact).astype(np.int64)

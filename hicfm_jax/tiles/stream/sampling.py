@@ -150,23 +150,17 @@ def _candidates(draw: Draw, tile_shape: tuple[int, int]) -> int:
 def _crops(words, diag, tile_shape, window, flips) -> Crops:
     # 31 bits are plenty for a position, and signed arithmetic keeps % and // simple.
     draws = (words >> np.uint64(33)).astype(np.int64).reshape(len(words), -1, 2)
-    rows, cols, offset = window_starts(
-        draws[..., 0], draws[..., 1], np.asarray(diag, np.int64)[:, None], tile_shape, window
-    )
+    diag = np.asarray(diag, np.int64)[:, None]
+    rows, cols, offset = window_starts(draws[..., 0], draws[..., 1], diag, tile_shape, window)
     offset = flip_diag(offset, flips[:, None, 0], flips[:, None, 1], window)
     return Crops(np.stack([rows, cols], -1).astype(np.int32), offset.astype(np.int32), flips)
 
 
 def aligned_starts(start, shift, limit):
-    """Starts along one axis that put the diagonal on a patch boundary: `first, first + 16, ...`.
+    """Starts along one axis, 16 apart, that put the diagonal on a patch boundary: (first, how many).
 
-    Args:
-      start: window's start along the other axis, pixels.
-      shift: diagonal of the tile: `+diag` to find columns for a row, `-diag` for the reverse.
-      limit: number of possible starts along this axis.
-
-    Returns:
-      (first, how many).
+    `start` is the window's along the other axis, `shift` the tile's `diag` to find columns for a row and
+    `-diag` for the reverse, both in pixels; `limit` is the number of possible starts along this axis.
     """
     first = (start + shift) % PATCH
     return first, np.maximum(0, -(-(limit - first) // PATCH))
@@ -184,11 +178,11 @@ def _nearest_alignable(start, shift, limit, others):
 
 
 def window_starts(draw_a, draw_b, diag, tile: tuple[int, int], window: tuple[int, int]):
-    """Turns two random non-negative integers into a window's place in its tile, element by element.
+    """Turns two random integers, far larger than the tile, into a window's place, element by element.
 
     The rule of the original (`Pretrain_Dataset`): the start along one axis is arbitrary, the other
-    is one of those that put the diagonal on a patch boundary. The free axis is the row when
-    `diag >= 0`, the column when `diag < 0`, as in the original for square tiles. Without a usable
+    is one of those that put the diagonal (`diag`, pixels) on a patch boundary. The free axis is the row
+    when `diag >= 0`, the column when `diag < 0`, as in the original for square tiles. Without a usable
     `diag` (|diag| >= the tile) both are arbitrary. Unlike the original, the last possible start is
     drawn too, a diagonal that leaves a rectangular tile beside the window does not break the
     alignment, and in a tile that is little larger than the window, a free start without an aligned
@@ -197,12 +191,6 @@ def window_starts(draw_a, draw_b, diag, tile: tuple[int, int], window: tuple[int
     A tile without any aligned pair of starts (one of the window's own size with its diagonal off the
     patch grid) is cut where the draw falls, and its diagonal is lost (`NO_DIAGONAL`); the original
     shifts it and pads with zeros instead.
-
-    Args:
-      draw_a, draw_b: integers far larger than the tile's size.
-      diag: main diagonal in the tile, pixels.
-      tile: (height, width) of the tile.
-      window: (H, W), not larger.
 
     Returns:
       row starts, column starts (pixels) and the diagonal in the window (patches). Of a window that
@@ -247,8 +235,8 @@ def check_diagonal(name: str, offsets: Iterable[int], tile: tuple[int, int], win
 def flip_diag(diag, reverse, transpose, window: tuple[int, int]):
     """Position of the diagonal (patches) after a window is reversed on both axes, then transposed.
 
-    Reversal reads the genome from its other end: pixel (r, c) goes to (H-1-r, W-1-c), the
-    diagonal d to (W-H)/16 - d. Transposition (square windows) takes d to -d.
+    Reversal takes pixel (r, c) to (H-1-r, W-1-c) and the diagonal d to (W-H)/16 - d; transposition of a
+    square window takes d to -d.
     """
     flipped = np.where(reverse, (window[1] - window[0]) // PATCH - diag, diag)
     flipped = np.where(transpose, -flipped, flipped)

@@ -33,19 +33,12 @@ class _Window(NamedTuple):
     place: tuple[int, ...]
 
 
-class _Drawn(NamedTuple):
-    draws: list[np.ndarray]
-    fraction: float
-    context: dict[str, np.ndarray]
-
-
 @dataclasses.dataclass(frozen=True)
 class Thinning:
     """How much of each window is kept.
 
     Attributes:
-      low, high: fraction of the contacts to keep, 0 < low <= high <= 1; drawn log-uniformly for each
-        window (see `log_uniform`).
+      low, high: fraction of the contacts to keep, 0 < low <= high <= 1; drawn log-uniformly.
       seed: of the run.
       replicate: draw every window twice, with the same fraction.
       processes: number of worker processes, 0 for two threads; the draws are the same.
@@ -58,12 +51,9 @@ class Thinning:
     processes: int = 0
 
     def train(self, batches: Iterator[Batch], start_step: int = 0, first: int = 0) -> Iterator[Batch]:
-        """Downsamples a training stream.
+        """Downsamples a training stream, the global batches from `start_step` on.
 
-        Args:
-          batches: global batches from `start_step` on, or one host's part of each.
-          start_step: step of the first of them.
-          first: place of the part's first example in the global batch.
+        The stream may be one host's part, which begins at example `first` of the global batch.
 
         Returns:
           The batches with downsampled `counts`, their `total_count` and `matrix_count` in proportion,
@@ -88,15 +78,10 @@ class Thinning:
             waiting = collections.deque()
             for number, batch in enumerate(batches):
                 _check_whole(batch.counts)
-                windows = [
-                    _Window(
-                        counts,
-                        int(batch.diag[i]),
-                        {name: values[i] for name, values in batch.context.items()},
-                        place(number, i),
-                    )
-                    for i, counts in enumerate(batch.counts)
-                ]
+                windows = []
+                for i, (counts, diag) in enumerate(zip(batch.counts, batch.diag.tolist(), strict=True)):
+                    context = {name: values[i] for name, values in batch.context.items()}
+                    windows.append(_Window(counts, diag, context, place(number, i)))
                 parts = [windows[i : i + _TOGETHER] for i in range(0, len(windows), _TOGETHER)]
                 waiting.append((batch, [pool.submit(self._draw, part) for part in parts]))
                 if len(waiting) > _AHEAD:
@@ -104,7 +89,8 @@ class Thinning:
             while waiting:
                 yield self._thinned(*waiting.popleft())
 
-    def _draw(self, windows: list[_Window]) -> list[_Drawn]:
+    def _draw(self, windows: list[_Window]) -> list[tuple]:
+        """Fraction, context and draws (one, or two with `replicate`) of each window."""
         drawn = []
         for counts, diag, context, place in windows:
             words = np.random.SFC64(np.random.SeedSequence((self.seed, *place)))
@@ -112,21 +98,22 @@ class Thinning:
             draws = [thin_window(counts, diag, fraction, words) for _ in range(1 + self.replicate)]
             if context:
                 context = thin_context(context, counts, draws[0], diag, fraction, words)
-            drawn.append(_Drawn(draws, fraction, context))
+            drawn.append((fraction, context, *draws))
         return drawn
 
     def _thinned(self, batch: Batch, futures: list) -> Batch:
         drawn = [each for future in futures for each in future.result()]
-        kept = np.array([each.fraction for each in drawn], np.float32)
+        fractions, contexts, counts, *replicates = zip(*drawn, strict=True)
+        kept = np.array(fractions, np.float32)
         targets = dict(batch.targets, deep=batch.counts, kept=kept)
         if self.replicate:
-            targets["replicate"] = np.stack([each.draws[1] for each in drawn])
+            targets["replicate"] = np.stack(replicates[0])
         return batch.replace(
-            counts=np.stack([each.draws[0] for each in drawn]),
+            counts=np.stack(counts),
             total_count=batch.total_count * kept,
             matrix_count=batch.matrix_count * kept,
             targets=targets,
-            context={name: np.stack([each.context[name] for each in drawn]) for name in batch.context},
+            context={name: np.stack([each[name] for each in contexts]) for name in batch.context},
         )
 
 
@@ -220,19 +207,13 @@ def thin_context(
     fraction: float,
     words: np.random.BitGenerator,
 ) -> dict[str, np.ndarray]:
-    """The context of one window after downsampling.
+    """The context of one window after downsampling, from that of the deep window (see `types.Batch`).
 
-    The contacts of a bin within the window are known; those beyond it are drawn. The bias follows the
-    coverage, as in `contacts.expected` to first order, and the decay is that of the deep map, scaled.
-    A bin in both rows and columns has one value. Two simplifications: contacts beyond the window are
-    drawn independently for each bin, even those between two of its bins; and the bias keeps the scale
-    of the deep map, whose mean is 1 over a whole chromosome. Compared with a fit to a downsampled map,
-    the bias is slightly noisier and the decay has no noise.
-
-    Args:
-      context: of the deep window, see `types.Batch`, without the batch's axis.
-      deep, kept: its contacts before and after downsampling, whole numbers `[H, W]`.
-      diag, fraction, words: as for `thin_window`.
+    `deep` and `kept` are its contacts before and after, whole numbers `[H, W]`. Contacts of a bin within the
+    window are known; those beyond it are drawn, independently for each bin. The bias follows the coverage,
+    as in `contacts.expected` to first order, at the scale of the deep map, whose mean is 1 over a whole
+    chromosome. The decay is that of the deep map, scaled. Compared with a fit to a downsampled map, the bias
+    is slightly noisier and the decay has no noise.
     """
     height, width = deep.shape
     # Row r and column r + offset are one bin where the window has both.
@@ -244,6 +225,7 @@ def thin_context(
     once = np.ones(width, bool)
     once[twice[1]] = False
 
+    # A bin in both rows and columns has one value.
     coverage = np.concatenate([context["row_coverage"], context["column_coverage"][once]])
     inside = np.concatenate([deep_rows, deep_columns[once]])
     # Coverage beyond 2**24 is rounded in float32.

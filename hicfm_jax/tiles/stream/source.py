@@ -1,5 +1,6 @@
 """Sources of tiles: a dataset, a file, arrays in memory, or several joined."""
 
+import collections
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,23 +76,20 @@ class Source:
 
     def num_tiles(self, split: str = "train") -> int:
         """Tiles of a split, 0 if there is no such split."""
-        return len(self.tiles(split)) if split in self.splits else 0
+        return len(self._tiles.get(split, ()))
 
     def chromosomes(self, split: str = "train") -> dict[str, list[str]]:
-        """Chromosomes with tiles in a split, by assay; {} if there is no such split.
-
-        An assay without that information is left out, such as the original's folders of tiles.
-        """
+        """Chromosomes with tiles in a split, by assay, where they are known; {} without such a split."""
         found = self._assays(split).items()
         return {assay: list(info.chromosomes) for assay, info in found if info.chromosomes}
 
     def total_counts(self, split: str = "train") -> dict[str, float]:
-        """Contacts of each whole map with tiles in a split; a map of unknown depth is left out."""
+        """Contacts of each whole map with tiles in a split, where they are known."""
         found = self._assays(split).items()
         return {assay: float(info.total_count) for assay, info in found if info.total_count}
 
     def _assays(self, split: str) -> Mapping[str, AssayInfo]:
-        return self.tiles(split).assays if split in self.splits else {}
+        return self._tiles[split].assays if split in self._tiles else {}
 
     def train_stream(
         self,
@@ -104,12 +102,12 @@ class Source:
         host_count: int = 1,
         **draw,
     ) -> Iterator[Batch]:
-        """Endless training batches; batch `k` is a function of (seed, k).
+        """Endless training batches from `start_step` on; batch `k` is a function of (seed, k).
 
         Args:
           split: which tiles.
           batch_size: examples of the global batch.
-          start_step: the first batch to yield; any step costs the same.
+          start_step: any step costs the same.
           mix: weights by assay name or pattern (`mixing`). None takes that of the tiles; with an empty
             one, every tile comes once an epoch.
           host_index, host_count: which contiguous part of the global batch to yield.
@@ -241,15 +239,13 @@ class JoinedSplit:
                     f"{name} cannot be joined, its tiles differ: {self.tile_shape} bins with targets "
                     f"{self.target_shapes}, {part.tile_shape} with {part.target_shapes}; make one kind."
                 )
-        strides = {part.stride for part in parts}
-        self.stride = strides.pop() if len(strides) == 1 else None
+        self.stride = parts[0].stride if len({part.stride for part in parts}) == 1 else None
         self.diagonal_offsets = frozenset().union(*(part.diagonal_offsets for part in parts))
         self.has_context = all(part.has_context for part in parts)
         self.dtype = np.result_type(*(part.dtype for part in parts))
-        names = [assay for part in parts for assay in part.assays]
         self.assays = {assay: info for part in parts for assay, info in part.assays.items()}
-        twice = sorted({assay for assay in names if names.count(assay) > 1})
-        if twice:
+        names = collections.Counter(assay for part in parts for assay in part.assays)
+        if twice := sorted(assay for assay, number in names.items() if number > 1):
             raise InputError(
                 f"{name} cannot be joined: {', '.join(twice)} is in several of them; give the inputs "
                 "different names."

@@ -18,11 +18,8 @@ from hicfm_jax.errors import InputError
 def stream_workers(processes: int) -> Iterator[Executor]:
     """Two threads, or with `processes` a pool of processes, which all streams share and which stays.
 
-    Threads start at once, but Python's lock lets one of them run at a time, which two cores already
-    notice. Processes take seconds to start and some 0.2 GB each; their arguments and results are copied.
-
-    Raises:
-      InputError: one of the processes was killed.
+    Threads start at once, but Python's lock lets one of them run at a time. Processes take seconds to start
+    and some 0.2 GB each; their arguments and results are copied. Raises InputError if one was killed.
     """
     if not processes:
         with ThreadPoolExecutor(max_workers=2) as pool:

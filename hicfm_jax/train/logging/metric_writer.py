@@ -40,16 +40,11 @@ class MetricsFile:
     def __init__(self, workdir: epath.Path, resumed_step: int):
         """Drops lines after `resumed_step`: those steps will be trained and logged again."""
         self.path = workdir / "metrics.jsonl"
-        kept = [line + "\n" for line in self._lines() if json.loads(line)["step"] <= resumed_step]
-        self._text, self._pending = "".join(kept) if resumed_step else "", True
+        text = self.path.read_text() if resumed_step and self.path.exists() else ""
+        lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)  # a kill can leave half a line
+        self._text = "".join(line for line in lines if json.loads(line)["step"] <= resumed_step)
+        self._pending = True
         self.flush()
-
-    def _lines(self) -> list[str]:
-        if not self.path.exists():
-            return []
-        text = self.path.read_text()
-        # A kill can leave half a line at the end.
-        return text[: text.rfind("\n") + 1].splitlines()
 
     def write(self, record: dict) -> None:
         """Appends one record; values that are not finite become null, which JSON knows."""
@@ -101,23 +96,19 @@ class _Board:
 
     def add(self, step: int, kind: str, name: str, value: Any, **options) -> None:
         """Adds a "scalar" or an "image"; shown after `flush`."""
-
-        def write():
-            from tensorboardX import summary
-
-            made = getattr(summary, kind)(name, value, **options)
-            self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=made))
-
         if self._writer:
-            self._attempt(write)
+            self._attempt(lambda: self._add(step, kind, name, value, **options))
+
+    def _add(self, step: int, kind: str, name: str, value: Any, **options) -> None:
+        from tensorboardX import summary
+
+        made = getattr(summary, kind)(name, value, **options)
+        self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=made))
 
     def flush(self, upload: bool = False) -> None:
         if self._writer:
-            self._attempt(lambda: self._flush(upload))
-
-    def _flush(self, upload: bool) -> None:
-        self._writer.flush()
-        if upload and self._local != self._folder:
+            self._attempt(self._writer.flush)
+        if self._writer and upload and self._local != self._folder:
             self._attempt(self._upload, ends=False)  # the next one has all of this one
 
     def _upload(self) -> None:
@@ -202,9 +193,8 @@ class MetricWriter(NullProgress):
         self.say(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
         if len(panels):
             picture = panel_picture(np.asarray(panels), names)
-            folder = self.workdir / "images"
+            folder, image = self.workdir / "images", io.BytesIO()
             folder.mkdir(parents=True, exist_ok=True)
-            image = io.BytesIO()
             Image.fromarray(picture).save(image, format="PNG")
             write_atomically(folder / f"step_{step:08d}.png", image.getvalue())
             self.board.add(step, "image", "val/windows", picture, dataformats="HWC")

@@ -4,18 +4,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 # Anchors of a white - yellow - red - black scale in the manner of cooltools' `fall`.
-_ANCHORS = np.array(
-    [
-        [255, 255, 255],
-        [255, 245, 192],
-        [253, 200, 102],
-        [244, 129, 60],
-        [207, 44, 40],
-        [110, 10, 40],
-        [0, 0, 0],
-    ],
-    np.float32,
-)
+_COLORS = bytes.fromhex("ffffff fff5c0 fdc866 f4813c cf2c28 6e0a28 000000")
+_ANCHORS = np.frombuffer(_COLORS, np.uint8).reshape(-1, 3).astype(np.float32)
 _HIDDEN = np.array([150, 170, 190], np.float32)
 GAP = 4  # pixels between panels
 
@@ -30,28 +20,18 @@ def heatmap(values: np.ndarray) -> np.ndarray:
 
 
 def panel_picture(panels: np.ndarray, names: tuple[str, ...], scale: int = 2) -> np.ndarray:
-    """One row of named panels per example.
+    """One row of the P named panels per example, `[B, H, P, W]` intensities -> `[Y, X, 3]` uint8.
 
-    Args:
-      panels: intensities `[B, H, P, W]`.
-      names: of the P panels.
-      scale: screen pixels per bin.
-
-    Returns:
-      `[Y, X, 3]` uint8.
+    `scale` is screen pixels per bin.
     """
     examples, height, count, width = panels.shape
-    header = 16
-    canvas = Image.new(
-        "RGB",
-        (count * (width * scale + GAP) - GAP, header + examples * (height * scale + GAP) - GAP),
-        (255, 255, 255),
-    )
+    header, right, down = 16, width * scale + GAP, height * scale + GAP
+    canvas = Image.new("RGB", (count * right - GAP, header + examples * down - GAP), (255, 255, 255))
     draw = ImageDraw.Draw(canvas)
     for column, name in enumerate(names):
-        draw.text((column * (width * scale + GAP) + 2, 2), name, fill=(0, 0, 0))
+        draw.text((column * right + 2, 2), name, fill=(0, 0, 0))
         for row in range(examples):
             tile = Image.fromarray(heatmap(panels[row, :, column]))
             tile = tile.resize((width * scale, height * scale), Image.Resampling.NEAREST)
-            canvas.paste(tile, (column * (width * scale + GAP), header + row * (height * scale + GAP)))
+            canvas.paste(tile, (column * right, header + row * down))
     return np.asarray(canvas)

@@ -11,36 +11,22 @@ from hicfm_jax.train.metrics import METRICS
 from hicfm_jax.train.tasks import TASKS
 
 
-def _validations(workdir: str) -> list[dict]:
-    text = (epath.Path(workdir) / "metrics.jsonl").read_text()
-    records = [json.loads(line) for line in text.splitlines()]
-    return [record for record in records if record["split"] == "val"]
-
-
 def _number(value: float | None) -> str:
     return "     nan" if value is None else f"{value:8.3f}"  # JSON has no NaN, the file has null
 
 
 def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
-    """Text for the end of `scripts/train.py`.
-
-    Args:
-      config: of the run.
-      workdir: of the run.
-      finished: whether the last step was reached.
-      step: optimizer steps taken.
-    """
+    """Text for the end of `scripts/train.py`, after `step` optimizer steps."""
     lines = [
         "",
         f"{'Finished' if finished else 'Stopped and saved'} at step {step}. Everything is in {workdir}:",
-    ]
-    lines += [
         "  checkpoints/     parameters and optimizer (newest and best)",
         f"  images/          held-out windows: {', '.join(TASKS[config.task].pictures)}",
         f"  tensorboard/     tensorboard --logdir={workdir}/tensorboard",
         "  metrics.jsonl    every logged number",
     ]
-    validations = _validations(workdir)
+    records = map(json.loads, (epath.Path(workdir) / "metrics.jsonl").read_text().splitlines())
+    validations = [record for record in records if record["split"] == "val"]
     if len(validations) > 1:
         first, last = validations[0], validations[-1]
         data = f"the val split of {config.data.tiles}" if config.data.tiles else "SIMULATED maps held out"

@@ -15,6 +15,7 @@ LOSSES = {
     "cosine": finetuning_losses.cosine_distance,
     "poisson": finetuning_losses.poisson_deviance,
     "log_mse": finetuning_losses.squared_log_error,
+    "bernoulli": finetuning_losses.bernoulli_deviance,
 }
 """Losses of a fine-tuning target: `(output, target, scaling) -> [B]`; chosen in `config.targets`."""
 
@@ -41,11 +42,8 @@ def pretrain_losses(
 ) -> dict[str, Array]:
     """The losses of pretraining (original: `Models_HiCFoundation.forward_loss`, `train_epoch.py`).
 
-    Args:
-      output, images, valid_mask, matrix_count: see `Reconstruction`.
-      alpha: weight of SSIM and count loss.
-      count_weight, contrastive_weight: weights as in the original.
-      options: further fields of `Reconstruction`, and `NAME_weight` of further terms, 0 by default.
+    Weights are as in the original; `alpha` is that of SSIM and count loss. `options` are further fields of
+    `Reconstruction`, and `NAME_weight` of further terms, 0 by default.
 
     Returns:
       Scalars: all that the terms return (`ssim_loss`, `ssim_loss_gb`, `count_loss`, `contrastive_loss`,

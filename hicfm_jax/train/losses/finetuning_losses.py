@@ -60,6 +60,16 @@ def squared_log_error(output: Array, target: Array, scaling: TargetScaling) -> A
     return _mean(((output - scaled) * scaling.unit) ** 2)
 
 
+def bernoulli_deviance(output: Array, target: Array, scaling: TargetScaling) -> Array:
+    """Mean cross-entropy above that of the target itself, `[B, ...]` twice -> `[B]`, in nats.
+
+    y log(y / p) + (1 - y) log((1 - y) / (1 - p)) of the output p and the target y, both in 0 to 1, as task
+    loop has them; for y of 0 or 1 it is the cross-entropy. The scaling has no part.
+    """
+    p, y = (jnp.clip(values, 1e-6, 1 - 1e-6) for values in (output, target))
+    return _mean(y * jnp.log(y / p) + (1 - y) * jnp.log((1 - y) / (1 - p)))
+
+
 def _signed_log10(x: Array) -> Array:
     # Unlike the logarithm of a value clipped at 0, it has a gradient where the output is negative.
     return jnp.sign(x) * jnp.log1p(jnp.abs(x)) / LN10

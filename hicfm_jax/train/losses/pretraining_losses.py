@@ -109,11 +109,9 @@ def contrastive_per_patch(
 ) -> Array:
     """Cross-entropy of finding each patch's own target among the window's targets, `[B, L]`.
 
-    Args:
-      patch_pred, patch_true: normalized pixels `[B, L, 768]`.
-      temperature: divides the cosine similarities. Hi-C patches are nearly parallel, so at 1 (as in the
-        original) the loss hardly leaves ln L.
-      center: subtract each window's mean patch from the targets and predictions first.
+    Patches are normalized pixels `[B, L, 768]`; with `center`, each window's mean patch is subtracted first.
+    `temperature` divides the cosines: Hi-C patches are nearly parallel, so at 1 (as in the original) the
+    loss hardly leaves ln L.
     """
     if center:
         patch_pred = patch_pred - patch_pred.mean(axis=1, keepdims=True)

@@ -29,17 +29,11 @@ def _agreement(name: str, predicted: Array, true: Array, weights: Array) -> dict
 
 
 def map_sums(predictions: Mapping[str, Array], true: Array, inside: Array, diag: Array) -> dict[str, Array]:
-    """Sums of one batch for each of several predictions of the same maps.
+    """Sums of one batch for each of several named predictions of the same maps, `[B, H, W]` each.
 
-    Args:
-      predictions: by name, `[B, H, W]`, on the scale of `true`.
-      true: `[B, H, W]`.
-      inside: 1 for pixels that count, 0 beyond a chromosome's end and in padding, `[B, H, W]`.
-      diag: in patches, `[B]`.
-
-    Returns:
-      Scalars for `finish`, also after subtracting each window's mean at each genomic distance: a map that
-      only shows distance decay has no correlation there.
+    Predictions are on the scale of `true`; `inside` is 0 beyond a chromosome's end and in padding; `diag`
+    `[B]` is in patches. The sums are also taken after subtracting each window's mean at each genomic
+    distance: a map that only shows distance decay has no correlation there.
     """
     maps = jnp.stack([true, *predictions.values()])
     beyond = maps - jax.vmap(distance_means, (0, None, None))(maps, inside, diag)

@@ -17,10 +17,9 @@ def predicted_intensity(output: PretrainOutput, height: int, width: int) -> Arra
 def metric_sums(output: PretrainOutput, batch: Batch) -> dict[str, Array]:
     """Sums of one batch, to be added over all batches and passed to `finish`.
 
-    Returns:
-      Scalars: `xy, xx, yy` of predicted and true intensity about each window's mean; `error` and
-      `error_NAME`, squared errors of log10(1 + counts) on masked pixels within the chromosome, of the
-      model and of each reference.
+    `xy, xx, yy` are of predicted and true intensity about each window's mean; `error` and `error_NAME` are
+    squared errors of log10(1 + counts) on masked pixels within the chromosome, of the model and of each
+    reference.
     """
     height, width = batch.counts.shape[1:]
     predicted, true = predicted_intensity(output, height, width), intensity(batch.counts)
@@ -50,10 +49,9 @@ def metric_sums(output: PretrainOutput, batch: Batch) -> dict[str, Array]:
 def finish(sums: dict[str, float]) -> dict[str, float]:
     """Metrics from the sums over a whole evaluation.
 
-    Returns:
-      `pixel_r`, Pearson correlation of predicted and true intensity over all patches (zeros beyond a
-      chromosome's end included) about each window's mean; `masked_r2_NAME`, 1 - squared error on masked
-      pixels over that of the reference.
+    `pixel_r` is the Pearson correlation of predicted and true intensity over all patches (zeros beyond a
+    chromosome's end included) about each window's mean; `masked_r2_NAME` is 1 - squared error on masked
+    pixels over that of the reference.
     """
     tiny = 1e-30
     metrics = {"pixel_r": sums["xy"] / max((sums["xx"] * sums["yy"]) ** 0.5, tiny)}

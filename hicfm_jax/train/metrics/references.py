@@ -87,10 +87,8 @@ def distance_means(values: Array, weights: Array, diag: Array) -> Array:
 def masked_references(values: Array, visible: Array, diag: Array) -> dict[str, Array]:
     """Predicts every pixel of `log10(1 + counts)` from the visible ones, `[B, H, W]`.
 
-    Returns:
-      `[B, H, W]` each: "mean" of the visible pixels; "distance", their mean at each genomic
-      distance; "coverage", distance, row and column effects fitted together (the log of the usual
-      model of a contact map, decay times the biases of both bins).
+    By "mean" of the visible pixels; "distance", their mean at each genomic distance; "coverage", distance,
+    row and column effects fitted together (the log of decay times the biases of both bins).
     """
     height, width = values.shape[1:]
     distance = bin_distance(diag, height, width)
@@ -117,14 +115,9 @@ def _smoother(size: int) -> np.ndarray:
 def map_baselines(counts: Array, kept: Array, context: Mapping[str, Array] | None = None) -> dict[str, Array]:
     """Estimates of the deep counts from the shallow ones, `[B, H, W]` each.
 
-    Args:
-      counts: of the input, `[B, H, W]`.
-      kept: fraction of the deep map's contacts in the input, `[B]`.
-      context: of each window, see `types.Batch`, if it is known.
-
-    Returns:
-      "input", counts / kept; "smoothed", the same after a Gaussian filter of `SIGMA` bins; with a context
-      also "coverage_aware", see `smoothing.estimated_counts`.
+    The fraction `kept` of the deep map's contacts is `[B]`. Returns "input", counts / kept; "smoothed", the
+    same after a Gaussian filter of `SIGMA` bins; with a context (see `types.Batch`) also "coverage_aware",
+    see `smoothing.estimated_counts`.
     """
     scaled = counts.astype(jnp.float32) / kept[:, None, None]
     rows, columns = _smoother(counts.shape[1]), _smoother(counts.shape[2])

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax import config as config_lib
 from hicfm_jax.config import require
-from hicfm_jax.models.heads import RESIDUALS
+from hicfm_jax.models.heads import RESIDUALS, WITH_RESIDUAL
 from hicfm_jax.models.presets import PRESETS
 from hicfm_jax.models.vit import REMATS
 from hicfm_jax.train.losses import target_losses
@@ -28,11 +28,7 @@ TASKS = {
 
 
 def create_task(config: ConfigDict, shapes: Mapping[str, tuple[int, ...]] | None = None) -> Task:
-    """The task of `config.task`.
-
-    Args:
-      config: see `check_config`.
-      shapes: of one example of everything in `Batch.targets`, by name; for fine-tuning.
+    """The task of `config.task`; `shapes` are of one example of each entry of `Batch.targets`, by name.
 
     Raises:
       InputError: a name without an entry in its table; targets that are missing or of another shape than
@@ -44,11 +40,7 @@ def create_task(config: ConfigDict, shapes: Mapping[str, tuple[int, ...]] | None
 
 
 def check_config(config: ConfigDict) -> None:
-    """Checks all fields of a config, before any work.
-
-    Raises:
-      InputError: names the field, its value and what it must be.
-    """
+    """Checks all fields of a config; raises InputError with the field, its value and what it must be."""
     config_lib.validate(config)
     _check_names(config)
     kind, model, data = TASKS[config.task], config.model, config.data
@@ -61,13 +53,11 @@ def check_config(config: ConfigDict) -> None:
     if model.residual == "none":
         return
     thin, scaling = tuple(data.thin), config.targets.map_scaling
-    corrects = head in ("resolution", "epigenome")
-    expected = "none except for task=resolution and task=epigenome"
-    require(corrects, "model.residual", model.residual, expected)
+    expected = f"none except for task={', '.join(WITH_RESIDUAL)}"
+    require(head in WITH_RESIDUAL, "model.residual", model.residual, expected)
     require(thin != (), "data.thin", thin, "set for model.residual: inputs are downsampled")
-    if head == "epigenome":
-        return
-    require(scaling == "log10", "targets.map_scaling", scaling, "log10, the scale of model.residual")
+    if head == "resolution":
+        require(scaling == "log10", "targets.map_scaling", scaling, "log10, the scale of model.residual")
 
 
 def _check_names(config: ConfigDict) -> None:

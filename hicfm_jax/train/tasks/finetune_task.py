@@ -25,14 +25,15 @@ Shapes = Mapping[str, tuple[int, ...]]
 def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
     """A head on the encoder, trained on the targets of `kind` that the batches have.
 
-    Raises:
-      InputError: no target, or one of another shape than the head's output.
+    Raises InputError for no target, or one of another shape than the head's output.
     """
     size = tuple(config.model.input_size)
     model = create_head(config, kind)
     weighted = target_losses(config)
-    names = [name for name in kind.targets if name in weighted and _available(config, kind, shapes, name)]
-    specs = {name: weighted[name] for name in names}
+    available = {*shapes, *config.data.derive}
+    if "deep" in shapes and not kind.logits:
+        available.add("map")
+    specs = {name: weighted[name] for name in kind.targets if name in weighted and name in available}
     expected = _expected_shapes(config, kind, specs, model)
     _check_shapes(config, kind, shapes, expected)
 
@@ -131,11 +132,9 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
 
 def create_head(config: ConfigDict, kind: TaskKind) -> TaskModel:
     """The network of a fine-tuning config."""
-    run = {name: config.model[name] for name in ("dtype", "scan", "remat")}
-    size = tuple(config.model.input_size)
-    return create_model(
-        config.model.name, size, kind.head or config.task, **run, **head_options(config.model)
-    )
+    model, task = config.model, kind.head or config.task
+    run = {name: model[name] for name in ("dtype", "scan", "remat")}
+    return create_model(model.name, tuple(model.input_size), task, **run, **head_options(model))
 
 
 def flops(config: ConfigDict, kind: TaskKind) -> int:
@@ -162,19 +161,10 @@ def flops(config: ConfigDict, kind: TaskKind) -> int:
     )
 
 
-def _available(config: ConfigDict, kind: TaskKind, shapes: Shapes, name: str) -> bool:
-    deep_map = name == "map" and "deep" in shapes and not kind.logits
-    return name in shapes or deep_map or name in config.data.derive
-
-
 def _expected_shapes(config: ConfigDict, kind: TaskKind, names: Iterable[str], model: TaskModel) -> Shapes:
     height, width = config.model.input_size
-    shapes = {
-        "map": (height, width),
-        "track": (height,),
-        "tracks": (len(model.tracks), height),
-        "embedding": (PRESETS[config.model.name]["decoder_dim"],),
-    }
+    shapes = {"map": (height, width), "track": (height,), "tracks": (len(model.tracks), height)}
+    shapes["embedding"] = (PRESETS[config.model.name]["decoder_dim"],)
     return {name: shapes[kind.targets[name]] for name in names}
 
 

@@ -17,12 +17,9 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
     """The masked autoencoder of `config`."""
     size = tuple(config.model.input_size)
     grid = (size[0] // PATCH, size[1] // PATCH)
-    model = create_model(
-        config.model.name,
-        size,
-        "pretrain",
-        **{name: config.model[name] for name in ("mask_ratio", "mask_combine", "dtype", "scan", "remat")},
-    )
+    fields = ("mask_ratio", "mask_combine", "dtype", "scan", "remat")
+    options = {name: config.model[name] for name in fields}
+    model = create_model(config.model.name, size, "pretrain", **options)
 
     def init(key):
         images = jnp.zeros((1, *size, 3))

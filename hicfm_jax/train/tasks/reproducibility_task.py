@@ -15,14 +15,11 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
     """Triplets of two downsamplings of a window and another window (`finetuning_losses.triplet_loss`)."""
     model = create_head(config, kind)
 
-    def embed(params, counts, total_count):
-        images = preprocess.normalize(counts, config.data.cutoff)
-        return model.apply({"params": params}, images, total_count).embedding
-
     def pair(params, batch):
         counts = jnp.concatenate([batch.counts, batch.targets["replicate"]])
-        embeddings = embed(params, counts, jnp.tile(batch.total_count, 2))
-        return embeddings[: len(batch.counts)], embeddings[len(batch.counts) :]
+        images = preprocess.normalize(counts, config.data.cutoff)
+        output = model.apply({"params": params}, images, jnp.tile(batch.total_count, 2))
+        return jnp.split(output.embedding, 2)
 
     def loss(params, batch, keys):
         value = triplet_loss(*pair(params, batch), config.targets.margin, batch.mask)
@@ -41,9 +38,8 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
         }
 
     def finish(sums):
-        return {
-            name: value / max(sums["examples"], 1.0) for name, value in sums.items() if name != "examples"
-        }
+        examples = max(sums["examples"], 1.0)
+        return {name: value / examples for name, value in sums.items() if name != "examples"}
 
     def panels(params, batch, keys):
         shown = (batch.counts, batch.targets["replicate"], batch.targets["deep"])

@@ -1,5 +1,6 @@
-"""Text files that list contacts one a line: their header, and their lines some megabytes at a time."""
+"""Parser of text files with one contact per line."""
 
+import collections
 import contextlib
 import csv
 import dataclasses
@@ -13,28 +14,26 @@ from typing import BinaryIO
 import numpy as np
 
 from hicfm_jax.contacts.chromsizes import add_length
-from hicfm_jax.contacts.formats.spool import Spool
+from hicfm_jax.contacts.formats.binned_contacts import BinnedContacts
 from hicfm_jax.errors import InputError
 
-UNMAPPED = ("!", ".")
-"""Names that stand for a side without a chromosome, as pairtools writes them."""
-
+UNMAPPED = ("!", ".")  # chromosome names of unmapped sides, as pairtools writes them
 BYTES_AT_ONCE = 8_000_000
 LONGEST_LINE = 1_000_000
 MAX_POSITION = 10**12
 
-# Names of the four columns that matter, in the specification and as pairtools writes them.
+# The four columns that are read, named as in the specification and by pairtools.
 _COLUMNS = (("chr1", "chrom1"), ("pos1",), ("chr2", "chrom2"), ("pos2",))
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What the `#` lines at the top of a file say.
+    """The `#` lines at the top of a file.
 
     Attributes:
-      chromsizes: from `#chromsize: NAME LENGTH` lines, in their order.
-      columns: which columns hold chr1, pos1, chr2, pos2; by default the specification's.
-      lines: how many lines the header has.
+      chromsizes: lengths in bp from `#chromsize: NAME LENGTH` lines, in their order.
+      columns: numbers of the columns chr1, pos1, chr2, pos2; by default the specification's.
+      lines: number of lines.
     """
 
     chromsizes: dict[str, int]
@@ -57,7 +56,7 @@ def read_header(path: str) -> Header:
     """Reads the lines that start with `#`.
 
     Raises:
-      InputError: a damaged file, or a header line that is not what the pairs format says.
+      InputError: a damaged file, or an invalid `#chromsize` or `#columns` line.
     """
     chromsizes: dict[str, int] = {}
     columns, lines = (1, 2, 3, 4), 0
@@ -78,26 +77,29 @@ def read_header(path: str) -> Header:
     return Header(chromsizes, columns, lines)
 
 
-def read_contacts(
-    path: str, header: Header, chromsizes: Mapping[str, int] | None, first: int
-) -> Iterator[Contacts]:
+def read_contacts(path: str, header: Header, chromsizes: Mapping[str, int], first: int) -> Iterator[Contacts]:
     """Yields the contacts of a file, some megabytes of lines at a time, without those of unmapped sides.
 
     Args:
       path: the file, plain or gzipped.
-      header: what `read_header` gave.
-      chromsizes: chromosome -> length in bp; None admits any name and any length.
-      first: how the file counts the first base of a chromosome, 0 or 1.
+      header: from `read_header`.
+      chromsizes: chromosome -> length in bp.
+      first: position of the first base of a chromosome, 0 or 1.
 
     Raises:
-      InputError: names the first line that is malformed or lies outside its chromosome.
+      InputError: names the first line that is malformed or outside its chromosome.
     """
     for first_line, block in _blocks(path, header.lines):
         try:
             contacts = _parse(block, header.columns, first)
-            _check_inside(contacts, chromsizes)
+            sizes = np.array([chromsizes[name] for name in contacts.names], dtype=np.int64)
+            for chrom, position in ((contacts.chrom1, contacts.pos1), (contacts.chrom2, contacts.pos2)):
+                if ((position < 0) | (position >= sizes[chrom])).any():
+                    raise ValueError("a position outside its chromosome")
         except (ValueError, OverflowError, LookupError) as error:
-            _blame_a_line(path, block, first_line, header.columns, chromsizes, first)
+            for number, line in enumerate(block.splitlines(), start=first_line):
+                if line.strip():
+                    _check_line(line, f"{path}, line {number},", _separator(block), header, chromsizes, first)
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"{path} cannot be read from line {first_line} on ({reason}): make it again."
@@ -105,26 +107,26 @@ def read_contacts(
         yield contacts
 
 
-def spool_contacts(
+def bin_contacts(
     path: str, header: Header, chromsizes: Mapping[str, int], resolution: int, first: int
-) -> Spool:
+) -> BinnedContacts:
     """Bins all contacts of a file in one pass (arguments and errors of `read_contacts`)."""
-    spool = Spool(chromsizes, resolution)
-    index = {name: number for number, name in enumerate(chromsizes)}
+    binned = BinnedContacts(chromsizes, resolution)
     for contacts in read_contacts(path, header, chromsizes, first):
-        offset = spool.offset[[index[name] for name in contacts.names]]
-        spool.add(
+        offset = binned.offset[[binned.index[name] for name in contacts.names]]
+        binned.add(
             offset[contacts.chrom1] + contacts.pos1 // resolution,
             offset[contacts.chrom2] + contacts.pos2 // resolution,
         )
-    spool.flush()
-    return spool
+    binned.flush()
+    return binned
 
 
 def largest_positions(path: str, header: Header, first: int) -> dict[str, int]:
     """Chromosome -> its largest position in bp from 0, in the order of appearance."""
     largest: dict[str, int] = {}
-    for contacts in read_contacts(path, header, None, first):
+    any_name = collections.defaultdict(lambda: MAX_POSITION)
+    for contacts in read_contacts(path, header, any_name, first):
         block = np.full(len(contacts.names), -1)
         np.maximum.at(block, contacts.chrom1, contacts.pos1)
         np.maximum.at(block, contacts.chrom2, contacts.pos2)
@@ -203,62 +205,39 @@ def _parse(block: bytes, columns: tuple[int, ...], first: int) -> Contacts:
         na_filter=False,
         quoting=csv.QUOTE_NONE,
     )
+    frame = frame[~(frame[chrom1].isin(UNMAPPED) | frame[chrom2].isin(UNMAPPED))]
     codes, names = pd.factorize(np.concatenate([frame[chrom1], frame[chrom2]]))
     code1, code2 = codes.reshape(2, -1)
     names = [str(name) for name in names]
-    pos1, pos2 = frame[pos1].to_numpy() - first, frame[pos2].to_numpy() - first
-    unmapped = [number for number, name in enumerate(names) if name in UNMAPPED]
-    if unmapped:
-        mapped = ~(np.isin(code1, unmapped) | np.isin(code2, unmapped))
-        kept, codes = np.unique(np.stack([code1[mapped], code2[mapped]]), return_inverse=True)
-        (code1, code2), names = codes.reshape(2, -1), [names[number] for number in kept.tolist()]
-        pos1, pos2 = pos1[mapped], pos2[mapped]
-    return Contacts(names, code1, pos1, code2, pos2)
+    return Contacts(names, code1, frame[pos1].to_numpy() - first, code2, frame[pos2].to_numpy() - first)
 
 
-def _check_inside(contacts: Contacts, chromsizes: Mapping[str, int] | None) -> None:
-    sizes = [MAX_POSITION if chromsizes is None else chromsizes[name] for name in contacts.names]
-    sizes = np.array(sizes, dtype=np.int64)
-    for chrom, position in ((contacts.chrom1, contacts.pos1), (contacts.chrom2, contacts.pos2)):
-        if ((position < 0) | (position >= sizes[chrom])).any():
-            raise ValueError("a position outside its chromosome")
-
-
-def _blame_a_line(
-    path: str,
-    block: bytes,
-    first_line: int,
-    columns: tuple[int, ...],
-    chromsizes: Mapping[str, int] | None,
-    first: int,
+def _check_line(
+    line: bytes, where: str, separator: str, header: Header, chromsizes: Mapping[str, int], first: int
 ) -> None:
-    """Raises InputError for the first line of a block that breaks a rule."""
-    separator = None if _separator(block) == r"\s+" else b"\t"
-    for number, line in enumerate(block.splitlines(), start=first_line):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number},"
-        fields = line.split(separator)
-        if len(fields) <= max(columns):
+    """Raises InputError if a line breaks a rule."""
+    fields = line.split(None if separator == r"\s+" else separator.encode())
+    if len(fields) <= max(header.columns):
+        raise InputError(
+            f"{where} has {len(fields)} columns, expected at least {max(header.columns) + 1}: "
+            f"readID chr1 pos1 chr2 pos2, found {line[:60]!r}."
+        )
+    chrom1, pos1, chrom2, pos2 = (fields[column] for column in header.columns)
+    names = [chrom.decode("utf-8", "replace") for chrom in (chrom1, chrom2)]
+    if set(names) & set(UNMAPPED):
+        return
+    for name, position in zip(names, (pos1, pos2), strict=True):
+        if not re.fullmatch(rb"\d{1,18}", position.strip()):
+            raise InputError(f"{where} has the position {position[:40]!r}, expected whole bp.")
+        try:
+            last = chromsizes[name] + first - 1
+        except KeyError as error:
             raise InputError(
-                f"{where} has {len(fields)} columns, expected at least {max(columns) + 1}: "
-                f"readID chr1 pos1 chr2 pos2, found {line[:60]!r}."
+                f"{where} names chromosome {name[:40]!r}, which has no length: expected one of "
+                f"{', '.join(list(chromsizes)[:10])[:200]}."
+            ) from error
+        if not first <= int(position) <= last:
+            raise InputError(
+                f"{where} has position {int(position)} on {name[:40]}, expected {first} to {last}: "
+                "check the chromosome's length and how positions are counted."
             )
-        sides = [(fields[columns[0]], fields[columns[1]]), (fields[columns[2]], fields[columns[3]])]
-        if any(name.decode("utf-8", "replace") in UNMAPPED for name, _ in sides):
-            sides = []
-        for name, position in sides:
-            if not re.fullmatch(rb"\d{1,18}", position.strip()):
-                raise InputError(f"{where} has the position {position[:40]!r}, expected whole bp.")
-            name = name.decode("utf-8", "replace")
-            if chromsizes is not None and name not in chromsizes:
-                raise InputError(
-                    f"{where} names chromosome {name[:40]!r}, which has no length: expected one of "
-                    f"{', '.join(list(chromsizes)[:10])[:200]}."
-                )
-            last = (MAX_POSITION if chromsizes is None else chromsizes[name]) + first - 1
-            if not first <= int(position) <= last:
-                raise InputError(
-                    f"{where} has position {int(position)} on {name[:40]}, expected {first} to {last}: "
-                    "check the chromosome's length and how positions are counted."
-                )

@@ -1,4 +1,4 @@
-"""What is known of the Arabidopsis thaliana genome in 3-D; the facts that simulated maps are made from.
+"""Arabidopsis thaliana genome (TAIR10): lengths, loci and measured contact statistics.
 
 Lengths are those of TAIR10. Coordinates of pericentromeres, the knob and the KEE loci are from the
 literature (Grob et al. 2014, Molecular Cell 55:678); decay, ratios and noise were measured on the
@@ -24,7 +24,7 @@ PERICENTROMERES = {
 """bp, half open."""
 
 KNOB = ("Chr4", 1_650_000, 2_300_000)
-"""hk4S, heterochromatin on the short arm of Chr4 that behaves like a pericentromere."""
+"""hk4S, heterochromatin on the short arm of Chr4 with contacts like a pericentromere's."""
 
 KEE = (
     ("Chr1", 6_750_000, 7_150_000),
@@ -38,7 +38,7 @@ KEE = (
     ("Chr5", 4_500_000, 4_950_000),
     ("Chr5", 10_150_000, 10_600_000),
 )
-"""KNOT engaged elements (IHI loci): every pair of them meets, also between chromosomes."""
+"""KNOT engaged elements (IHI loci), enriched in contacts with each other, also between chromosomes."""
 
 TELOMERES = {"Chr1": 1.0, "Chr2": 1.3, "Chr3": 3.3, "Chr4": 2.4, "Chr5": 2.4}
 """Observed/expected between the outer 1 Mb of both ends."""
@@ -64,7 +64,6 @@ DECAY = {
 Integrated over 30 kb bins it gives the balanced map's decay within 2 % (mean), diagonal included."""
 
 NOISE_AT_DEPTH = 0.33 / 104.1e6
-"""(variance / mean - 1) of a count around its expectation, per contact of the map: 0.33 at 104.1 M. Fine
-structure adds some where the expectation is taken from the neighbouring pixels: 1.4 to 1.5 in all, at any
-mean from 1 to 40 counts a pixel. Proportional to depth, so that
-a shallow map has the noise of a thinned deep one."""
+"""Overdispersion, (variance / mean - 1) of a count, per contact of the map: 0.33 at 104.1 M. Proportional to
+depth, so that a shallow map has the noise of a downsampled deep one. Against the mean of neighboring pixels,
+fine structure included, variance / mean is 1.4 to 1.5 at any mean from 1 to 40 counts."""

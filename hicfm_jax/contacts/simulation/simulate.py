@@ -1,8 +1,4 @@
-"""A simulated Arabidopsis Hi-C map, for when there is no real one: any depth, bins of 2 kb and up.
-
-The facts and their sources are in `tair10.py`, what varies along a chromosome in `landscape.py`,
-what is expected of a pixel in `intensity.py`; here the counts are drawn.
-"""
+"""Simulated Arabidopsis Hi-C maps: counts drawn around `expected_counts.Intensity`."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,14 +6,14 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts import tair10
 from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.expected_counts import Intensity
+from hicfm_jax.contacts.simulation import tair10
+from hicfm_jax.contacts.simulation.expected_counts import Intensity
 from hicfm_jax.errors import InputError
 
 MIN_RESOLUTION = 2_000  # bp
 MAX_CONTACTS = 1e12  # far above any experiment, and far below where 64 bits wrap around
-DIRECTLY_FROM = 10.0  # expected counts; fewer are drawn as clusters
+CLUSTERS_BELOW = 10.0  # expected counts, see `_draw`
 
 
 def simulate(
@@ -29,17 +25,16 @@ def simulate(
 ) -> ContactMap:
     """Simulates one assay of *Arabidopsis thaliana*, TAIR10 lengths.
 
-    The genome is the same for all seeds. A seed is an assay: depth of compartments, strength of foci,
-    a part of the fine structure and of the coverage, and the noise are its own. The same arguments give
-    the same map, bit by bit.
+    The genome is the same for all seeds. A seed is an assay, with its own strength of compartments and foci,
+    part of the fine structure and of the coverage, and noise. The same arguments give the same map, bit by
+    bit.
 
     Args:
-      contacts: expected contacts of the map, up to `MAX_CONTACTS`; its `total_count` scatters around
-        them as counts do.
+      contacts: expected `total_count` of the map, up to `MAX_CONTACTS`.
       resolution: bin width in bp, 2,000 or more.
-      seed: the assay, 0 or more.
-      trans_fraction: share of the contacts that lie between chromosomes, 0 or more, below 1.
-      chromosomes: names to keep; None keeps all five.
+      seed: 0 or more.
+      trans_fraction: of the contacts, 0 or more, below 1.
+      chromosomes: names to simulate; None: all five.
 
     Raises:
       InputError: an argument out of its range.
@@ -56,7 +51,7 @@ def simulate(
     if seed != int(seed) or seed < 0:
         raise InputError(f"seed={seed} is no seed: give a whole number of 0 or more.")
     names = [chrom for chrom in tair10.CHROMSIZES if chromosomes is None or chrom in chromosomes]
-    if not names or (chromosomes is not None and set(chromosomes) - set(names)):
+    if not names or set(chromosomes or ()) - set(names):
         raise InputError(
             f"chromosomes={chromosomes} cannot be simulated: choose from {', '.join(tair10.CHROMSIZES)}."
         )
@@ -68,21 +63,15 @@ def simulate(
 
     intensity = Intensity(names, int(resolution), int(seed))
     matrices = {}
-    for pairs, share in (
-        ([(chrom, chrom) for chrom in names], 1 - trans_fraction),
-        (list(itertools.combinations(names, 2)) if trans_fraction else [], trans_fraction),
-    ):
+    cis, trans = [(chrom, chrom) for chrom in names], list(itertools.combinations(names, 2))
+    for pairs, fraction in ((cis, 1 - trans_fraction), (trans if trans_fraction else [], trans_fraction)):
         blocks = (block for pair in pairs for _, _, block in intensity.blocks(*pair))
         expected = sum(float(block.sum(dtype=np.float64)) for block in blocks)
         for pair in pairs:
             indices = [list(tair10.CHROMSIZES).index(chrom) for chrom in pair]
-            matrices[pair] = _sample(
-                intensity,
-                pair,
-                contacts * share / expected,
-                contacts * tair10.NOISE_AT_DEPTH,
-                np.random.default_rng([int(seed), 3, *indices]),
-            )
+            rng = np.random.default_rng([int(seed), 3, *indices])
+            scale, noise = contacts * fraction / expected, contacts * tair10.NOISE_AT_DEPTH
+            matrices[pair] = _sample(intensity, pair, scale, noise, rng)
     chromsizes = {chrom: tair10.CHROMSIZES[chrom] for chrom in names}
     return ContactMap(chromsizes, int(resolution), matrices, f"simulated Arabidopsis map (seed {int(seed)})")
 
@@ -90,34 +79,30 @@ def simulate(
 def _sample(
     intensity: Intensity, pair: tuple[str, str], scale: float, noise: float, rng: np.random.Generator
 ) -> scipy.sparse.csr_array:
-    counts, columns, row_sizes = [], [], []
-    width = 0
+    """Counts of a pair, drawn around its expected counts times `scale`."""
+    rows = []
     for _, first_column, block in intensity.blocks(*pair):
-        drawn = _draw(rng, block.astype(np.float64) * scale, noise)
-        rows, cols = np.nonzero(drawn)
-        fits = drawn.max() <= np.iinfo(np.int32).max  # half the memory, but for very deep maps
-        counts.append(drawn[rows, cols].astype(np.int32 if fits else np.int64))
-        columns.append((cols + first_column).astype(np.int32))
-        row_sizes.append(np.bincount(rows, minlength=len(block)))
-        width = first_column + block.shape[1]
-    starts = np.concatenate([[0], np.cumsum(np.concatenate(row_sizes))])
-    shape = len(starts) - 1, width
-    return scipy.sparse.csr_array((np.concatenate(counts), np.concatenate(columns), starts), shape)
+        drawn = scipy.sparse.csr_array(_draw(rng, block.astype(np.float64) * scale, noise))
+        # Half the memory, except in very deep maps.
+        counts = drawn.data.astype(np.int32 if drawn.max() <= np.iinfo(np.int32).max else np.int64)
+        shape = drawn.shape[0], first_column + drawn.shape[1]
+        rows.append(scipy.sparse.csr_array((counts, drawn.indices + first_column, drawn.indptr), shape))
+    return scipy.sparse.vstack(rows, format="csr")
 
 
 def _draw(rng: np.random.Generator, mean: np.ndarray, noise: float) -> np.ndarray:
     """Negative binomial counts with variance / mean = 1 + noise.
 
-    Low means are drawn as a Poisson number of clusters of logarithmic size, which is the same law and
-    takes one cheap draw a pixel where most pixels stay empty.
+    Low means are drawn as a Poisson number of clusters of logarithmic size: the same distribution, and one
+    cheap draw per pixel where most pixels are empty.
     """
-    counts = rng.poisson(np.where(mean < DIRECTLY_FROM, mean, 0) * (np.log1p(noise) / noise)).ravel()
+    counts = rng.poisson(np.where(mean < CLUSTERS_BELOW, mean, 0) * (np.log1p(noise) / noise)).ravel()
     some = np.flatnonzero(counts)
     if some.size:
         sizes = rng.logseries(noise / (1 + noise), int(counts[some].sum()))
         ends = np.cumsum(counts[some])
         counts[some] = np.add.reduceat(sizes, np.concatenate([[0], ends[:-1]]))
     counts = counts.reshape(mean.shape)
-    high = mean >= DIRECTLY_FROM
+    high = mean >= CLUSTERS_BELOW
     counts[high] = rng.negative_binomial(mean[high] / noise, 1 / (1 + noise))
     return counts

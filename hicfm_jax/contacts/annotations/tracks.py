@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.formats.reading_process import ReadingProcess
-from hicfm_jax.contacts.intervals import (
+from hicfm_jax.contacts.annotations.intervals import (
     Track,
     bin_values,
     check_grid,
@@ -24,6 +22,8 @@ from hicfm_jax.contacts.intervals import (
     read_table,
     same_length,
 )
+from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file
 

@@ -1,18 +1,19 @@
-"""What a simulated assay sees along each chromosome: compartments, texture, coverage, mappability.
+"""Simulated tracks along a chromosome: compartments, texture, domains and coverage.
 
-The genome's own part is the same for every seed and resolution (tracks live on a 1 kb grid and are
-averaged into bins); a smaller part belongs to the assay.
+Tracks are made at 1 kb and averaged into bins. Most of each is the same for every seed and resolution; the
+rest belongs to the assay.
 """
 
 import dataclasses
 
 import numpy as np
 
-from hicfm_jax.contacts import tair10
+from hicfm_jax.contacts.simulation import tair10
 
 GRID = 1_000  # bp
-GENOME_SEED = 15  # of what all assays share; chosen of twenty for leaving telomeres and knob as measured
-OWN_SHARE = 0.3  # of the variance of texture and coverage that belongs to one assay
+EDGE = 50_000.0  # bp; half the width of a border between arm and heterochromatin
+GENOME_SEED = 15  # for what all assays share; of twenty, one with telomeres and knob as measured
+ASSAY_FRACTION = 0.3  # of the variance of texture and coverage that belongs to one assay
 
 # (length scale in bp, standard deviation of the log contact frequency, number of tracks): pixels attract
 # where a track has the same sign at both ends. The scales together follow the covariance of the real map's
@@ -25,15 +26,15 @@ COVERAGE = ((2_000, 0.33), (100_000, 0.06))
 
 
 @dataclasses.dataclass(frozen=True)
-class Landscape:
-    """Tracks along the `n` bins of a chromosome, float32.
+class Tracks:
+    """Tracks of a chromosome, float32.
 
     Attributes:
       heterochromatin: 0 on arms to 1 in pericentromeres and the knob, `[n]`.
-      side: heterochromatin left (-1) or right (+1) of the centromere, times its degree, `[n]`.
-      texture: tracks whose product is the log contact frequency's fine structure, `[n, tracks]`.
+      side: heterochromatin, negative left of the centromere, `[n]`.
+      texture: tracks whose product is the fine structure of the log contact frequency, `[n, tracks]`.
       domain: gene-scale boundaries summed up from the left, `[n]`.
-      coverage: visibility of a bin, about 1; 0 where nothing maps, `[n]`.
+      coverage: relative coverage, about 1; 0 where nothing maps, `[n]`.
     """
 
     heterochromatin: np.ndarray
@@ -43,14 +44,8 @@ class Landscape:
     coverage: np.ndarray
 
 
-def landscape(chrom: str, resolution: int, seed: int) -> Landscape:
-    """The landscape of one Arabidopsis chromosome for one assay.
-
-    Args:
-      chrom: a name of `tair10.CHROMSIZES`.
-      resolution: bin width in bp.
-      seed: the assay.
-    """
+def simulate_tracks(chrom: str, resolution: int, seed: int) -> Tracks:
+    """The tracks of a chromosome of `tair10.CHROMSIZES` for one assay (`seed`), resolution in bp."""
     size = tair10.CHROMSIZES[chrom]
     index = list(tair10.CHROMSIZES).index(chrom)
     genome = np.random.default_rng([GENOME_SEED, index])
@@ -60,15 +55,15 @@ def landscape(chrom: str, resolution: int, seed: int) -> Landscape:
 
     def track(length: float) -> np.ndarray:
         shared, own = (_smooth_noise(rng, n, length / GRID) for rng in (genome, assay))
-        return np.sqrt(1 - OWN_SHARE) * shared + np.sqrt(OWN_SHARE) * own
+        return np.sqrt(1 - ASSAY_FRACTION) * shared + np.sqrt(ASSAY_FRACTION) * own
 
     regions = [tair10.PERICENTROMERES[chrom]]
     if chrom == tair10.KNOB[0]:
         regions.append(tair10.KNOB[1:])
-    edge = 50_000.0
-    heterochromatin = np.max([_plateau(position, *region, edge) for region in regions], axis=0)
-    centromere = np.mean(regions[0])
-    side = heterochromatin * np.tanh((position - centromere) / 100_000)
+    starts, ends = np.array(regions).T[..., None]
+    plateaus = np.tanh((position - starts) / EDGE) - np.tanh((position - ends) / EDGE)  # [regions, n]
+    heterochromatin = 0.5 * plateaus.max(axis=0)
+    side = heterochromatin * np.tanh((position - np.mean(regions[0])) / 100_000)
 
     texture = [np.sqrt(sd / np.sqrt(k)) * track(length) for length, sd, k in TEXTURE for _ in range(k)]
     boundaries = genome.random(n) < GRID / 90_000
@@ -79,18 +74,13 @@ def landscape(chrom: str, resolution: int, seed: int) -> Landscape:
     def binned(values: np.ndarray) -> np.ndarray:
         return _bin_means(values, size, resolution).astype(np.float32)
 
-    return Landscape(
-        heterochromatin=binned(heterochromatin),
-        side=binned(side),
-        texture=np.stack([binned(values) for values in texture], axis=1),
-        domain=binned(domain),
-        coverage=binned(coverage),
-    )
+    texture = np.stack([binned(values) for values in texture], axis=1)
+    return Tracks(binned(heterochromatin), binned(side), texture, binned(domain), binned(coverage))
 
 
 def _smooth_noise(rng: np.random.Generator, n: int, sigma: float) -> np.ndarray:
     """Gaussian noise of unit variance, smoothed by a Gaussian of `sigma` points, `[n]`."""
-    # The Fourier transform joins the ends; beyond four sigma they no longer know of each other.
+    # The Fourier transform joins the ends, so four sigma are added and cut off.
     longer = n + int(4 * sigma)
     gain = np.exp(-2 * (np.pi * sigma * np.fft.rfftfreq(longer)) ** 2)
     smooth = np.fft.irfft(np.fft.rfft(rng.standard_normal(longer)) * gain, longer)[:n]
@@ -98,21 +88,17 @@ def _smooth_noise(rng: np.random.Generator, n: int, sigma: float) -> np.ndarray:
     return smooth * np.sqrt(2 * np.sqrt(np.pi) * sigma)
 
 
-def _plateau(position: np.ndarray, start: float, end: float, edge: float) -> np.ndarray:
-    return 0.5 * (np.tanh((position - start) / edge) - np.tanh((position - end) / edge))
-
-
 def _mappability(
     rng: np.random.Generator, position: np.ndarray, pericentromere: tuple[int, int]
 ) -> np.ndarray:
-    """1 where reads map; about 2.5 % of the genome is 0: centromeric repeats, and single spots elsewhere."""
+    """1 where reads map; 0 in centromeric repeats and a few other regions, about 2.5 % of the genome."""
     start, end = pericentromere
     mappable = np.ones(len(position))
     core = rng.uniform(0.4, 0.55) * 1e6
-    spots = [(np.mean(pericentromere) - core / 2, core)]
-    spots += [(rng.uniform(start, end), rng.uniform(30e3, 70e3)) for _ in range(3)]
-    spots += [(rng.uniform(0, position[-1]), rng.uniform(30e3, 60e3)) for _ in range(2)]
-    for first, length in spots:
+    regions = [(np.mean(pericentromere) - core / 2, core)]
+    regions += [(rng.uniform(start, end), rng.uniform(30e3, 70e3)) for _ in range(3)]
+    regions += [(rng.uniform(0, position[-1]), rng.uniform(30e3, 60e3)) for _ in range(2)]
+    for first, length in regions:
         mappable[(position >= first) & (position < first + length)] = 0
     return mappable
 

@@ -1,0 +1,1 @@
+"""Regions, tracks and loops along a genome, and their files."""

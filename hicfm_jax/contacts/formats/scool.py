@@ -1,0 +1,131 @@
+"""Single-cell cooler files, `.scool`: many maps on one table of bins."""
+
+import json
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+
+from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.contacts.formats.cool import CoolReader, open_group, pixel_layout, sorted_pixels
+from hicfm_jax.contacts.formats.reading_process import ReadingProcess
+from hicfm_jax.errors import InputError
+from hicfm_jax.storage import atomic_file, check_space
+
+CELLS = "/cells/"
+"""Group of the cells in the file; https://cooler.readthedocs.io/en/latest/schema.html."""
+
+
+class ScoolReader(CoolReader):
+    """The cells of one file. Its generator methods are called in a `ReadingProcess`."""
+
+    def groups(self) -> Iterator[dict[str, int | None]]:
+        """The cells in the order of their names: group -> bin width in bp.
+
+        All cells share the bins of the first one, so that the others need not be opened.
+        """
+        cells = sorted(self._file[CELLS]) if CELLS in self._file else []
+        if not cells:
+            raise InputError(f"{self.path} has no cells at ::{CELLS[:-1]}: give a .scool file.")
+        width = int(self._file[CELLS + cells[0]].attrs["bin-size"])
+        yield {CELLS + cell: width for cell in cells}
+
+
+def open_scool(
+    path: str,
+    resolution: int | None = None,
+    group: str = "",
+    weight: str | None = None,
+    weight_kind: str | None = None,
+) -> ContactMap:
+    """Opens one cell, `FILE::/cells/NAME`, or the only one; see `open_contacts` for arguments and errors."""
+    reader = ReadingProcess(ScoolReader, path)
+    return open_group(reader, reader.ask("groups"), resolution, group, weight, weight_kind)
+
+
+class ScoolCells(Mapping[str, ContactMap]):
+    """The cells of a file by name, each opened when it is asked for, all by one reading process.
+
+    Args:
+      path: the file.
+      resolution: bin width in bp, see `open_contacts`.
+
+    Raises:
+      InputError: a damaged file, one without cells, or a resolution that it does not have.
+    """
+
+    def __init__(self, path: str, resolution: int | None = None):
+        self._reader, self._resolution = ReadingProcess(ScoolReader, path), resolution
+        self._widths = {name.removeprefix(CELLS): width for name, width in self._reader.ask("groups").items()}
+
+    def __getitem__(self, name: str) -> ContactMap:
+        group = CELLS + name
+        return open_group(self._reader, {group: self._widths[name]}, self._resolution, group)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._widths)
+
+    def __len__(self) -> int:
+        return len(self._widths)
+
+
+def write_cells(
+    cells: Iterable[tuple[str, ContactMap]],
+    path: str | os.PathLike,
+    metadata: Mapping[str, object] | None = None,
+) -> list[str]:
+    """Writes maps as the cells of a `.scool`, one after another; the file appears when it is complete.
+
+    Args:
+      cells: name and map of each cell, all on the same chromosomes and resolution. Whole counts are stored
+        as integers, others as float64; each cell's own metadata beside them.
+      path: the file; an existing one is replaced.
+      metadata: of the whole file.
+
+    Returns:
+      The names of the cells written.
+
+    Raises:
+      InputError: no cells, a name that occurs twice or has a `/`, bins that differ, or bad counts.
+      OSError: the disk is full or not writable.
+    """
+    import cooler
+    import h5py
+    import pandas as pd
+
+    path, layout, written = pathlib.Path(path), None, {}
+    with atomic_file(path) as result:
+        for name, contact_map in cells:
+            if not name or "/" in name or name in written:
+                why = "occurs twice" if name in written else "cannot be stored"
+                raise InputError(f"{path}: the cell name {name!r} {why}: give each cell a name without '/'.")
+            own = contact_map.chromsizes, contact_map.resolution
+            if layout is None:
+                layout = own
+                bins = cooler.binnify(pd.Series(contact_map.chromsizes), contact_map.resolution)
+            elif own != layout or list(own[0]) != list(layout[0]):
+                raise InputError(
+                    f"{path}: {contact_map.name} has other chromosomes or another bin width than the first "
+                    "cell: write it to a file of its own."
+                )
+            contact_map = contact_map.cached_beside(result)
+            dtypes, size = pixel_layout(contact_map)
+            check_space(path, size)
+            cooler.create_scool(
+                str(result),
+                bins,
+                {name: sorted_pixels(contact_map)},
+                dtypes=dtypes,
+                ordered=True,
+                metadata={**contact_map.metadata, "name": contact_map.name},
+                mode="a" if written else "w",
+            )
+            written[name] = None
+        if layout is None:
+            raise InputError(f"{path}: there are no cells to write.")
+        with h5py.File(result, "r+") as file:
+            # Cooler gives the file the metadata of its last cell, and guesses the width from the bins,
+            # wrongly where all chromosomes are shorter than one.
+            file.attrs["metadata"] = json.dumps(dict(metadata or {}))
+            for group in (file, *(file[CELLS + name] for name in written)):
+                group.attrs.update({"bin-type": "fixed", "bin-size": layout[1]})
+    return list(written)

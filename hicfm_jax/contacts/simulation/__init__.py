@@ -1,0 +1,1 @@
+"""Simulated contact maps, and loops planted in maps."""

@@ -1,0 +1,147 @@
+"""Embeddings of patches, windows, loci, chromosomes and a genome, and their files."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from hicfm_jax.errors import InputError
+from hicfm_jax.storage import atomic_file
+
+LEVELS = ("patches", "windows", "loci", "chromosomes")
+"""Levels that have a table of coordinates, the finest first."""
+
+
+@dataclasses.dataclass
+class Embeddings:
+    """Embeddings of one map, with a table of coordinates for each level.
+
+    Tables are structured arrays, which `pandas.DataFrame` takes. Positions are in bp, 0-based and half-open.
+
+    Attributes:
+      values: level -> embeddings `[N, C]` float32, for some of `LEVELS`; also "genome" `[C]`.
+      tables: level -> one row per embedding: `chrom`, `row_start`, `row_end`, `col_start`, `col_end` of
+        patches and windows; `chrom`, `start`, `end`, `name` of loci; `chrom`, `start`, `end` of chromosomes.
+      about: checkpoint, depth, resolution and so on.
+    """
+
+    values: dict[str, np.ndarray]
+    tables: dict[str, np.ndarray]
+    about: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def finest(self) -> str:
+        """The finest level there is."""
+        return next(level for level in LEVELS if level in self.values)
+
+
+def square_table(
+    places: Mapping[str, np.ndarray], shape: tuple[int, int], sizes: Mapping[str, int], resolution: int
+) -> np.ndarray:
+    """Table of windows or patches.
+
+    Args:
+      places: chromosome -> first rows and columns `[N, 2]` in bins; before bin 0 they are cut.
+      shape: rows and columns of each, in bins.
+      sizes: lengths of the chromosomes in bp, where windows are cut.
+      resolution: bp.
+    """
+    kinds = [(name, np.int64) for name in ("row_start", "row_end", "col_start", "col_end")]
+    table = np.zeros(sum(map(len, places.values())), [("chrom", _text(places)), *kinds])
+    filled = 0
+    for chrom, starts in places.items():
+        part = table[filled : filled + len(starts)]
+        part["chrom"] = chrom
+        for axis, name in enumerate(("row", "col")):
+            part[f"{name}_start"] = np.maximum(starts[:, axis], 0) * resolution
+            ends = (starts[:, axis] + shape[axis]) * resolution
+            part[f"{name}_end"] = np.minimum(ends, sizes[chrom])
+        filled += len(starts)
+    return table
+
+
+def span_table(rows: Sequence[tuple], named: bool = False) -> np.ndarray:
+    """Table of `(chrom, start, end)` in bp, or with `named` of `(chrom, start, end, name)`."""
+    kinds = [("chrom", _text([row[0] for row in rows])), ("start", np.int64), ("end", np.int64)]
+    if named:
+        kinds.append(("name", _text([row[3] for row in rows])))
+    return np.array([tuple(row[: len(kinds)]) for row in rows], kinds)
+
+
+def _text(words) -> str:
+    return f"U{max(map(len, words), default=1) or 1}"
+
+
+def write_embeddings(embeddings: Embeddings, path: str | os.PathLike) -> None:
+    """Writes `.npz` or `.h5ad`, whole or not at all.
+
+    The `.npz` has `LEVEL` and `LEVEL_table` for each level, `genome`, and `about` as JSON. The `.h5ad` has
+    the finest level as `X` and `obs`, and the others in `uns`.
+
+    Raises:
+      InputError: `.h5ad` without anndata.
+      OSError: the disk is full or not writable.
+    """
+    with atomic_file(path) as partial:
+        if partial.suffix == ".h5ad":
+            _write_h5ad(embeddings, partial)
+        else:
+            _write_npz(embeddings, partial)
+
+
+def check_anndata(path: pathlib.Path) -> None:
+    """Raises InputError if `.h5ad` files cannot be written here."""
+    try:
+        import anndata  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            f"{path} needs the package anndata: pip install anndata, or write .npz, which has the same."
+        ) from error
+
+
+def _write_npz(embeddings: Embeddings, path: pathlib.Path) -> None:
+    arrays = {**embeddings.values, **{f"{name}_table": table for name, table in embeddings.tables.items()}}
+    # One array after the other, in pieces: patches may be a file larger than memory.
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as file:
+        for name, array in {**arrays, "about": np.array(json.dumps(embeddings.about))}.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def _write_h5ad(embeddings: Embeddings, path: pathlib.Path) -> None:
+    import anndata
+    import pandas as pd
+
+    finest = embeddings.finest()
+    table = pd.DataFrame(embeddings.tables[finest])
+    table.index = table.index.astype(str)
+    rest = {name: np.asarray(value) for name, value in embeddings.values.items() if name != finest}
+    for name, other in embeddings.tables.items():
+        if name != finest:
+            frame = pd.DataFrame(other)
+            frame.index = frame.index.astype(str)
+            rest[f"{name}_table"] = frame
+    rest["about"] = json.dumps(embeddings.about)
+    anndata.AnnData(np.asarray(embeddings.values[finest]), obs=table, uns=rest).write_h5ad(path)
+
+
+def read_embeddings(path: str | os.PathLike) -> Embeddings:
+    """Reads a `.npz` of `write_embeddings`.
+
+    Raises:
+      InputError: no such file, or another one.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(str(arrays.pop("about")))
+        tables = {level: arrays.pop(f"{level}_table") for level in LEVELS if level in arrays}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{os.fspath(path)} is not a file of embeddings: give a .npz written by scripts/infer.py."
+        ) from error
+    return Embeddings(arrays, tables, about)
