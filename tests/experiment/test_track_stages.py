@@ -41,23 +41,17 @@ def test_test_chromosomes_are_not_used_for_training_or_fitting():
 
 
 def test_training_from_scratch_differs_in_the_start_alone():
-    training = {
-        stage.output.split("/")[2]: stage
-        for stage in track_stages(_setting(seeds=2), TRACKS)
-        if stage.resumes
-    }
+    found = [stage for stage in track_stages(_setting(seeds=2), TRACKS) if stage.resumes]
+    training = {stage.output.split("/")[2]: stage.command for stage in found}
     assert set(training) == {"pretrain", *KINDS, *(f"{kind}_2" for kind in KINDS)}
     for suffix in ("", "_2"):
+        commands = [training[name + suffix] for name in ("pretrained", "scratch")]
+        assert "--config.init_from=runs/x/pretrain" in commands[0]
         ours, theirs = (
-            [
-                word
-                for word in training[name + suffix].command
-                if not re.match("--(workdir|config.init)", word)
-            ]
-            for name in ("pretrained", "scratch")
+            [word for word in command if not re.match("--(workdir|config.init_from)=", word)]
+            for command in commands
         )
         assert ours == theirs
-        assert "--config.init_from=runs/x/pretrain" in training["pretrained" + suffix]
 
 
 def test_the_table_has_means_and_standard_errors(tmp_path):
