@@ -53,9 +53,11 @@ class BinPath(nn.Module):
             means.reshape(*means.shape[:2], -1),
             log_visibility(expected)[..., None],
         ]
-        if bins is not None:
-            features.append(bins)
         x = Dense(self.width, dtype=self.dtype, name="in")(jnp.concatenate(features, axis=-1))
+        if bins is not None:
+            # From zero: what the ratios near the diagonal tell is learned first.
+            zeros = dict(kernel_init=nn.initializers.zeros, use_bias=False)
+            x = x + nn.Dense(self.width, dtype=self.dtype, **zeros, name="token")(bins)
         x = jax.nn.gelu(x)
         for i in range(self.depth):
             y = nn.LayerNorm(epsilon=1e-6, name=f"norm_{i}")(x)

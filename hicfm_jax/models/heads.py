@@ -170,12 +170,13 @@ class TaskModel(EncoderDecoder):
         if "track" in fields:
             found["track"] = head(PATCH, name="track_head")(rows).reshape(batch, height)
         if "tracks" in fields:
-            layers = [
-                Dense(PATCH, dtype=self.dtype, name=f"track_heads_{k}") for k in range(len(self.tracks))
-            ]
-            tracks = jnp.stack([layer(rows).reshape(batch, height) for layer in layers], axis=1)
             if self.residual == "coverage":
-                tracks = tracks + self._along_bins(shallow, jnp.repeat(rows, PATCH, axis=1))
+                tracks = self._along_bins(shallow, jnp.repeat(rows, PATCH, axis=1))
+            else:
+                layers = [
+                    Dense(PATCH, dtype=self.dtype, name=f"track_heads_{k}") for k in range(len(self.tracks))
+                ]
+                tracks = jnp.stack([layer(rows).reshape(batch, height) for layer in layers], axis=1)
             found["tracks"] = self._scaled(tracks)
         if "image" in fields:
             pixels = head(3 * PATCH**2, name="pixel_head")(patches).astype(jnp.float32)
