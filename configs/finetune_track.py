@@ -53,8 +53,8 @@ def large(config):
     config.optim.clip_norm = 1.0
     config.optim.learning_rate = 1e-3  # of the convolutions; layer decay makes the transformer's much lower
     config.optim.layer_decay = 0.75
-    config.train.total_steps = 500
     config.optim.warmup_epochs = 10.0
+    config.train.total_steps = 300
     config.train.global_batch_size = 16
     config.train.accum_steps = 1
     config.log.eval_every_steps = 50

@@ -100,8 +100,8 @@ def _training(setting: Setting, tiles: str) -> list[Stage]:
         return Stage(title, command, setting.path(name, CHECKPOINTS), inputs, resumes=True)
 
     size = f"--config.model.input_size={WINDOW},{WINDOW}"
-    steps = "--config.log.eval_every_steps=100"
-    found = [run("pretrain", "pretrain_arabidopsis.py:demo", "pretrain", size, steps)]
+    steps = ("--config.train.total_steps=300", "--config.log.eval_every_steps=100")
+    found = [run("pretrain", "pretrain_arabidopsis.py:demo", "pretrain", size, *steps)]
     for name, kind, seed in _runs(setting):
         variant = kind if kind == "convolutions" else "demo"
         title = f"fine-tune, {kind}, seed {seed}"
