@@ -14,6 +14,7 @@ experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.m
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) $(FLAGS)
 
 tracks: .venv/installed ## train on tracks, predict, compare: MAP=leaf.mcool TRACKS=table.tsv[:COLUMN,...] [RESOLUTION= OUT= FLAGS=--seeds=3]
+	@test -n "$(MAP)" && test -n "$(TRACKS)" || { echo "error: make tracks needs MAP=FILE and TRACKS=TABLE.tsv."; exit 2; }
 	$(BIN)/python scripts/experiment.py --workdir=$(or $(OUT),runs/tracks) --map=$(MAP) --tracks=$(TRACKS) \
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(FLAGS)
 
