@@ -6,6 +6,8 @@ Shallow maps are downsampled from the deep one. Test chromosomes are never used 
 report: the input, baselines tuned on the training chromosomes, networks fine-tuned from scratch and from our
 pretraining, and with --weights the original's resolution model. Without --map it simulates one. The same
 command continues after an interruption.
+
+With --tracks=TABLE.tsv it predicts tracks instead, from the map and from shallow ones.
 """
 
 import os
@@ -15,7 +17,7 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts
-from hicfm_jax.experiment import stages
+from hicfm_jax.experiment import stages, track_stages
 from hicfm_jax.experiment.run import run_stages, table
 
 _MAP = flags.DEFINE_string("map", "", "Deep contact map of raw counts; default: simulate one.")
@@ -31,6 +33,9 @@ _VAL = flags.DEFINE_list("val_chromosomes", [], "For validation; default: one.")
 _TEST = flags.DEFINE_list("test_chromosomes", [], "For testing; default: the shortest two.")
 _SEEDS = flags.DEFINE_integer("seeds", 1, "Number of fine-tuning runs of each kind.", lower_bound=1)
 _WEIGHTS = flags.DEFINE_string("weights", "", "Resolution model of the original, .pth.tar, to compare with.")
+_TRACKS = flags.DEFINE_string(
+    "tracks", "", "Predict these tracks instead: TABLE.tsv or TABLE.tsv:COLUMN,COLUMN of the map's assembly."
+)
 _TRAINING = flags.DEFINE_multi_string("train_flag", [], "Flag for every training run; repeatable.")
 
 
@@ -44,13 +49,18 @@ def main() -> None:
         deep = simulation.output
     variant = "demo" if _VARIANT.value == "demo" else ""
     contact_map = open_contacts(deep, _RESOLUTION.value)
+    fractions = tuple(stages.parse_fraction(text) for text in _FRACTIONS.value)
+    shortest = stages.SHORTEST
+    if _TRACKS.value:
+        fractions = (1.0, *fractions) if _FRACTIONS.present else track_stages.DEPTHS
+        shortest = track_stages.SHORTEST
     setting = stages.Setting(
         workdir=workdir,
         deep=deep,
         resolution=contact_map.resolution,
         contacts=contact_map.total_count,
-        chromosomes=stages.choose_chromosomes(contact_map, stages.SHORTEST, _VAL.value, _TEST.value),
-        fractions=tuple(stages.parse_fraction(text) for text in _FRACTIONS.value),
+        chromosomes=stages.choose_chromosomes(contact_map, shortest, _VAL.value, _TEST.value),
+        fractions=fractions,
         variant=variant,
         seeds=_SEEDS.value,
         weights=os.path.abspath(_WEIGHTS.value) if _WEIGHTS.value else "",
@@ -60,6 +70,11 @@ def main() -> None:
     print(f"{deep}: training on {train}, validation on {val}, testing on {test}.", flush=True)
     about = {"map": deep, "resolution": setting.resolution, "contacts": setting.contacts}
     about |= {**setting.chromosomes._asdict(), "variant": _VARIANT.value}
+    if _TRACKS.value:
+        tracks = os.path.abspath(_TRACKS.value)
+        run_stages(track_stages.track_stages(setting, tracks), root, workdir, about | {"tracks": tracks})
+        print(track_stages.track_table(setting))
+        return
     run_stages(stages.stages(setting), root, workdir, about)
     print(table(setting))
 

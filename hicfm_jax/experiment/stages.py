@@ -109,7 +109,7 @@ class Stage:
 def simulation(workdir: str) -> Stage:
     """The stage that simulates a deep map where none is given."""
     path = os.path.join(workdir, "simulated.cool")
-    command = _command("simulate_map", output=path, resolution=30_000, contacts="104e6")
+    command = script_command("simulate_map", output=path, resolution=30_000, contacts="104e6")
     return Stage("simulate a deep map (SIMULATED data, not an experiment)", command, path)
 
 
@@ -117,7 +117,7 @@ def stages(setting: Setting) -> list[Stage]:
     """All commands in order; later ones read the outputs of earlier ones."""
     deep, names = {"input": setting.deep, "resolution": setting.resolution}, setting.chromosomes
     source, tiles = setting.deep.partition("::")[0], setting.path("tiles")
-    cut = _command(
+    cut = script_command(
         "make_tiles",
         **deep | {"input": f"deep={setting.deep}"},
         mode="diagonal",
@@ -131,7 +131,7 @@ def stages(setting: Setting) -> list[Stage]:
     found = [Stage("cut the deep map into tiles", cut, tiles, (source,))]
     shallow = {each: setting.path(f"shallow_{depth_name(each)}.cool") for each in setting.fractions}
     for fraction, path in shallow.items():
-        command = _command("thin_map", **deep, fraction=fraction, output=path)
+        command = script_command("thin_map", **deep, fraction=fraction, output=path)
         found.append(Stage(f"downsample it to 1/{depth_name(fraction)}", command, path, (source,)))
 
     found += _training(setting, tiles)
@@ -144,7 +144,7 @@ def stages(setting: Setting) -> list[Stage]:
         for each in shallow
     }
     for (name, fraction), path in enhanced.items():
-        command = _command(
+        command = script_command(
             "infer",
             task="resolution",
             **deep | {"input": shallow[fraction]},
@@ -159,7 +159,7 @@ def stages(setting: Setting) -> list[Stage]:
     for fraction in setting.fractions:
         maps = {name: enhanced[name, fraction] for name in networks}
         uris = [f"{name}={path}::/resolutions/{setting.resolution}" for name, path in maps.items()]
-        command = _command(
+        command = script_command(
             "evaluate",
             reference=setting.deep,
             resolution=setting.resolution,
@@ -208,5 +208,6 @@ def _training(setting: Setting, tiles: str) -> list[Stage]:
     return found
 
 
-def _command(script: str, **flags: object) -> tuple[str, ...]:
+def script_command(script: str, **flags: object) -> tuple[str, ...]:
+    """A script of this project and its flags."""
     return (f"scripts/{script}.py", *(f"--{name}={value}" for name, value in flags.items()))

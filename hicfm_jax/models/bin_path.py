@@ -13,8 +13,8 @@ from hicfm_jax.models.smoothing import log_ratios
 from hicfm_jax.models.vit import Dense
 from hicfm_jax.types import Array
 
-REACH = 48
-"""Distance in bins up to which the contacts of a bin are used."""
+DISTANCES = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Edges of the ranges of distance, in bins."""
 
 KERNEL = 5  # bins of a convolution
 
@@ -42,10 +42,17 @@ class BinPath(nn.Module):
           counts, expected: see `heads.Shallow`; expected is 0 for bins without coverage.
           bins: features of each row from the transformer, `[B, H, D]`; None without it.
         """
-        ratios, _ = log_ratios(counts, expected)
-        ratios = jnp.where((expected > 0)[..., None], ratios, 0.0)
-        profile = by_distance(ratios, min(REACH, min(counts.shape[1:]) // 2))
-        features = [profile.reshape(*profile.shape[:2], -1), log_visibility(expected)[..., None]]
+        in_range = ranges(*counts.shape[1:])
+        observed, expected_there = (by_distance(each, in_range) for each in (counts, expected))
+        smoothed, _ = log_ratios(counts, expected)
+        smoothed = jnp.where((expected > 0)[..., None], smoothed, 0.0)
+        size = np.maximum(in_range.sum(axis=1, keepdims=True), 1.0)
+        means = by_distance(smoothed, in_range / size)
+        features = [
+            jnp.log(observed + 0.5) - jnp.log(expected_there + 0.5),
+            means.reshape(*means.shape[:2], -1),
+            log_visibility(expected)[..., None],
+        ]
         if bins is not None:
             features.append(bins)
         x = Dense(self.width, dtype=self.dtype, name="in")(jnp.concatenate(features, axis=-1))
@@ -59,20 +66,16 @@ class BinPath(nn.Module):
         return tracks.astype(jnp.float32).swapaxes(1, 2)
 
 
-def by_distance(pixels: Array, reach: int) -> Array:
-    """Pixels at distances 0 to `reach` from the diagonal, `[B, H, W, C]` -> `[B, H, reach + 1, C]`.
+def ranges(height: int, width: int) -> np.ndarray:
+    """1 for the pixels of each row in each range of `DISTANCES` from the diagonal, `[H, W, R]` float32."""
+    columns = np.arange(height)[:, None] + (width - height) // 2
+    distance = np.abs(np.arange(width) - columns)[..., None]
+    return ((np.array(DISTANCES[:-1]) <= distance) & (distance < np.array(DISTANCES[1:]))).astype(np.float32)
 
-    The two sides of the diagonal are averaged, where the window has both.
-    """
-    height, width = pixels.shape[1:3]
-    rows = np.arange(height)[:, None]
-    total, sides = 0.0, 0.0
-    for direction in (1, -1):
-        columns = rows + (width - height) // 2 + direction * np.arange(reach + 1)
-        inside = ((columns >= 0) & (columns < width)).astype(np.float32)[..., None]
-        total = total + pixels[:, rows, np.clip(columns, 0, width - 1)] * inside
-        sides = sides + inside
-    return total / np.maximum(sides, 1.0)
+
+def by_distance(pixels: Array, weights: np.ndarray) -> Array:
+    """Sums of each row under weights `[H, W, R]`, `[B, H, W]` -> `[B, H, R]`, or with further axes."""
+    return jnp.einsum("bhw...,hwr->bhr...", pixels, weights, precision="highest")
 
 
 def log_visibility(expected: Array) -> Array:

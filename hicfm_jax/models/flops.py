@@ -3,7 +3,7 @@
 A multiply-add counts 2. Element-wise work and the SSIM are left out (below 1 % for ViT-L).
 """
 
-from hicfm_jax.models.bin_path import KERNEL, REACH
+from hicfm_jax.models.bin_path import DISTANCES, KERNEL
 from hicfm_jax.models.heads import OUTPUTS, TRACKS
 from hicfm_jax.models.pixel_path import HEAD_DIM, LEVELS, PIXEL_FEATURES
 from hicfm_jax.models.presets import PRESETS
@@ -70,10 +70,12 @@ def head_flops(
 def bin_path_flops(input_size: tuple[int, int], width: int, depth: int, n_tracks: int) -> int:
     """FLOPs of training a `bin_path.BinPath` per window, without features from the transformer."""
     rows, columns = input_size
-    features = len(SIGMAS) * (min(REACH, min(input_size) // 2) + 1) + 1
+    n_ranges = len(DISTANCES) - 1
+    features = (1 + len(SIGMAS)) * n_ranges + 1
     layers = features * width + depth * (KERNEL + 1) * width**2 + width * n_tracks
     smoothing = 2 * len(SIGMAS) * 2 * rows * columns * (rows + columns)
-    return 3 * 2 * layers * rows + smoothing
+    sums = 2 * (2 + len(SIGMAS)) * n_ranges * rows * columns
+    return 3 * 2 * layers * rows + smoothing + sums
 
 
 def pixel_path_flops(input_size: tuple[int, int], width: int, depth: int, bin_heads: int) -> int:

@@ -5,22 +5,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hicfm_jax.models.bin_path import BinPath, by_distance, log_visibility
+from hicfm_jax.models.bin_path import DISTANCES, BinPath, by_distance, log_visibility, ranges
 
 HEIGHT, WIDTH = 32, 64
 
 
-def test_pixels_are_sorted_by_distance_from_the_diagonal():
+def test_pixels_are_summed_by_their_distance_from_the_diagonal():
     # Row r is bin 100 + r, column c is bin 84 + c: the middle of the window is on the diagonal.
     distance = np.abs(100 + np.arange(HEIGHT)[:, None] - 84 - np.arange(WIDTH))
-    found = by_distance(jnp.asarray(distance[None, ..., None], jnp.float32), 12)
-    np.testing.assert_array_equal(found[0, ..., 0], np.broadcast_to(np.arange(13), (HEIGHT, 13)))
-
-
-def test_the_two_sides_are_averaged_where_the_window_has_both():
-    upper = np.triu(np.ones((16, 16), np.float32), 1)[None, ..., None]
-    found = by_distance(jnp.asarray(upper), 4)[0, :, 3, 0]
-    np.testing.assert_array_equal(found, [1.0] * 3 + [0.5] * 10 + [0.0] * 3)
+    in_range = ranges(HEIGHT, WIDTH)
+    for number, (first, last) in enumerate(zip(DISTANCES, DISTANCES[1:], strict=False)):
+        np.testing.assert_array_equal(in_range[..., number] > 0, (first <= distance) & (distance < last))
+    pixels = np.random.default_rng(0).random((1, HEIGHT, WIDTH)).astype(np.float32)
+    found = by_distance(jnp.asarray(pixels), in_range)[0]
+    np.testing.assert_allclose(found[:, 3], (pixels[0] * (distance == 3)).sum(1), rtol=1e-6)
+    np.testing.assert_allclose(found[:, 4], (pixels[0] * np.isin(distance, (4, 5))).sum(1), rtol=1e-6)
 
 
 def test_visibility_is_relative_to_the_window():
