@@ -93,7 +93,10 @@ def golden_map(arrays, name, resolution):
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("case", ["synthetic", "chr4", "synthetic_stride20"])
 def test_published_weights_give_the_original_loops(golden, fixtures_dir, request, tmp_path, undrawn, case):
-    """The script, from .pth.tar to the files: scores of all pixels, and loops in their order."""
+    """The script, from .pth.tar to the files: scores of all pixels, and loops in their order.
+
+    The first case compiles the network with the settings of users, which takes 10 s.
+    """
     arrays, manifest = golden("upstream_inference")
     about = manifest["runs"][f"loop/{case}"]
     resolution = about["resolution"]
