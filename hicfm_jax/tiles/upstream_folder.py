@@ -262,7 +262,9 @@ def read_tile(path: str | os.PathLike, assay: str) -> dict[str, Any]:
         if content.get(key) is None:
             continue
         target = _numbers(content[key], key, path)
-        if target.shape != shapes[field] if shapes[field] else target.ndim != 1:
+        several = field == "target_track" and target.ndim == 2  # tracks [K, H]
+        found = target.shape[1:] if several else target.shape
+        if found != shapes[field] if shapes[field] else target.ndim != 1:
             expected = shapes[field] or "(D,), one dimension"
             raise InputError(f"{path}: {key} has the shape {target.shape}, expected {expected}.")
         record[field] = target.astype(np.float32)

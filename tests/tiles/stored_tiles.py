@@ -27,7 +27,7 @@ def store(folder: pathlib.Path, splits: dict[str, ArrayTiles], mix: dict[str, fl
     files = {}
     for split, tiles in splits.items():
         fields = {field.name: getattr(tiles, field.name) for field in dataclasses.fields(tiles)}
-        del fields["expected"]  # these datasets have no context
+        del fields["expected"], fields["tracks"]  # these datasets have no context, and tracks without names
         fields["chromosomes"] = tiles.chromosomes.tolist()
         fields |= {f"target_{name}": array for name, array in fields.pop("targets").items()}
         rows = ({name: array[i] for name, array in fields.items()} for i in range(len(tiles)))

@@ -139,7 +139,7 @@ def test_loops_of_another_genome_are_refused(text, message, toy_map, files, tmp_
     ],
 )
 def test_mistakes_are_named(tracks, loops, message, toy_map, files, tmp_path):
-    (tmp_path / "constant.bedGraph").write_text("A\t0\t50000\t1\nB\t0\t50000\t2\n")
+    (tmp_path / "constant.bedGraph").write_text("A\t0\t50001\t1\nB\t0\t50000\t2\n")
     files = TargetFiles(
         [track._replace(path=str(tmp_path / track.path)) for track in tracks],
         {assay: str(tmp_path / path) for assay, path in loops.items()},

@@ -55,11 +55,11 @@ def tile(seed=0, **more):
     return {"input": random_matrix(32, seed).astype(float), **more}
 
 
-@pytest.fixture
-def finetuning_dataset(tmp_path):
+@pytest.fixture(params=[(32,), (3, 32)])
+def finetuning_dataset(request, tmp_path):
     """A dataset of rectangular trans tiles with fractions, negative starts and every kind of target."""
     rng = np.random.default_rng(0)
-    targets = {"map": (32, 48), "track": (32,), "embedding": (7,)}
+    targets = {"map": (32, 48), "track": request.param, "embedding": (7,)}
     tiles = [
         {
             "counts": (rng.gamma(0.3, size=(32, 48)) * (rng.random((32, 48)) < 0.3)).astype(np.float32),

@@ -21,7 +21,7 @@ class TrackFile(NamedTuple):
     """A file of tracks.
 
     Attributes:
-      path: bigWig, bedGraph or table, see `contacts.tracks.read_tracks`.
+      path: bigWig, bedGraph or table, see `annotations.tracks.read_tracks`.
       columns: to read from a table; None for all of them, and for the other formats.
       name: of a single track; None for the names in the file, or the file's own name.
       unit: of the values, such as "reads per million".
