@@ -205,7 +205,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(tmp_path, toy, monkeypatch)
 def test_a_genome_of_short_chromosomes_is_told():
     """Defect of the original: a division by zero. The default merge scans them."""
     small = dataclasses.replace(NETWORK, model=FarFromZero((256, 256)))
-    with pytest.raises(InputError, match="no chromosome of at least half a window, 128 bins"):
+    with pytest.raises(InputError, match="no chromosome of at least 128 bins"):
         find_loops(looped_map(), small, merge="original")
     assert len(find_loops(looped_map(), small)) == 3
 

@@ -8,7 +8,7 @@ import pytest
 
 from configs import finetune_track
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer import predict_tracks
+from hicfm_jax.infer.tasks.epigenome import predict_tracks
 from hicfm_jax.tiles.build.targets import Targets, TrackInfo
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.source import MemoryTiles
