@@ -72,7 +72,7 @@ def main() -> None:
         return _compare_replicates()
     for flag in (_REFERENCE, _MAPS):
         if not flag.value:
-            raise InputError(f"--{flag.name} is not given: give it, or --reproducibility.")
+            raise InputError(f"Flag --{flag.name} must have a value: give it, or --reproducibility.")
     folder = check_folder(_OUTPUT.value)
     comparison = compare(
         named_maps(_MAPS.value, "maps"),

@@ -50,6 +50,7 @@ POSITIVE = (
     "model.pixel_width",
     "optim.blr",
     "optim.eps",
+    "targets.temperature",
 )
 NOT_NEGATIVE = (
     "train.seed",

@@ -114,9 +114,9 @@ def test_what_a_large_map_takes_is_told_before_the_work(tmp_path, shallow, check
 def test_a_users_mistake_is_one_sentence_and_status_2(tmp_path, shallow, checkpoint):
     output = tmp_path / "deep.cool"
     flags = (f"--input={shallow}", f"--checkpoint={checkpoint}", f"--output={output}")
-    done = run_script("infer.py", "--task=loop", *flags)
+    done = run_script("infer.py", "--task=pretrain", *flags)
     assert done.returncode == 2
-    assert done.stderr.startswith("error: flag --task=loop: value should be one of <resolution>")
+    assert done.stderr.startswith("error: flag --task=pretrain: value should be one of <resolution|")
     for resolution, path, message in [
         (1500, checkpoint, "cannot give 1500 bp"),
         (1000, tmp_path, "no checkpoint"),
