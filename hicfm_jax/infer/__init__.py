@@ -2,9 +2,19 @@
 
 from hicfm_jax.infer.features import embed
 from hicfm_jax.infer.network import Network, load_network
+from hicfm_jax.infer.replicate_scores import compare_replicates
 from hicfm_jax.infer.tasks import infer_file
 from hicfm_jax.infer.tasks.embedding import embed_map
 from hicfm_jax.infer.tasks.reproducibility import reproducibility
 from hicfm_jax.infer.tasks.resolution import enhance
 
-__all__ = ["Network", "embed", "embed_map", "enhance", "infer_file", "load_network", "reproducibility"]
+__all__ = [
+    "Network",
+    "compare_replicates",
+    "embed",
+    "embed_map",
+    "enhance",
+    "infer_file",
+    "load_network",
+    "reproducibility",
+]
