@@ -75,8 +75,8 @@ def measure_inference(
       `device`, `devices`, `bins`, `rounds`, `batch_size`, and in `runs`, for each task and model: `task`,
       `model`, `window`, `windows`, `first_seconds` (compiling included), medians over the rounds with the
       least and the most as `[median, least, most]`: `seconds_per_1000_windows` (cutting, network and merge)
-      and `seconds_per_chromosome` (writing included, without weights). A run that does not fit has `skipped`,
-      the reason, instead.
+      and `seconds_per_chromosome` (writing included, without weights). A run that this map does not fit has
+      `skipped`, the reason, instead.
 
     Raises:
       InputError: an unknown task or model, or no round to time.

@@ -3,9 +3,9 @@
     python scripts/train.py --config=configs/finetune_reproducibility.py[:demo] \
         --config.init_from=PRETRAINED --config.data.tiles=TILES --workdir=DIR
 
-Two downsamplings of a window have to be more similar than two windows (triplet loss on the cosine, as in
-the original). The variant `demo` (3 M parameters, 112 x 112, minutes on two CPU cores) runs on simulated
-maps.
+The replicate of a window, another downsampling of it, has to be found among all windows of the batch
+(contrastive loss; `--config.targets.replicate_loss=triplet` is the original's). The variant `demo` (3 M
+parameters, 112 x 112, minutes on two CPU cores) runs on simulated maps.
 """
 
 from hicfm_jax.config import from_variant
@@ -18,7 +18,8 @@ def get_config(variant: str = ""):
 
 def full(config):
     config.task = "reproducibility"
-    config.data.thin = (1 / 256, 1.0)
+    config.data.thin = (5e-4, 0.5)  # down to a contact per bin
+    config.targets.replicate_loss = "contrastive"
     config.data.simulate.tile_size = 224
     config.data.simulate.stride = 112
     config.data.simulate.train_assays = 8

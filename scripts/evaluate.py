@@ -80,16 +80,16 @@ def main() -> None:
     maps = named_uris(_MAPS.value or [], "--maps")
     if _REPRODUCIBILITY.value:
         print(_replicates())
+    elif bool(_TRACKS.value) == bool(maps or _LOOPS.value):
+        raise InputError("Give --maps, --tracks or --loops, to be compared with the reference.")
     elif _TRACKS.value:
         print(_tracks())
     elif _LOOPS.value:
         loops, folder = named_uris(_LOOPS.value, "--loops"), check_folder(_OUTPUT.value)
         choices = {"chromosomes": _CHROMOSOMES.value, "resolution": _RESOLUTION.value}
         print(evaluate_loops(loops, _REFERENCE.value, folder, maps=maps, **choices))
-    elif maps:
-        print(_maps(maps))
     else:
-        raise InputError("Give --maps, --tracks or --loops, to be compared with the reference.")
+        print(_maps(maps))
 
 
 if __name__ == "__main__":

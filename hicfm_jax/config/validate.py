@@ -50,6 +50,7 @@ _POSITIVE = (
     "optim.eps",
     "mesh.fsdp",
     "mesh.tensor",
+    "targets.temperature",
 )
 _NOT_NEGATIVE = (
     "train.seed",

@@ -2,6 +2,7 @@
 
 from hicfm_jax.infer.features import embed
 from hicfm_jax.infer.network import Network, load_network
+from hicfm_jax.infer.replicate_scores import compare_replicates
 from hicfm_jax.infer.tasks import infer_file
 from hicfm_jax.infer.tasks.embedding import embed_map
 from hicfm_jax.infer.tasks.epigenome import predict_tracks as tracks
@@ -13,6 +14,7 @@ from hicfm_jax.infer.tasks.single_cell import single_cell
 
 __all__ = [
     "Network",
+    "compare_replicates",
     "embed",
     "embed_map",
     "enhance",

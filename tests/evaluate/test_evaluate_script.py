@@ -51,7 +51,7 @@ MISTAKES = {
     "Chr9": ["--chromosomes=Chr9"],
     "both evaluated": ["--chromosomes=4", "--baselines_of=input", "--tune_chromosomes=Chr3,Chr4"],
     "is a file": ["--output={files}/deep.cool"],
-    "Flag --reference must have a value": ["--reference="],
+    "--reference is not given": ["--reference="],
     "tune_by": ["--tune_by=ssim"],
 }
 

@@ -294,7 +294,7 @@ def test_a_picture_of_the_windows(tmp_path, pretrained, monkeypatch):
     """Colored by chromosome, coverage or a track; checked before the work."""
     write_contacts(toy_map(), tmp_path / "map.cool")
     track = tmp_path / "genes.bedGraph"
-    track.write_text("Chr1\t0\t50000\t1.5\n")
+    track.write_text("Chr1\t0\t500\t1.5\nChr1\t500\t50000\t2\n")
     monkeypatch.setattr("hicfm_jax.infer.tasks.load_network", lambda *_: pretrained)
 
     def picture(number, **choices):

@@ -93,7 +93,10 @@ def golden_map(arrays, name, resolution):
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("case", ["synthetic", "chr4", "synthetic_stride20"])
 def test_published_weights_give_the_original_loops(golden, fixtures_dir, request, tmp_path, undrawn, case):
-    """The script, from .pth.tar to the files: scores of all pixels, and loops in their order."""
+    """The script, from .pth.tar to the files: scores of all pixels, and loops in their order.
+
+    The first case compiles the network with the settings of users, which takes 10 s.
+    """
     arrays, manifest = golden("upstream_inference")
     about = manifest["runs"][f"loop/{case}"]
     resolution = about["resolution"]
@@ -202,7 +205,7 @@ def test_mistakes_are_one_sentence_and_leave_nothing(tmp_path, toy, monkeypatch)
 def test_a_genome_of_short_chromosomes_is_told():
     """Defect of the original: a division by zero. The default merge scans them."""
     small = dataclasses.replace(NETWORK, model=FarFromZero((256, 256)))
-    with pytest.raises(InputError, match="no chromosome of at least half a window, 128 bins"):
+    with pytest.raises(InputError, match="no chromosome of at least 128 bins"):
         find_loops(looped_map(), small, merge="original")
     assert len(find_loops(looped_map(), small)) == 3
 

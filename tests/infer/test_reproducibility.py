@@ -11,7 +11,14 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.replicates import equal_depth, in_overall, score_scc
 from hicfm_jax.infer import infer_file, load_network, reproducibility
 from hicfm_jax.infer.embedding_table import read_embeddings
-from hicfm_jax.infer.replicate_scores import compare_embeddings, compare_replicates, cosines
+from hicfm_jax.infer.replicate_scores import (
+    adjusted_cosine,
+    compare_patches,
+    compare_replicates,
+    compare_windows,
+    cosines,
+    patch_embeddings,
+)
 from hicfm_jax.infer.tasks.reproducibility import smooth
 from tests.infer.test_embedding import source_map
 from tests.infer.toy_networks import toy_map, write_checkpoint
@@ -114,10 +121,10 @@ def test_the_originals_embeddings_and_score(tmp_path, golden, fixtures_dir, data
     one, two = map(by_window, found)
     pairs = [np.stack([side[key] for key in about["cosine_keys"]]) for side in (one, two)]
     np.testing.assert_allclose(cosines(*pairs), arrays[f"reproducibility/{run}/cosines"], rtol=0, atol=1e-6)
-    scores, notes = compare_embeddings(found, about["chromosomes_in_score"])
+    scores, notes = compare_windows(found, about["chromosomes_in_score"])
     assert scores[:, 0, 1].mean() == pytest.approx(about["score"], abs=1e-6)
     assert scores[:, 0, 0].mean() == pytest.approx(about["score_with_itself"], abs=1e-6)
-    assert "0 windows without a match" in notes[0]
+    assert "0 windows without a match" in notes
 
 
 def by_window(embeddings) -> dict[str, np.ndarray]:
@@ -169,7 +176,7 @@ def test_many_maps_are_compared_from_the_command_line(tmp_path, trained):
     )
     assert done.returncode == 0, done.stderr
     assert "two has other names: chr1 for Chr1, chr2 for Chr2, chrm for ChrM." in done.stdout
-    assert "windows without a match" in done.stdout
+    assert "patches without a match" in done.stdout
     with open(folder / "metrics.csv") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["map1", "map2", "chromosome", "network", "SCC", "GenomeDISCO"]
@@ -181,20 +188,35 @@ def test_many_maps_are_compared_from_the_command_line(tmp_path, trained):
     assert "Not counted in the overall score: ChrM." in (folder / "report.html").read_text()
 
 
-def test_windows_without_a_match_are_counted(trained):
+def test_windows_and_patches_without_a_match_are_counted(trained):
     network = load_network(trained, None, ("reproducibility",))
-    whole, size = toy_map(), toy_map().n_bins("Chr1")
+    whole = toy_map()
     matrix = whole.matrix("Chr1").toarray()
     matrix[:, 60:] = 0
     cut = ContactMap(
         {"1": whole.chromsizes["Chr1"]}, whole.resolution, {("1", "1"): scipy.sparse.csr_array(matrix)}
     )
-    found = [reproducibility(each, network, chromosomes=["1"]) for each in (whole, cut)]
-    windows, left = (len(each.tables["windows"]) for each in found)
-    scores, notes = compare_embeddings(found, ["Chr1"])
-    assert left < windows <= size
-    assert f"{left:,} pairs of windows compared, {windows - left:,} windows without a match" in notes[0]
-    np.testing.assert_array_equal(scores, scores.transpose(0, 2, 1))
+    for level, compare, embedded in [
+        ("windows", compare_windows, [reproducibility(each, network) for each in (whole, cut)]),
+        ("patches", compare_patches, [patch_embeddings(each, network) for each in (whole, cut)]),
+    ]:
+        ours = embedded[0].tables[level]["chrom"] == "Chr1"
+        left = len(embedded[1].tables[level])
+        scores, note = compare(embedded, ["Chr1"])
+        assert 0 < left < ours.sum()
+        assert f"{left:,} pairs of {level} compared, {ours.sum() - left:,} {level} without a match" in note
+        np.testing.assert_allclose(np.diagonal(scores[0]), 1, atol=1e-6)
+        assert scores[0, 0, 1] == scores[0, 1, 0] < 1
+
+
+def test_the_mean_of_each_distance_does_not_count():
+    """Maps that share nothing but their decay have a cosine near 0, replicates one near 1."""
+    rng = np.random.default_rng(0)
+    strata, decay = np.repeat([0, 1, 2], 200), np.repeat([5.0, 2.0, 1.0], 200)[:, None]
+    one, two = (decay + rng.normal(size=(600, 4)) for _ in range(2))
+    assert cosines(one, two).mean() > 0.5 and abs(adjusted_cosine(one, two, strata)) < 0.1
+    assert adjusted_cosine(one, 3 * one + decay, strata) == pytest.approx(1)
+    assert np.isnan(adjusted_cosine(decay, decay, strata))
 
 
 def test_mistakes_are_one_sentence(tmp_path, trained):

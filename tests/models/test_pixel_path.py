@@ -121,8 +121,8 @@ def test_averages_over_similar_bins_reduce_noise():
 
 
 def test_options_and_inputs_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="only for resolution|resolution"):
-        create_model("vit_test", SIZE, "loop", residual="coverage")
+    with pytest.raises(InputError, match="take none, or coverage for resolution, loop, epigenome"):
+        create_model("vit_test", SIZE, "single_cell", residual="coverage")
     with pytest.raises(InputError, match="coverage"):
         create_model("vit_test", SIZE, "resolution", residual="smooth")
     with pytest.raises(InputError, match="make_tiles"):

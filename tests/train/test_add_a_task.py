@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs import finetune_track
+from configs import finetune_multitask
 from hicfm_jax.config import require
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.logging.run_summary import summary
@@ -41,8 +41,11 @@ INSULATION = TaskKind(
 def config(tmp_path, monkeypatch):
     monkeypatch.setitem(TASKS, "insulation", INSULATION)
     config = toy(
-        finetune_track.get_config("demo"),
+        finetune_multitask.get_config("demo"),
         small_run.save_tiles(tmp_path),
+        data__derive=("track",),
+        targets__map_weight=0.0,
+        targets__embedding_weight=0.0,
         optim__trainable="none",
         optim__trainable_patterns=("^track_head/",),
         train__accum_steps=1,

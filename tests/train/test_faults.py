@@ -161,7 +161,7 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     damage(workdir / "checkpoints" / "8")
     (workdir / "checkpoints" / "damaged-8").mkdir()  # of the last time
     train(tiles, workdir)
-    (message,) = [record.getMessage() for record in caplog.records if record.name == "absl"]
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert "/checkpoints/8 is damaged (" in message and "going on from step 6; " in message
     assert (workdir / "checkpoints" / "damaged-8" / "params").is_dir()
     assert_same(workdir, straight)

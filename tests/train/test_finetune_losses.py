@@ -10,6 +10,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.models.preprocess import SCALINGS, target_scaling
 from hicfm_jax.train.losses import LOSSES, target_losses
 from hicfm_jax.train.losses.finetuning_losses import TargetLoss, cosine, finetune_losses, triplet_loss
+from hicfm_jax.train.losses.replicate_losses import contrastive_replicate_loss
 from hicfm_jax.train.tasks import check_config
 
 RNG = np.random.default_rng(0)
@@ -141,9 +142,25 @@ def test_triplet_loss_is_zero_beyond_the_margin():
     assert float(loss(anchor, anchor[[0, 2, 1]], 0.5, padded)) == pytest.approx(0.5)
 
 
+def test_contrastive_loss_of_replicates_by_hand():
+    """Orthogonal windows: each replicate among n with the cosines 1, 0, 0; padding is no candidate."""
+    anchor, everyone = np.eye(3, dtype=np.float32), np.ones(3, np.float32)
+    loss = jax.jit(contrastive_replicate_loss, static_argnums=2)
+    assert float(loss(anchor, anchor, 0.5, everyone)) == pytest.approx(np.log(np.exp(2) + 2) - 2, rel=1e-5)
+    assert float(loss(anchor, 7 * anchor, 0.5, everyone)) == pytest.approx(
+        float(loss(anchor, anchor, 0.5, everyone))
+    )
+    padded = np.array([1.0, 1.0, 0.0], np.float32)
+    assert float(loss(anchor, anchor, 0.5, padded)) == pytest.approx(np.log(np.exp(2) + 1) - 2, rel=1e-5)
+    gradient = jax.grad(lambda one: contrastive_replicate_loss(one, anchor, 0.1, padded))(anchor)
+    assert np.isfinite(gradient).all() and not np.asarray(gradient[2]).any()
+
+
 @pytest.mark.parametrize(
     ("field", "value", "task"),
     [
+        ("targets.replicate_loss", "cosine", "reproducibility"),
+        ("targets.temperature", 0.0, "reproducibility"),
         ("targets.map_loss", "none_such", "finetune"),
         ("targets.track_scaling", "log2", "finetune"),
         ("targets.map_weight", -1.0, "finetune"),

@@ -16,6 +16,7 @@ FLANK = 10  # bins to each side of a loop
 CORNER = 5  # bins; the side of the pile-up's corners
 SHOWN = 6
 _COLUMNS = 3
+_NEAR = 4  # bins to each side of a loop, whose counts the colors reach up to
 
 
 class PileUp(NamedTuple):
@@ -73,8 +74,9 @@ def draw(contact_map: ContactMap, loops: pd.DataFrame) -> bytes:
             for offset in (-FLANK, FLANK + 1)
         ]
         extent = [ends[0], ends[1], ends[3], ends[2]]
-        highest = max(np.max(square), 1)
-        axis.imshow(square + 0.5, cmap=fall(), norm=LogNorm(0.5, highest + 0.5), extent=extent)
+        near = square[FLANK - _NEAR : FLANK + _NEAR + 1, FLANK - _NEAR : FLANK + _NEAR + 1] + 0.5
+        norm = LogNorm(min(np.percentile(square, 5) + 0.5, near.max() / 2), near.max())
+        axis.imshow(square + 0.5, cmap=fall(), norm=norm, extent=extent)
         axis.locator_params(nbins=3)
         axis.tick_params(labelsize=7, length=2)
         axis.set_title(f"{loop.chrom1}, Mb   score {loop.score:.2f}", fontsize=9)

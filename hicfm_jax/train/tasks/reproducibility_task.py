@@ -6,13 +6,14 @@ from ml_collections import ConfigDict
 from hicfm_jax.config import micro_batch_size, require
 from hicfm_jax.models import preprocess
 from hicfm_jax.models.heads import init_head
-from hicfm_jax.train.losses.finetuning_losses import triplet_loss, triplet_similarities
+from hicfm_jax.train.losses.finetuning_losses import triplet_similarities
+from hicfm_jax.train.losses.replicate_losses import REPLICATE_LOSSES
 from hicfm_jax.train.tasks.finetune_task import create_head, flops
 from hicfm_jax.train.tasks.task import Task, TaskKind
 
 
 def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
-    """Triplets of two downsamplings of a window and another window (`finetuning_losses.triplet_loss`)."""
+    """Two downsamplings of a window against other windows, see `replicate_losses.REPLICATE_LOSSES`."""
     model = create_head(config, kind)
 
     def pair(params, batch):
@@ -21,8 +22,12 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
         output = model.apply({"params": params}, images, jnp.tile(batch.total_count, 2))
         return jnp.split(output.embedding, 2)
 
+    def compare(anchor, replicate, mask):
+        of = REPLICATE_LOSSES[config.targets.replicate_loss]
+        return of(anchor, replicate, config.targets.margin, config.targets.temperature, mask)
+
     def loss(params, batch, keys):
-        value = triplet_loss(*pair(params, batch), config.targets.margin, batch.mask)
+        value = compare(*pair(params, batch), batch.mask)
         return value, {"loss": value}
 
     def evaluate(params, batch, keys):
@@ -31,7 +36,7 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
         both = batch.mask * jnp.roll(batch.mask, 1)
         return {
             "examples": both.sum(),
-            "loss": triplet_loss(anchor, replicate, config.targets.margin, batch.mask) * both.sum(),
+            "loss": compare(anchor, replicate, batch.mask) * both.sum(),
             "replicate_cosine": jnp.sum(same * both),
             "other_cosine": jnp.sum(other * both),
             "told_apart": jnp.sum((same > other) * both),
@@ -61,6 +66,8 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
 
 def _check(config: ConfigDict) -> None:
     thin, batch = tuple(config.data.thin), config.train.global_batch_size
+    chosen, known = config.targets.replicate_loss, REPLICATE_LOSSES
+    require(chosen in known, "targets.replicate_loss", chosen, "one of " + ", ".join(known))
     require(thin != (), "data.thin", thin, "set for task=reproducibility: replicates are downsampled")
     require(
         micro_batch_size(config) > 1,
