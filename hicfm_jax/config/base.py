@@ -69,9 +69,7 @@ def base_config() -> ConfigDict:
     targets.embedding_loss = "mse"  # as map_loss
     targets.embedding_weight = 1.0  # as map_weight
     targets.embedding_scaling = "none"  # as map_scaling
-    targets.replicate_loss = (
-        "triplet"  # reproducibility: triplet (original) | contrastive, all windows of a batch
-    )
+    targets.replicate_loss = "triplet"  # reproducibility: triplet (original) | contrastive (whole batch)
     targets.temperature = 0.1  # of the contrastive loss of reproducibility: divides the cosines
     targets.margin = 0.5  # reproducibility: required gap of the cosine between replicates and other windows
 
