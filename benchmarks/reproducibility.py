@@ -204,7 +204,7 @@ def main() -> None:
         blocks = not_trained_on(blocks, network, genomes)
     pairs = choose_pairs(blocks, _PAIRS.value)
     print(
-        f"{len(blocks)} blocks: {len(pairs.replicates)} replicate pairs, "
+        f"{len(blocks)} chromosomes or blocks: {len(pairs.replicates)} replicate pairs, "
         f"{len(pairs.others)} pairs of other blocks, {len(pairs.same_place)} pairs at the same place."
     )
     print("| fraction | score | AUC, all pairs | AUC, same place |\n| --- | --- | --- | --- |")

@@ -1,6 +1,7 @@
 """Reproducibility of maps by the embeddings of a network, beside SCC and GenomeDISCO."""
 
 import dataclasses
+import functools
 import itertools
 import os
 import time
@@ -13,6 +14,7 @@ from hicfm_jax.contacts.contact_map import bare_name
 from hicfm_jax.evaluate import replicates
 from hicfm_jax.evaluate.opening import MapSource
 from hicfm_jax.evaluate.replicates import Replicates
+from hicfm_jax.evaluate.scores.whole_map import STEPS
 from hicfm_jax.infer.embedding_table import Embeddings
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.infer.tasks.embedding import embed_map
@@ -32,6 +34,7 @@ def compare_replicates(
     resolution: int | None = None,
     merge: str = "average",
     methods: Sequence[str] = tuple(replicates.PAIR_SCORES),
+    steps: int = STEPS,
     batch_size: int = 8,
     progress: NullProgress | None = None,
 ) -> Replicates:
@@ -47,6 +50,7 @@ def compare_replicates(
       resolution: bp; the only one of the first map if not given.
       merge: "original" gives the original's windows, chromosomes and score.
       methods: keys of `evaluate.replicates.PAIR_SCORES`.
+      steps: of GenomeDISCO's random walk.
       batch_size, progress: see `scan.scan`.
 
     Raises:
@@ -77,6 +81,8 @@ def compare_replicates(
     for method in methods:
         start = time.monotonic()
         score = replicates.PAIR_SCORES[method]
+        if method == "GenomeDISCO":
+            score = functools.partial(score, steps=steps)
         found.scores[method] = replicates.compare_pairs(opened, matched, score, progress)
         found.seconds[method] = time.monotonic() - start
     return found

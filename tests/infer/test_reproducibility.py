@@ -254,3 +254,12 @@ def test_equal_depth_by_downsampling():
     one, two = equal_depth(deep, shallow)
     assert two is shallow and one.sum() == pytest.approx(shallow.sum(), rel=0.1)
     assert score_scc(deep, shallow, 1000) == score_scc(deep, shallow, 1000)
+
+
+def test_any_number_of_steps_of_the_random_walk():
+    maps = {"one": thin(toy_map(), 0.5, 1), "two": thin(toy_map(), 0.5, 2)}
+    scores = [
+        compare_replicates(maps, methods=["GenomeDISCO"], steps=steps).overall("GenomeDISCO")[0, 1]
+        for steps in (1, 3)
+    ]
+    assert scores[0] < scores[1] < 1
