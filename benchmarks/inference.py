@@ -211,7 +211,6 @@ def _time(
 def _scan_and_write(task: InferenceTask) -> Run:
     def run(contact_map, network, folder, batch_size, progress):
         suffix = task.outputs[0] if task.outputs else ""
-        contact_map = task.transform(contact_map)
         # Balancing takes longer than the rest, and is not inference.
         options = {option.name: False for option in task.options if option.name == "balance"}
         plan = make_plan(task, contact_map, network, **options)

@@ -13,9 +13,10 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts, simulate, write_contacts
-from hicfm_jax.contacts.simulation.planted_loops import plant_loops, write_loops
+from hicfm_jax.contacts.annotations.loop_list import write_bedpe
+from hicfm_jax.contacts.simulation.planted_loops import plant_loops, planted_table
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import check_new_file
+from hicfm_jax.storage import atomic_file, check_new_file
 
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
 _CONTACTS = flags.DEFINE_float("contacts", 100e6, "Expected contacts of the whole map.")
@@ -37,6 +38,9 @@ _BALANCE = flags.DEFINE_bool("balance", False, "Also store ICE weights at each r
 def main() -> None:
     if _INPUT.value and not _LOOPS.value:
         raise InputError("--input needs --loops: give the loops per Mb to add to the map.")
+    listed_loops = pathlib.Path(f"{_OUTPUT.value}.bedpe")
+    if _LOOPS.value:
+        check_new_file(listed_loops)
     if _INPUT.value:
         contact_map = open_contacts(_INPUT.value, _RESOLUTION.value)
     else:
@@ -47,15 +51,14 @@ def main() -> None:
             trans_fraction=_TRANS.value,
         )
     if _LOOPS.value:
-        listed_loops = pathlib.Path(f"{_OUTPUT.value}.bedpe")
-        check_new_file(listed_loops)
         contact_map, loops = plant_loops(contact_map, _LOOPS.value, seed=_SEED.value)
     resolutions = write_contacts(
         contact_map, _OUTPUT.value, balance=_BALANCE.value, metadata={"simulated": True, "seed": _SEED.value}
     )
     listed = ", ".join(map(str, resolutions))
     if _LOOPS.value:
-        write_loops(loops, contact_map, listed_loops)
+        with atomic_file(listed_loops) as partial:
+            write_bedpe(planted_table(loops, contact_map), partial)
         print(f"Wrote {listed_loops}: {len(loops)} added loops.")
     kind = "SIMULATED LOOPS in a map" if _INPUT.value else "SIMULATED Arabidopsis data"
     print(

@@ -6,11 +6,10 @@ import types
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.annotations.loop_list import PLACES
+from hicfm_jax.contacts.annotations.loop_list import PLACES, loop_table
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.contacts.formats.cool import balanced_cooler
 from hicfm_jax.evaluate.scores.diagonals import coarsen
@@ -94,18 +93,13 @@ def ring_foci(contact_map: ContactMap, chromosomes: Sequence[str]) -> pd.DataFra
     Returns:
       The columns `PLACES`, and `score`: the enrichment over the ring.
     """
-    width, tables = contact_map.resolution, []
+    tables = []
     for chrom in chromosomes:
         factor = -(-contact_map.n_bins(chrom) // DENSE_BINS)
         counts = coarsen(contact_map.matrix(chrom), factor)
         foci = call_foci(focus_enrichment(counts, find_expected(counts)), REAL_FROM)
-        columns = {}
-        for number, bins in enumerate((foci.rows, foci.columns), start=1):
-            start = (bins * factor + factor // 2) * width
-            columns[f"chrom{number}"] = np.full(len(bins), chrom, object)
-            columns[f"start{number}"] = start
-            columns[f"end{number}"] = np.minimum(start + width, contact_map.chromsizes[chrom])
-        tables.append(pd.DataFrame({**columns, "score": foci.enrichment}))
+        bins = (side * factor + factor // 2 for side in (foci.rows, foci.columns))
+        tables.append(loop_table(contact_map, chrom, *bins, score=foci.enrichment))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -49,7 +49,7 @@ def score_loops(
     """Scores a list of cis loops on each chromosome, and on all together.
 
     Args:
-      test, reference: with the columns of `contacts.loop_list.PLACES`; `Chr4`, `chr4` and `4` are one.
+      test, reference: with the columns of `loop_list.PLACES`; `Chr4`, `chr4` and `4` are one.
       resolution: bin width in bp, of the tolerance.
       chromosomes: to evaluate; all of the reference if not given.
       within: bins that the middle of each anchor may be off.

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -187,15 +188,7 @@ def _runs(setting: Setting) -> list[tuple[str, str, int]]:
 def _training(setting: Setting, tiles: str) -> list[Stage]:
     demo = setting.variant == "demo"
 
-    def run(title: str, config: str, name: str, *flags: str, start: str = "") -> Stage:
-        command = ("scripts/train.py", f"--config=configs/{config}", f"--config.data.tiles={tiles}", *flags)
-        inputs = (tiles,)
-        if start:
-            inputs += (setting.path(start),)
-            command += (f"--config.init_from={setting.path(start)}",)
-        command += (*setting.options, f"--workdir={setting.path(name)}")
-        return Stage(title, command, setting.path(name, CHECKPOINTS), inputs, resumes=True)
-
+    run = functools.partial(training_stage, setting, tiles)
     # The demo validates by epochs, which are short over the tiles of one map.
     by_steps = ["--config.log.eval_every_steps=100"] if demo else []
     found = [
@@ -206,6 +199,19 @@ def _training(setting: Setting, tiles: str) -> list[Stage]:
         title = f"fine-tune from {'our pretraining' if start else 'scratch'}, seed {seed}"
         found.append(run(title, config, name, f"--config.train.seed={seed}", start=start))
     return found
+
+
+def training_stage(
+    setting: Setting, tiles: str, title: str, config: str, name: str, *flags: str, start: str = ""
+) -> Stage:
+    """A run of `train.py` in the folder `name`, from the checkpoint of the run `start` if there is one."""
+    command = ("scripts/train.py", f"--config=configs/{config}", f"--config.data.tiles={tiles}", *flags)
+    inputs = (tiles,)
+    if start:
+        inputs += (setting.path(start),)
+        command += (f"--config.init_from={setting.path(start)}",)
+    command += (*setting.options, f"--workdir={setting.path(name)}")
+    return Stage(title, command, setting.path(name, CHECKPOINTS), inputs, resumes=True)
 
 
 def script_command(script: str, **flags: object) -> tuple[str, ...]:

@@ -1,13 +1,14 @@
 """The stages of an experiment that predicts tracks, and the table of its scores."""
 
 import csv
+import functools
 import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hicfm_jax.evaluate.compare_tracks import TABLE_OF_SCORES
-from hicfm_jax.experiment.stages import CHECKPOINTS, Setting, Stage, depth_name, script_command
+from hicfm_jax.experiment.stages import Setting, Stage, depth_name, script_command, training_stage
 
 WINDOW = 128  # side of the windows of configs/finetune_track.py, in bins
 SHORTEST = WINDOW
@@ -90,15 +91,7 @@ def _runs(setting: Setting) -> list[tuple[str, str, int]]:
 
 
 def _training(setting: Setting, tiles: str) -> list[Stage]:
-    def run(title: str, config: str, name: str, *flags: str, start: str = "") -> Stage:
-        command = ("scripts/train.py", f"--config=configs/{config}", f"--config.data.tiles={tiles}", *flags)
-        inputs = (tiles,)
-        if start:
-            inputs += (setting.path(start),)
-            command += (f"--config.init_from={setting.path(start)}",)
-        command += (*setting.options, f"--workdir={setting.path(name)}")
-        return Stage(title, command, setting.path(name, CHECKPOINTS), inputs, resumes=True)
-
+    run = functools.partial(training_stage, setting, tiles)
     size = f"--config.model.input_size={WINDOW},{WINDOW}"
     steps = ("--config.train.total_steps=300", "--config.log.eval_every_steps=100")
     found = [run("pretrain", "pretrain_arabidopsis.py:demo", "pretrain", size, *steps)]

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
+from hicfm_jax.infer.network import Network
+from hicfm_jax.infer.scan_plan import ScanPlan
 from hicfm_jax.storage import atomic_file
 
 LEVELS = ("patches", "windows", "loci", "chromosomes")
@@ -37,6 +40,23 @@ class Embeddings:
     def finest(self) -> str:
         """The finest level there is."""
         return next(level for level in LEVELS if level in self.values)
+
+
+def made_from(contact_map: ContactMap, network: Network, plan: ScanPlan, **more: Any) -> dict[str, Any]:
+    """`Embeddings.about` of a map that was scanned: the checkpoint, the map and the windows."""
+    return {
+        "checkpoint": network.checkpoint,
+        "step": network.step,
+        "task": plan.task.name,
+        "input": plan.input,
+        "resolution": contact_map.resolution,
+        "total_count": plan.total_count,
+        **more,
+        "merge": plan.merge,
+        "window": list(plan.window),
+        "stride": plan.stride,
+        "bound": plan.bound,
+    }
 
 
 def square_table(

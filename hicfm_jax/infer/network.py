@@ -63,6 +63,7 @@ def as_network(
     network: Network | None,
     head: Sequence[str] = ENHANCING,
     progress: NullProgress | None = None,
+    default_window: tuple[int, int] | None = None,
 ) -> Network:
     """The network that a user gave: a checkpoint, a network, or parameters to replace those of a network.
 
@@ -70,7 +71,7 @@ def as_network(
       InputError: parameters without a network, or a checkpoint that does not fit.
     """
     if isinstance(params, (str, os.PathLike)):
-        return load_network(params, head=head, progress=progress)
+        return load_network(params, None, head, default_window, progress)
     if isinstance(params, Network):
         return params
     if network is None:

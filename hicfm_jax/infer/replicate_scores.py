@@ -16,7 +16,7 @@ from hicfm_jax.evaluate.opening import MapSource
 from hicfm_jax.evaluate.replicates import Replicates
 from hicfm_jax.evaluate.scores.whole_map import STEPS
 from hicfm_jax.infer.embedding_table import Embeddings
-from hicfm_jax.infer.network import Network, load_network
+from hicfm_jax.infer.network import Network, as_network
 from hicfm_jax.infer.tasks.embedding import embed_map
 from hicfm_jax.infer.tasks.reproducibility import TASK, reproducibility
 from hicfm_jax.progress import NullProgress
@@ -62,9 +62,7 @@ def compare_replicates(
     found = Replicates(list(opened), next(iter(opened.values())).resolution, list(matched), notes=notes)
     if params is not None:
         start = time.monotonic()
-        network = params
-        if not isinstance(network, Network):
-            network = load_network(params, None, TASK.head, TASK.default_window, progress)
+        network = as_network(params, None, TASK.head, progress, TASK.default_window)
         by_windows = merge == "original" or network.published
         embeddings = []
         for index, each in enumerate(opened.values()):

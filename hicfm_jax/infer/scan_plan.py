@@ -46,7 +46,6 @@ class InferenceTask:
         `found` is `scan.scan`, which begins when it is read. None where `infer` does it.
       positions: `(size, plan)` -> first row and column `[N, 2]` of the windows of `size` bins.
       settle: `(plan, contact_map, network)` -> the plan with what the task decides, such as the depth.
-      transform: `(contact_map)` -> the map to scan in its place.
       apply: runs the network, with the arguments and the result of `models.heads.apply_head`.
       choose_window: `(contact_map, choices)` -> default window (H, W), where it depends on the choices; None:
         `default_window`.
@@ -67,7 +66,6 @@ class InferenceTask:
     write: Callable[..., str] | None
     positions: Callable[[int, "ScanPlan"], np.ndarray]
     settle: Callable[["ScanPlan", ContactMap, Network], "ScanPlan"] = lambda plan, contact_map, network: plan
-    transform: Callable[[ContactMap], ContactMap] = lambda contact_map: contact_map
     apply: Callable[..., Any] = apply_head
     choose_window: Callable[[ContactMap, Mapping[str, Any]], tuple[int, int] | None] | None = None
     infer: Callable[..., str] | None = None

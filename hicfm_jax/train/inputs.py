@@ -11,7 +11,7 @@ from hicfm_jax.tiles.stream.mixing import parse_mix
 from hicfm_jax.tiles.stream.sampling import steps_per_epoch
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
 from hicfm_jax.tiles.stream.source import Source, open_source
-from hicfm_jax.train.simulation import simulated_tiles
+from hicfm_jax.train.simulated_tiles import simulated_tiles
 from hicfm_jax.types import PATCH, Batch
 
 

@@ -72,7 +72,7 @@ def test_untrained_it_is_close_to_the_coverage_aware_filter(params, shallow):
 
 @pytest.mark.slow  # compiles a network
 def test_it_predicts_at_the_requested_depth(params, shallow):
-    # The transformer's input is depth_ratiod too; with a zero last layer the map is proportional to it.
+    # The transformer's input is scaled by it too; with a zero last layer the map is proportional to it.
     silent = {**params["pixel_path"], "out": jax.tree.map(jnp.zeros_like, params["pixel_path"]["out"])}
     params = {**params, "pixel_path": silent}
     eight, sixteen = (10 ** predict(WITH, params, *shallow, by) - 1 for by in (8.0, 16.0))

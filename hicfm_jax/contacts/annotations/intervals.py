@@ -6,6 +6,7 @@ import math
 import pathlib
 import zlib
 from collections.abc import Mapping, Sequence
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,17 @@ from hicfm_jax.errors import InputError
 Track = dict[str, np.ndarray]
 """Chromosome -> one value per bin, NaN where there is none."""
 
+UNREADABLE = (OSError, EOFError, zlib.error, ValueError)
+"""What reading a damaged text file raises; a `UnicodeDecodeError` is a `ValueError`."""
+
 BIN_COLUMNS = ("chrom", "start", "end")
 MISSING = ["", "NA", "nan", "NaN", "."]
+
+
+def open_text(path: pathlib.Path) -> TextIO:
+    """Opens a text file, plain or gzipped, with or without a byte order mark."""
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
+    return opened(path, "rt", encoding="utf-8-sig")
 
 
 def read_bedgraph(path: pathlib.Path) -> pd.DataFrame:
@@ -27,7 +37,7 @@ def read_bedgraph(path: pathlib.Path) -> pd.DataFrame:
       InputError: the file is no bedGraph.
     """
     try:
-        with _opened(path) as file:
+        with open_text(path) as file:
             header = itertools.takewhile(lambda line: line.startswith(("#", "track", "browser")), file)
             skipped = sum(1 for _ in header)
         return pd.read_csv(
@@ -42,7 +52,7 @@ def read_bedgraph(path: pathlib.Path) -> pd.DataFrame:
             keep_default_na=False,
             na_values={"value": MISSING},
         )
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as a bedGraph ({_short(error)}): its lines must have a chromosome, a "
             "start, an end and a number."
@@ -56,7 +66,7 @@ def read_table(path: pathlib.Path, names: Sequence[str] | None) -> pd.DataFrame:
       InputError: the file is no such table, or has no column of a name.
     """
     try:
-        with _opened(path) as file:
+        with open_text(path) as file:
             header = file.readline().rstrip("\r\n").removeprefix("#").split("\t")
         if header[0] == "chr":
             header[0] = "chrom"
@@ -74,7 +84,7 @@ def read_table(path: pathlib.Path, names: Sequence[str] | None) -> pd.DataFrame:
         )[[*BIN_COLUMNS, *names]]
     except InputError:
         raise
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as a table ({_short(error)}): start and end must be whole bp, and tracks "
             "must be numbers or nan."
@@ -218,10 +228,6 @@ def check_grid(path: pathlib.Path, grid: int, contact_map: ContactMap) -> None:
 def empty_track(contact_map: ContactMap) -> Track:
     """Every chromosome of the map without values."""
     return {chrom: np.full(contact_map.n_bins(chrom), np.nan, np.float32) for chrom in contact_map.chromsizes}
-
-
-def _opened(path: pathlib.Path):
-    return gzip.open(path, "rt") if path.suffix.lower() == ".gz" else open(path, encoding="utf-8-sig")
 
 
 def _checked_names(path: pathlib.Path, header: list[str], names: Sequence[str] | None) -> list[str]:

@@ -1,12 +1,13 @@
 """Lists of loops: BEDPE files."""
 
-import gzip
 import os
 import pathlib
 
 import numpy as np
 import pandas as pd
 
+from hicfm_jax.contacts.annotations.intervals import UNREADABLE, open_text
+from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
 PLACES = ("chrom1", "start1", "end1", "chrom2", "start2", "end2")
@@ -28,9 +29,9 @@ def read_bedpe(path: str | os.PathLike) -> pd.DataFrame:
     """
     path = pathlib.Path(path)
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig") as file:
+        with open_text(path) as file:
             lines = [line.rstrip("\r\n") for line in file]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} cannot be read ({error}): give a BEDPE file.") from error
     rows = [line.split("\t") for line in lines if line and not line.startswith("#")]
     header = rows.pop(0) if rows and not _is_loop(rows[0]) else []
@@ -50,6 +51,19 @@ def read_bedpe(path: str | os.PathLike) -> pd.DataFrame:
 
 def _is_loop(row: list[str]) -> bool:
     return len(row) >= len(PLACES) and all(row[PLACES.index(name)].isdigit() for name in _POSITIONS)
+
+
+def loop_table(
+    contact_map: ContactMap, chrom: str, rows: np.ndarray, columns: np.ndarray, **values: np.ndarray
+) -> pd.DataFrame:
+    """The columns `PLACES` of loops between bins of a chromosome, `[N]` each, and further columns."""
+    length, width = contact_map.chromsizes[chrom], contact_map.resolution
+    places = {}
+    for number, bins in enumerate((rows, columns), start=1):
+        places[f"chrom{number}"] = np.full(len(bins), chrom, object)
+        places[f"start{number}"] = bins * width
+        places[f"end{number}"] = np.minimum((bins + 1) * width, length)
+    return pd.DataFrame({**places, **values})
 
 
 def write_bedpe(loops: pd.DataFrame, path: str | os.PathLike) -> None:

@@ -1,11 +1,11 @@
 """Genomic regions from text and from BED files."""
 
-import gzip
 import os
 import pathlib
 import re
 from typing import NamedTuple
 
+from hicfm_jax.contacts.annotations.intervals import UNREADABLE, open_text
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
@@ -56,8 +56,7 @@ def read_bed(path: str | os.PathLike, contact_map: ContactMap) -> list[Region]:
     """
     path, regions = pathlib.Path(path), []
     try:
-        opened = gzip.open(path, "rt") if path.suffix == ".gz" else open(path, encoding="utf-8-sig")
-        with opened as file:
+        with open_text(path) as file:
             for number, line in enumerate(file, 1):
                 fields = line.rstrip("\r\n").split("\t")
                 if fields == [""] or line.startswith(("#", "track", "browser")):
@@ -68,7 +67,9 @@ def read_bed(path: str | os.PathLike, contact_map: ContactMap) -> list[Region]:
                 region = Region(fields[0], int(fields[1]), int(fields[2]), (fields[3:4] or [""])[0])
                 region = region._replace(chrom=contact_map.find_chromosome(region.chrom))
                 regions.append(_checked(region, contact_map, where))
-    except (OSError, UnicodeDecodeError) as error:
+    except InputError:
+        raise
+    except UNREADABLE as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
     if not regions:
         raise InputError(f"{path} has no regions: give a BED file.")

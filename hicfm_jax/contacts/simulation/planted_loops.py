@@ -1,16 +1,16 @@
 """Loops at known places, added to a real or simulated contact map."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import scipy.sparse
 
+from hicfm_jax.contacts.annotations.loop_list import loop_table
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import atomic_file
 
 WIDTH = (0.6, 1.6)
 """Standard deviation of a loop in bins, uniform between these."""
@@ -114,15 +114,13 @@ def _plant(matrix, rng, resolution, per_megabase, enrichment, distance):
     return scipy.sparse.coo_array((np.concatenate(counts), where), matrix.shape).tocsr(), placed
 
 
-def write_loops(loops: Sequence[PlantedLoop], contact_map: ContactMap, path: pathlib.Path) -> None:
-    """Writes loops as a BEDPE file with a header and a column `enrichment`."""
-    step, sizes = contact_map.resolution, contact_map.chromsizes
-    lines = ["chrom1\tstart1\tend1\tchrom2\tstart2\tend2\tenrichment"]
-    for loop in loops:
-        sides = [
-            f"{loop.chrom}\t{bin * step}\t{min((bin + 1) * step, sizes[loop.chrom])}"
-            for bin in (loop.row, loop.column)
-        ]
-        lines.append("\t".join([*sides, f"{loop.enrichment:.3f}"]))
-    with atomic_file(path) as partial:
-        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+def planted_table(loops: Sequence[PlantedLoop], contact_map: ContactMap) -> pd.DataFrame:
+    """The loops as `annotations.loop_list` has them, with a column `enrichment`."""
+    tables = []
+    for chrom in contact_map.chromsizes:
+        own = [loop for loop in loops if loop.chrom == chrom]
+        rows = np.array([loop.row for loop in own], np.int64)
+        columns = np.array([loop.column for loop in own], np.int64)
+        enrichment = np.array([loop.enrichment for loop in own]).round(3)
+        tables.append(loop_table(contact_map, chrom, rows, columns, enrichment=enrichment))
+    return pd.concat(tables, ignore_index=True)

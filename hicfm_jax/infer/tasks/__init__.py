@@ -73,7 +73,7 @@ def infer_file(
         return chosen.infer(
             uri, resolution, checkpoint, path, suffix, input_size, batch_size, progress, choices
         )
-    contact_map = chosen.transform(open_contacts(uri, resolution))
+    contact_map = open_contacts(uri, resolution)
     window = chosen.default_window
     if chosen.choose_window:
         window = chosen.choose_window(contact_map, choices)

@@ -18,12 +18,13 @@ from hicfm_jax.infer.embedding_colors import CHROMOSOME, check_picture, write_pi
 from hicfm_jax.infer.embedding_table import (
     Embeddings,
     check_anndata,
+    made_from,
     span_table,
     square_table,
     write_embeddings,
 )
 from hicfm_jax.infer.features import HEAD, check_depth, features_at
-from hicfm_jax.infer.network import Network, load_network
+from hicfm_jax.infer.network import Network, as_network
 from hicfm_jax.infer.scan import ScanWindow, WindowValues, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan
 from hicfm_jax.infer.tasks.target_depth import without_short
@@ -56,10 +57,7 @@ def embed_map(
     Raises:
       InputError: a map without contacts, or a choice or checkpoint that does not fit.
     """
-    network = params
-    if not isinstance(network, Network):
-        window = choose_window(contact_map, choices)
-        network = load_network(params, None, TASK.head, window, progress)
+    network = as_network(params, None, TASK.head, progress, choose_window(contact_map, choices))
     plan = make_plan(TASK, contact_map, network, **choices)
     found = scan(contact_map, network, plan, batch_size, progress)
     return collect(found, contact_map, network, plan)
@@ -171,19 +169,7 @@ def collect(
             patches.add(chrom, max(row, 0), max(col, 0), inside)
     if not means:
         raise InputError(f"{contact_map.name} has no contacts in these windows: choose others.")
-    about = {
-        "checkpoint": network.checkpoint,
-        "step": network.step,
-        "task": plan.task.name,
-        "input": plan.input,
-        "resolution": contact_map.resolution,
-        "total_count": plan.total_count,
-        "depth": plan.options.get("depth", 0),
-        "merge": plan.merge,
-        "window": list(plan.window),
-        "stride": plan.stride,
-        "bound": plan.bound,
-    }
+    about = made_from(contact_map, network, plan, depth=plan.options.get("depth", 0))
     if plan.options.get("loci"):
         values, tables = _by_locus(means, places, contact_map, plan)
         return Embeddings(values, tables, about)

@@ -12,7 +12,7 @@ from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.intervals import Track, empty_track
 from hicfm_jax.contacts.annotations.tracks import TABLE, check_pybigtools, write_bigwig, write_table
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer.network import Network, load_network
+from hicfm_jax.infer.network import Network, as_network
 from hicfm_jax.infer.scan import cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, ScanPlan, make_plan
 from hicfm_jax.infer.stitching import smooth_weights
@@ -54,9 +54,7 @@ def predict_tracks(
     Raises:
       InputError: a map without contacts, or a choice or checkpoint that does not fit.
     """
-    network = params
-    if not isinstance(network, Network):
-        network = load_network(params, None, TASK.head, TASK.default_window, progress)
+    network = as_network(params, None, TASK.head, progress, TASK.default_window)
     plan = make_plan(TASK, contact_map, network, **choices)
     return collect(scan(contact_map, network, plan, batch_size, progress), contact_map, network)
 

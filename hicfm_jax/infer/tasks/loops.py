@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from hicfm_jax.contacts import ContactMap, write_contacts
-from hicfm_jax.contacts.annotations.loop_list import write_bedpe
+from hicfm_jax.contacts.annotations.loop_list import loop_table, write_bedpe
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import PredictedRows
 from hicfm_jax.infer.loop_significance import loop_p_values, q_values
 from hicfm_jax.infer.mean_shift import Peaks, find_peaks
-from hicfm_jax.infer.network import Network, load_network
+from hicfm_jax.infer.network import Network, as_network
 from hicfm_jax.infer.scan import cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions
 from hicfm_jax.infer.stitching import Rows, merge_windows
@@ -83,8 +83,7 @@ def find_loops(
         not fit, predictions that are not finite or everywhere above the threshold.
       OSError: the disk of the temporary files is full.
     """
-    if not isinstance(network, Network):
-        network = load_network(network, None, TASK.head, TASK.default_window, progress)
+    network = as_network(network, None, TASK.head, progress, TASK.default_window)
     plan = make_plan(
         TASK,
         contact_map,
@@ -200,7 +199,8 @@ def _collect(
                 f"{MOST_PIXELS:,}: raise the threshold, or give a checkpoint that was trained on loops."
             )
         peaks = _above_diagonal(find_peaks(scored, threshold, plan.merge))
-        tables.append(_table(chrom, peaks, contact_map))
+        values = {"score": peaks.score, "density": peaks.density}
+        tables.append(loop_table(contact_map, chrom, peaks.rows, peaks.cols, **values))
         p_values.append(loop_p_values(counts, peaks.rows, peaks.cols))
     loops = pd.concat(tables, ignore_index=True)
     loops["q"] = q_values(np.concatenate(p_values))
@@ -210,16 +210,6 @@ def _collect(
 def _above_diagonal(peaks: Peaks) -> Peaks:
     kept = peaks.rows < peaks.cols
     return Peaks(*(getattr(peaks, field.name)[kept] for field in dataclasses.fields(Peaks)))
-
-
-def _table(chrom: str, peaks: Peaks, contact_map: ContactMap) -> pd.DataFrame:
-    length, width = contact_map.chromsizes[chrom], contact_map.resolution
-    columns = {}
-    for number, bins in enumerate((peaks.rows, peaks.cols), start=1):
-        columns[f"chrom{number}"] = np.full(len(bins), chrom, object)
-        columns[f"start{number}"] = bins * width
-        columns[f"end{number}"] = np.minimum((bins + 1) * width, length)
-    return pd.DataFrame({**columns, "score": peaks.score, "density": peaks.density})
 
 
 def _score_map(

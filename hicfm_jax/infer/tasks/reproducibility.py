@@ -14,8 +14,8 @@ from scipy.sparse import csr_array
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.scores.scc import smooth_band
-from hicfm_jax.infer.embedding_table import Embeddings, square_table, write_embeddings
-from hicfm_jax.infer.network import Network, load_network
+from hicfm_jax.infer.embedding_table import Embeddings, made_from, square_table, write_embeddings
+from hicfm_jax.infer.network import Network, as_network
 from hicfm_jax.infer.scan import ScanWindow, WindowValues, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, ScanPlan, make_plan, original_positions
 from hicfm_jax.infer.tasks.target_depth import without_short
@@ -53,7 +53,7 @@ def reproducibility(
     progress: NullProgress | None = None,
     **choices: Any,
 ) -> Embeddings:
-    """Embeddings of windows along the diagonal, which `replicates.compare_replicates` compares.
+    """Embeddings of windows along the diagonal, which `replicate_scores.compare_replicates` compares.
 
     Args:
       contact_map: raw counts.
@@ -65,9 +65,7 @@ def reproducibility(
     Raises:
       InputError: a map without contacts, or a choice or checkpoint that does not fit.
     """
-    network = params
-    if not isinstance(network, Network):
-        network = load_network(params, None, TASK.head, TASK.default_window, progress)
+    network = as_network(params, None, TASK.head, progress, TASK.default_window)
     plan = make_plan(TASK, contact_map, network, **choices)
     return collect(scan(contact_map, network, plan, batch_size, progress), contact_map, network, plan)
 
@@ -118,19 +116,7 @@ def collect(
         raise InputError(f"{contact_map.name} has no contacts near the diagonal: give another map.")
     places = {chrom: np.array(list(vectors)) for chrom, vectors in windows.items()}
     values = np.stack([vector for vectors in windows.values() for vector in vectors.values()])
-    about = {
-        "checkpoint": network.checkpoint,
-        "step": network.step,
-        "task": plan.task.name,
-        "input": plan.input,
-        "resolution": contact_map.resolution,
-        "total_count": plan.total_count,
-        "smoothed": network.published,
-        "merge": plan.merge,
-        "window": list(plan.window),
-        "stride": plan.stride,
-        "bound": plan.bound,
-    }
+    about = made_from(contact_map, network, plan, smoothed=network.published)
     table = square_table(places, plan.window, contact_map.chromsizes, contact_map.resolution)
     return Embeddings({"windows": values}, {"windows": table}, about)
 

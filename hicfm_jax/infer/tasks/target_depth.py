@@ -11,9 +11,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 
-ORIGINAL_CUTOFF = (
-    100.0  # largest count of an image in the original's inference for resolution and single cells
-)
+ORIGINAL_CUTOFF = 100.0  # largest count of an image, for resolution and single cells
 _TOLERANCE = 1.1  # a downsampled map has a little more or less than the fraction requested
 
 

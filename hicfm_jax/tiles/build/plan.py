@@ -1,10 +1,8 @@
 """The plan of a tile dataset: regions to cut, splits, and pieces of work."""
 
 import dataclasses
-import hashlib
 import itertools
 import os
-import pathlib
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -17,7 +15,7 @@ from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting, windows
 from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
 from hicfm_jax.tiles.build.splits import SPLITS, HeldOut
-from hicfm_jax.tiles.build.targets import TargetFiles, Targets, read_targets
+from hicfm_jax.tiles.build.targets import TargetFiles, Targets, file_checksum, read_targets
 from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.tiles.stream import mixing
 
@@ -148,7 +146,7 @@ def plan_tiles(
         "tile_size": list(tiling.tile_shape),
         "stride": stride if centers is None else None,
         "min_density": min_density,
-        "loci": loci_file and _describe_loci(pathlib.Path(loci_file)),
+        "loci": loci_file and file_checksum(loci_file),
         "held_out": {name: list(value) for name, value in dataclasses.asdict(held_out).items()},
         "sources": {name: _describe_source(sources[name], contact_map) for name, contact_map in maps.items()},
         "mix": dict(mix or {}),
@@ -165,10 +163,6 @@ def _chromosomes_to_train(regions: Iterable[ChromosomePair]) -> dict[str, list[s
         if region.cis and region.is_cut and region.split == "train":
             found.setdefault(region.assay, []).append(region.chromosomes[0])
     return found
-
-
-def _describe_loci(path: pathlib.Path) -> dict:
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _describe_source(source: ContactMap | MapFile, contact_map: ContactMap) -> dict:

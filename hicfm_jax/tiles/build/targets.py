@@ -61,11 +61,11 @@ class TargetFiles:
         found = {}
         if self.tracks:
             found["track_files"] = [
-                {"columns": file.columns and list(file.columns), **_checksum(file.path)}
+                {"columns": file.columns and list(file.columns), **file_checksum(file.path)}
                 for file in self.tracks
             ]
         if self.loops:
-            found["loop_files"] = {assay: _checksum(path) for assay, path in self.loops.items()}
+            found["loop_files"] = {assay: file_checksum(path) for assay, path in self.loops.items()}
             found["loop_radius"] = self.loop_radius
         return found
 
@@ -266,9 +266,10 @@ def _cut_rows(values: np.ndarray, first: int, size: int) -> np.ndarray:
     return cut
 
 
-def _checksum(path: str | os.PathLike) -> dict[str, str]:
+def file_checksum(path: str | os.PathLike) -> dict[str, str]:
+    """Name and SHA-256 of a file, for the manifest; InputError if it cannot be read."""
     path = pathlib.Path(path)
     try:
         return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): give a file of targets.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): give another file.") from error
