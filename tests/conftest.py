@@ -39,12 +39,13 @@ def pytest_configure(config):
     # Read by jax when it is imported, here and in child processes. Kept between runs, ignored by git.
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".jax_cache")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+    os.environ["NUMBA_DISABLE_JIT"] = "1"  # cooltools' loops over toy maps take less time than compiling them
     if os.environ.get("HICFM_DEFAULT_COMPILER") != "1":
         # The same operations in the same order, with less effort for loops; matrix products are a library's.
         flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-        # Halves the time of compiling; later releases do not know this flag and would end the process.
+        # Halves the time of compiling; later releases may not know these flags, and would end the process.
         if importlib.metadata.version("jaxlib").startswith("0.10."):
-            flags += " --xla_cpu_use_fusion_emitters=false"
+            flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
         os.environ["XLA_FLAGS"] = flags.lstrip()
 
 

@@ -88,6 +88,7 @@ def test_the_ring_caller_finds_planted_loops(planted):
     assert table.iloc[-1].f1 == 1
 
 
+@pytest.mark.slow  # runs the dot caller
 @pytest.mark.needs("cooltools")
 def test_the_script_compares_lists(planted, tmp_path):
     """cooltools takes 10 s for the planted loops, which it all finds."""

@@ -198,6 +198,7 @@ def test_every_chromosome_has_an_embedding(tmp_path, pretrained):
     np.testing.assert_allclose(found.values["chromosomes"][2], alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow  # compiles another window
 def test_loci_have_one_embedding_each(tmp_path, pretraining):
     """From strips of 16 rows that are centered on the diagonal at the locus, zeros beyond the chromosome."""
     bed = tmp_path / "loci.bed"
@@ -289,6 +290,7 @@ def test_h5ad_without_anndata_is_one_sentence(tmp_path, pretraining, monkeypatch
     assert [path.name for path in tmp_path.iterdir()] == ["map.cool"]
 
 
+@pytest.mark.slow  # draws
 @pytest.mark.needs("matplotlib")
 def test_a_picture_of_the_windows(tmp_path, pretrained, monkeypatch):
     """Colored by chromosome, coverage or a track; checked before the work."""
@@ -326,6 +328,7 @@ def test_principal_components_by_hand():
     assert names[0] == "PC1 (100%)"
 
 
+@pytest.mark.slow  # converts and compiles anew
 @pytest.mark.needs("torch")
 def test_a_bare_state_dict_is_read(tmp_path):
     """The original takes files of this task only with the weights under `model`."""

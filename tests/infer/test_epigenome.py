@@ -205,6 +205,7 @@ def test_names_that_agree_up_to_an_underscore_stay_apart(tmp_path, monkeypatch):
     assert list(file.records("NC_003071.7"))[-1][1] == 60_300
 
 
+@pytest.mark.slow  # compiles anew
 def test_a_checkpoint_of_ours_names_its_files(tmp_path):
     write_checkpoint(tmp_path / "run", "epigenome", "none", tracks=("genes", "TEs", "DNase"))
     write_contacts(toy_map(), tmp_path / "map.cool")
@@ -219,6 +220,7 @@ def test_a_checkpoint_of_ours_names_its_files(tmp_path):
     assert np.isfinite(found["TEs"]["ChrM"]).all()
 
 
+@pytest.mark.slow  # compiles anew
 def test_the_track_of_a_general_head_is_predicted_too(tmp_path):
     write_checkpoint(tmp_path / "run", "finetune", "none")
     found = predict_tracks(toy_map(), tmp_path / "run")

@@ -27,6 +27,7 @@ def test_the_script_times_two_tasks():
     assert len(lines) == 5 and lines[-1].startswith("mean shift")
 
 
+@pytest.mark.slow  # times networks
 def test_a_task_that_the_map_does_not_fit_is_skipped(monkeypatch):
     def refuse(*_):
         raise InputError("too small")

@@ -36,6 +36,7 @@ def dense(chrom="Chr1"):
     return upper + np.triu(upper, 1).T
 
 
+@pytest.mark.slow  # compiles another window
 def test_a_region_of_one_window(network):
     found = reconstruct(toy_map(), network, "Chr1:10,000-42,000")
     np.testing.assert_array_equal(found.counts, dense()[10:42, 10:42])
@@ -97,6 +98,7 @@ def test_any_region(network, region, region2, shape):
     assert found.colors.shape == (*shape, 3) and (found.decades > 0).all()
 
 
+@pytest.mark.slow  # compiles another window
 def test_windows_may_have_another_size(pretrained):
     found = reconstruct(toy_map(), pretrained, "Chr1:0-64,000", window=(64, 64), mask_ratio=0.5)
     assert found.window == (64, 64) and found.hidden.mean() == 0.5

@@ -157,6 +157,7 @@ def test_small_genomes_are_compared(fixtures_dir, trained):
         reproducibility(small, network, merge="original")
 
 
+@pytest.mark.slow  # whole programs
 def test_many_maps_are_compared_from_the_command_line(tmp_path, trained):
     """Names that differ are matched and told; organelles do not count; every score is symmetric."""
     deep = toy_map(mean=60)

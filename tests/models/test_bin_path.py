@@ -8,6 +8,7 @@ import pytest
 from hicfm_jax.models.bin_path import DISTANCES, BinPath, by_distance, log_visibility, ranges
 
 HEIGHT, WIDTH = 32, 64
+_apply = jax.jit(lambda model, *arguments: model.apply(*arguments), static_argnums=0)
 
 
 def test_pixels_are_summed_by_their_distance_from_the_diagonal():
@@ -40,7 +41,7 @@ def network():
     expected = (300 / (1 + distance)).astype(np.float32)
     counts = np.triu(rng.poisson(expected * rng.gamma(9, 1 / 9, expected.shape)))
     counts = (counts + np.triu(counts, 1).T).astype(np.float32)
-    params = model.init(jax.random.key(0), counts[None, :160, :160], expected[None, :160, :160])
+    params = jax.jit(model.init)(jax.random.key(0), counts[None, :160, :160], expected[None, :160, :160])
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
     drawn = [0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
@@ -53,7 +54,7 @@ def test_every_bin_has_the_same_function(network):
 
     def predict(first, last):
         cut = (slice(None), slice(first, last), slice(first, last))
-        return model.apply(params, counts[None][cut], expected[None][cut])[0]
+        return _apply(model, params, counts[None][cut], expected[None][cut])[0]
 
     one, other = (predict(*window) for window in windows)
     # Far from the ends of both windows, whose smoothing and convolutions lack neighbors.
@@ -64,15 +65,15 @@ def test_every_bin_has_the_same_function(network):
 def test_it_starts_at_zero_and_missing_bins_stay_finite(network):
     model, drawn, fresh, counts, expected = network
     counts, expected = counts[None, :160, :160].copy(), expected[None, :160, :160].copy()
-    np.testing.assert_array_equal(model.apply(fresh, counts, expected), 0)
+    np.testing.assert_array_equal(_apply(model, fresh, counts, expected), 0)
     for axis in ((slice(None), slice(100, 160)), (slice(None), slice(None), slice(100, 160))):
         counts[axis] = expected[axis] = 0  # beyond the chromosome's end
-    gradient = jax.grad(lambda params: jnp.sum(model.apply(params, counts, expected) ** 2))(drawn)
+    gradient = jax.jit(jax.grad(lambda params: jnp.sum(model.apply(params, counts, expected) ** 2)))(drawn)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 def test_depth_changes_the_noise_and_not_the_ratios(network):
     model, params, _, counts, expected = network
-    one = model.apply(params, counts[None, :160, :160], expected[None, :160, :160])
-    other = model.apply(params, 100 * counts[None, :160, :160], 100 * expected[None, :160, :160])
+    one = _apply(model, params, counts[None, :160, :160], expected[None, :160, :160])
+    other = _apply(model, params, 100 * counts[None, :160, :160], 100 * expected[None, :160, :160])
     np.testing.assert_allclose(one, other, atol=0.1)

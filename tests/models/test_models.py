@@ -37,6 +37,7 @@ def test_remat_saves_memory_and_keeps_the_gradients():
             np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-4 * np.abs(plain).max())
 
 
+@pytest.mark.slow  # compiles the model twice
 def test_bfloat16_computes_close_to_float32_and_returns_float32(predict):
     half, full = predict(dtype="bfloat16"), predict()
     assert half.patch_pred.dtype == jnp.float32

@@ -145,6 +145,7 @@ def test_its_flops_are_what_the_compiler_counts():
     assert 0.85 < counted / lowered.cost_analysis()["flops"] < 1.0
 
 
+@pytest.mark.slow  # compiles the whole model
 def test_flops_of_the_whole_model_are_what_the_compiler_counts(monkeypatch):
     wide = dict(dim=768, depth=2, heads=12, decoder_dim=512, decoder_depth=1, decoder_heads=8)
     monkeypatch.setitem(PRESETS, "wide", wide)
@@ -157,6 +158,7 @@ def test_flops_of_the_whole_model_are_what_the_compiler_counts(monkeypatch):
     assert 0.9 < counted / predicted.cost_analysis()["flops"] < 1.02
 
 
+@pytest.mark.slow  # compiles another network
 def test_without_a_transformer_it_is_the_whole_network(untrained, shallow):
     params = untrained(WITHOUT)
     assert list(params) == ["pixel_path"]

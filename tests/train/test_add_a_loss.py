@@ -21,6 +21,7 @@ def huber(output, target, scaling):
     return error.reshape(error.shape[0], -1).mean(axis=1)
 
 
+@pytest.mark.slow  # compiles a training step
 def test_a_target_is_trained_by_a_new_loss(tmp_path, monkeypatch):
     monkeypatch.setitem(LOSSES, "toy_huber", huber)
     config = toy(
@@ -58,6 +59,7 @@ def edge_loss(windows):
     return {"edge_loss": edge, "edge_square": edge**2}
 
 
+@pytest.mark.slow  # compiles a training step
 def test_a_new_term_of_pretraining_is_logged_and_weighted(monkeypatch):
     """Names of metrics are those that the term returns."""
     monkeypatch.setitem(PRETRAIN_LOSSES, "edge", edge_loss)

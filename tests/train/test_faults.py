@@ -154,6 +154,7 @@ def _lose_a_folder(step):
     shutil.rmtree(step / "training")
 
 
+@pytest.mark.slow  # whole runs, as the ones below
 @pytest.mark.parametrize("damage", [_flip_bits, _truncate, _change_the_metadata, _lose_a_folder])
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
     tiles, straight, workdir, train, damage, caplog
@@ -189,6 +190,7 @@ def test_no_flipped_bit_comes_through(stopped, tiles, train, tmp_path):
     assert passed_over > 40
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_nothing_to_start_from(tiles, workdir, train, tmp_path):
     _flip_bits(workdir / "checkpoints" / "8")
     with pytest.raises(InputError, match="checkpoints/8 cannot be read .*: give another"):
@@ -242,6 +244,7 @@ def test_nan_is_skipped_and_counted(tiles, tmp_path, train, monkeypatch, capsys,
     assert_same(tmp_path / "stopped", tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_nothing_but_nan_ends_the_run(tiles, tmp_path, train, monkeypatch):
     monkeypatch.setattr(loop, "PATIENCE", 4)
     faults.change_batches(monkeypatch, faults.poison("both", {2, 3, 4, *range(6, 13)}))
@@ -258,6 +261,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_a_workdir_in_use_is_refused_until_its_holder_is_killed(tiles, workdir, straight, train):
     before = small_run.metrics(workdir)
     command = [sys.executable, "-c", HOLDER, str(workdir / ".lock")]
@@ -271,6 +275,7 @@ def test_a_workdir_in_use_is_refused_until_its_holder_is_killed(tiles, workdir, 
     assert_same(workdir, straight)
 
 
+@pytest.mark.slow
 def test_what_another_run_saved_while_this_one_started_is_taken_up(
     tiles, stopped, straight, tmp_path, train, monkeypatch, capsys
 ):
@@ -286,6 +291,7 @@ def test_what_another_run_saved_while_this_one_started_is_taken_up(
     assert_same(tmp_path / "run", straight)
 
 
+@pytest.mark.slow
 def test_what_a_kill_left_half_written_is_cleared_away(tiles, straight, workdir, train):
     shutil.copytree(workdir / "checkpoints" / "8", workdir / "checkpoints" / "9.orbax-checkpoint-tmp")
     for name in (".config.json.a1", ".metrics.jsonl.b2", "images/.step_00000012.png.c3"):

@@ -153,8 +153,9 @@ def test_the_shortcut_for_images_of_counts_changes_nothing():
 
 def test_padding_examples_do_not_count():
     counts, output = _random_case()
-    padded = _parts(output, counts, jnp.array([1.0, 1.0, 0.0]))
-    alone = _parts(jax.tree.map(lambda x: x[:2], output), counts[:2], jnp.ones(2))
+    twice, thrice = np.array([0, 0, 2]), np.array([0, 0, 0])
+    padded = _parts(jax.tree.map(lambda x: x[twice], output), counts[twice], jnp.array([1.0, 1.0, 0.0]))
+    alone = _parts(jax.tree.map(lambda x: x[thrice], output), counts[thrice], jnp.ones(3))
     for name, value in alone.items():
         assert float(padded[name]) == pytest.approx(float(value), rel=1e-5), name
 

@@ -97,6 +97,7 @@ def test_the_listing_of_vit_large_is_the_known_one():
     assert listing() == (pathlib.Path(__file__).parent / "vit_large_shardings.txt").read_text().splitlines()
 
 
+@pytest.mark.slow  # traces ViT-L
 def test_rules_split_every_large_matrix_of_vit_large():
     shapes, mesh = vit_large()
     whole = [
