@@ -44,7 +44,6 @@ def source_map(arrays, name: str, resolution: int) -> ContactMap:
     return ContactMap(sizes, resolution, {(chrom, chrom): m for chrom, m in matrices.items()}, name)
 
 
-@pytest.mark.default_compiler
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize(
     ("run", "depths"),
@@ -94,7 +93,6 @@ def test_the_originals_embeddings_from_file_to_file(tmp_path, golden, fixtures_d
             np.testing.assert_allclose(found.values[level], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.default_compiler
 @pytest.mark.needs("torch")
 def test_the_originals_embedding_of_real_chr4(tmp_path, golden, fixtures_dir, data_dir):
     arrays, manifest = golden("upstream_inference")
@@ -119,7 +117,7 @@ def test_the_originals_embedding_of_real_chr4(tmp_path, golden, fixtures_dir, da
             np.testing.assert_allclose(found.values[level], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.default_compiler
+@pytest.mark.slow  # compiles every depth
 @pytest.mark.needs("torch")
 def test_single_windows_give_the_originals_features(golden, fixtures_dir):
     """Every depth; from a checkpoint, a network and parameters alone."""

@@ -89,7 +89,6 @@ def golden_map(arrays, name, resolution):
     return ContactMap(sizes, resolution, matrices, name)
 
 
-@pytest.mark.default_compiler
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("case", ["synthetic", "chr4", "synthetic_stride20"])
 def test_published_weights_give_the_original_loops(golden, fixtures_dir, request, tmp_path, undrawn, case):

@@ -163,7 +163,6 @@ COMPILED = ("synthetic_96x96", "synthetic_64x96")
 """Each with a program of its own, which takes 5 to 10 s to compile."""
 
 
-@pytest.mark.default_compiler
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize(
     "case", [pytest.param(case, marks=pytest.mark.slow if case in COMPILED else ()) for case in CASES]

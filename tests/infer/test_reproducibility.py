@@ -88,7 +88,6 @@ def pair_of(run: str, arrays, data_dir, resolution: int) -> list[ContactMap]:
     return [chr4, ContactMap(chr4.chromsizes, resolution, matrix, "thin")]
 
 
-@pytest.mark.default_compiler
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("run", ["synthetic", "chr4"])
 def test_the_originals_embeddings_and_score(tmp_path, golden, fixtures_dir, data_dir, run, capfd):
@@ -135,7 +134,6 @@ def by_window(embeddings) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.default_compiler
 @pytest.mark.needs("torch")
 def test_the_originals_score_of_two_maps(golden, fixtures_dir):
     """The same through the comparison of maps; the overall score leaves out chrY."""

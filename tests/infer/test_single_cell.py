@@ -144,7 +144,6 @@ def test_counts_that_no_map_has_are_refused():
         task.contacts(np.full(3, 40.0), target_scaling("single_cell"), True)
 
 
-@pytest.mark.default_compiler
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("case", ["synthetic", "synthetic_bound10"])
 def test_published_weights_give_the_original_cell(golden, fixtures_dir, tmp_path, monkeypatch, case):
