@@ -8,8 +8,8 @@ RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev &
 WORKDIR /hicfm_jax
 COPY setup.py pyproject.toml ./
 COPY hicfm_jax hicfm_jax
-RUN pip install --no-cache-dir -e '.[data,evaluate,hic]'
 COPY configs configs
+RUN pip install --no-cache-dir -e '.[data,evaluate,hic]'
 COPY scripts scripts
 
 # Nobody, where "docker run" names no user.

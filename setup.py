@@ -57,7 +57,11 @@ setup(
     description="Masked-autoencoder foundation models for Hi-C contact maps of plants, in JAX and Flax",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["hicfm_jax", "hicfm_jax.*"]),
+    # An installed package has the configs inside it; a checkout beside it.
+    packages=[*find_packages(include=["hicfm_jax", "hicfm_jax.*"]), "hicfm_jax.configs"],
+    package_dir={"hicfm_jax.configs": "configs"},
+    package_data={"hicfm_jax": ["pretrained/*"]},
+    entry_points={"console_scripts": ["hicfm = hicfm_jax.programs:main"]},
     install_requires=CORE,
     extras_require=EXTRAS,
 )

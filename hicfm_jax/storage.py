@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import os
 import pathlib
 import re
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from etils import epath
 
 from hicfm_jax.errors import InputError
+
+_PARTIAL = ".partial"  # ends the names of hidden folders
 
 
 def in_bucket(path: str | os.PathLike) -> bool:
@@ -44,8 +47,8 @@ def atomic_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
       OSError: the disk is full or not writable, named by `path`; also where HDF5 said so in its own words.
     """
     path = pathlib.Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        partial = pathlib.Path(folder) / path.name
+    with _hidden_folder(path) as folder:
+        partial = folder / path.name
         try:
             yield partial
             with open(partial, "rb") as file:
@@ -56,7 +59,7 @@ def atomic_file(path: str | os.PathLike) -> Iterator[pathlib.Path]:
             if number is None:
                 raise
             # HDF5 keeps a file open that it could not flush, and may crash if it still cannot at exit.
-            for written in filter(pathlib.Path.is_file, pathlib.Path(folder).rglob("*")):
+            for written in filter(pathlib.Path.is_file, folder.rglob("*")):
                 os.truncate(written, 0)
             raise OSError(number, os.strerror(number), str(path)) from error
 
@@ -69,15 +72,46 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
+    with _hidden_folder(path) as partial:
         partial.chmod(0o777 & ~_umask())  # mkdtemp makes folders that only their owner can read
         yield partial
         if path.exists():
             path.rmdir()  # it is empty; rename does not replace it on every file system
         partial.rename(path)
+
+
+@contextlib.contextmanager
+def _hidden_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new hidden folder beside `path`, removed at the end unless it was renamed.
+
+    Folders that killed processes left for the same path are removed. They are told from those in use by a
+    lock, which the operating system takes from a killed process. Without locks in the file system they stay.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.{'?' * 8}{_PARTIAL}"):
+        with contextlib.suppress(OSError), _locked_folder(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
+            shutil.rmtree(left, ignore_errors=True)
+    while True:
+        folder = pathlib.Path(tempfile.mkdtemp(_PARTIAL, f".{path.name}.", path.parent))
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(OSError):
+                stack.enter_context(_locked_folder(folder, fcntl.LOCK_SH))
+            if not folder.exists():  # another process removed it before it was locked
+                continue
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+            return
+
+
+@contextlib.contextmanager
+def _locked_folder(folder: pathlib.Path, kind: int) -> Iterator[None]:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, kind)
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        os.close(number)
 
 
 def write_atomically(path: str | os.PathLike, data: bytes) -> None:

@@ -7,13 +7,16 @@ import re
 import runpy
 import shlex
 import sys
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
 from absl import flags
 from absl.testing import flagsaver
 
+from hicfm_jax.cli import define_shared_flags, last_of_settings, named
 from hicfm_jax.config import base_config, micro_batch_size
+from hicfm_jax.programs import PROGRAMS
 from hicfm_jax.train.tasks import check_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -61,15 +64,21 @@ def check_command(words: list[str], extras: set[str]) -> None:
             assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), f"make {target}"
     if "install" in words:
         check_extras(" ".join(words), extras)
+    words = [word for word in words if not PLACEHOLDER.fullmatch(word)]
     scripts = [word for word in words if word.startswith("scripts/")]
     if scripts:
-        _parse([word for word in words[words.index(scripts[0]) :] if not PLACEHOLDER.fullmatch(word)])
+        _parse(words[words.index(scripts[0]) :])
+    elif words and words[0] == "hicfm" and words[1:] != ["--help"]:
+        program = PROGRAMS[words[1]]
+        if words[2:] == ["--help"]:
+            return
+        _parse([f"scripts/{program.module}.py", *program.defaults, *words[2:]], program.positional)
 
 
 def check_extras(text: str, extras: set[str]) -> None:
     """Fails if `.[NAME,...]` in the text names an unknown extra."""
-    for named in re.findall(r"\.\[([\w,]+)\]", text):
-        assert set(named.split(",")) <= extras, f"not an extra of setup.py: .[{named}]"
+    for listed in re.findall(r"\.\[([\w,]+)\]", text):
+        assert set(listed.split(",")) <= extras, f"not an extra of setup.py: .[{listed}]"
 
 
 def check_config_fields(name: str) -> None:
@@ -81,12 +90,14 @@ def check_config_fields(name: str) -> None:
             field = field[part]
 
 
-def _parse(words: list[str]) -> None:
+def _parse(words: list[str], positional: Sequence[str] = ()) -> None:
     """Parses the words with the script's own flags and validates its config, without running it."""
     with flagsaver.flagsaver(), mock.patch.object(sys, "argv", words):
-        for name, (flag, unparsed) in _flags_of(words[0]).items():
+        for name, (flag, unparsed) in flags_of(words[0]).items():
             flag.__dict__.update(unparsed)
             flags.FLAGS[name] = flag
+        words[1:] = last_of_settings(named(words[1:], positional))
+        sys.argv = words
         rest = flags.FLAGS(words)
         assert rest == words[:1], f"{rest} are not flags"
         if "config" in flags.FLAGS and flags.FLAGS.config:
@@ -98,12 +109,20 @@ def _parse(words: list[str]) -> None:
 
 
 @functools.cache
-def _flags_of(path: str) -> dict[str, tuple[flags.Flag, dict[str, Any]]]:
+def flags_of(path: str) -> dict[str, tuple[flags.Flag, dict[str, Any]]]:
     """A script's flags and their attributes before parsing, which are removed from `FLAGS`."""
     with mock.patch.object(sys, "argv", [path]):
+        module = pathlib.Path(path).stem
+        if (ROOT / f"hicfm_jax/programs/{module}.py").exists():
+            define_shared_flags(replaces=True)
+            path = f"hicfm_jax/programs/{module}.py"
         runpy.run_path(str(ROOT / path))
     # Not the flags of libraries that it was the first to import.
-    own = [name for name in flags.FLAGS if flags.FLAGS.find_module_defining_flag(name) == "<run_path>"]
+    own = [
+        name
+        for name in flags.FLAGS
+        if flags.FLAGS.find_module_defining_flag(name) in ("<run_path>", "hicfm_jax.cli")
+    ]
     defined = {name: (flags.FLAGS[name], dict(vars(flags.FLAGS[name]))) for name in own}
     for name in own:
         delattr(flags.FLAGS, name)

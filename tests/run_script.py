@@ -1,15 +1,17 @@
-"""Runs a script in this process: starting Python and JAX anew takes seconds."""
+"""Runs a script or command in this process: starting Python and JAX anew takes seconds."""
 
 import contextlib
 import io
 import runpy
 import sys
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from unittest import mock
 
 from absl import app
 from absl.testing import flagsaver
 
+from hicfm_jax import programs
 from tests.commands import ROOT
 
 app.define_help_flags()  # absl defines them once in a process; flagsaver would take them away again
@@ -25,7 +27,17 @@ class Outcome(NamedTuple):
 
 def run_script(name: str, *arguments: object) -> Outcome:
     """Runs `scripts/NAME` with these flags from its first line to its exit status."""
-    words = [f"scripts/{name}", *map(str, arguments)]
+    path = f"scripts/{name}"
+    return _run([path, *arguments], lambda: runpy.run_path(str(ROOT / path), run_name="__main__"))
+
+
+def run_hicfm(*arguments: object) -> Outcome:
+    """Runs the command `hicfm` with these words."""
+    return _run(["hicfm", *arguments], programs.main)
+
+
+def _run(words: Sequence[object], program: Callable[[], object]) -> Outcome:
+    words = [str(word) for word in words]
     out, err = io.StringIO(), io.StringIO()
     with (
         flagsaver.flagsaver(),
@@ -34,7 +46,7 @@ def run_script(name: str, *arguments: object) -> Outcome:
         contextlib.redirect_stderr(err),
     ):
         try:
-            runpy.run_path(str(ROOT / words[0]), run_name="__main__")
+            program()
             status = 0
         except SystemExit as end:
             status = end.code or 0

@@ -133,7 +133,7 @@ def test_dockerfile_holds_together(name, extras):
         i for i, (word, rest) in enumerate(instructions) if word == "RUN" and "pip install" in rest
     )
     before = " ".join(rest for word, rest in instructions[:install] if word == "COPY").split()
-    assert {"setup.py", "pyproject.toml", "hicfm_jax"} <= set(before)
+    assert {"setup.py", "pyproject.toml", "hicfm_jax", "configs"} <= set(before)
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)

@@ -88,17 +88,27 @@ def _read_file(path: str, sizes: dict[str, int]) -> None:
             add_length(sizes, fields[0], fields[1], f"{path}, line {number}")
 
 
+class SeveralResolutions(InputError):
+    """A file holds several resolutions, and none was requested. `stored` are their bin widths in bp."""
+
+    def __init__(self, path: str, stored: list[int]):
+        listed = ", ".join(map(str, stored))
+        super().__init__(f"{path} holds several resolutions, {listed} bp: choose one with resolution=BP.")
+        self.stored = stored
+
+
 def choose_resolution(path: str, stored: Iterable[int], requested: int | None) -> int:
     """The largest stored bin width (bp) that divides the requested one; None takes the file's only one.
 
     Raises:
-      InputError: no stored width divides the requested one, or none is requested and several are stored.
+      InputError: no stored width divides the requested one.
+      SeveralResolutions: none is requested and several are stored.
     """
     stored = sorted(set(stored))
     listed = ", ".join(str(width) for width in stored) + " bp"
     if requested is None:
         if len(stored) > 1:
-            raise InputError(f"{path} holds several resolutions, {listed}: choose one with resolution=BP.")
+            raise SeveralResolutions(path, stored)
         return stored[0]
     divisors = [width for width in stored if requested % width == 0]
     if not divisors:

@@ -14,6 +14,7 @@ from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.scores.diagonals import Matrix, upper
 from hicfm_jax.evaluate.scores.scored_pair import PreparedMap, ScoredPair
 from hicfm_jax.evaluate.scores.whole_map import data_range
+from hicfm_jax.progress import doing
 
 
 def compare(
@@ -55,7 +56,8 @@ def compare(
         raise InputError(f"A map is called {taken[0]!r}, which is the name of a baseline: rename it.")
     if baselines_of is None and tune_chromosomes:
         raise InputError("tune_chromosomes needs baselines_of: name the map to make baselines from.")
-    opened = ComparedMaps(maps, reference, resolution)
+    with doing("Opening the maps"):
+        opened = ComparedMaps(maps, reference, resolution)
     reference, resolution = opened.reference, opened.reference.resolution
     evaluated, notes = opened.choose(chromosomes)
     if not evaluated:
@@ -73,7 +75,8 @@ def compare(
             [PreparedMap(opened.counts(which, name), resolution) for which in (baselines_of, None)]
             for name in short
         ]
-        baselines = tune_baselines(pairs, ratio, max_diagonal, tune_by)
+        with doing(f"Tuning the baselines on {', '.join(short[:5])}"):
+            baselines = tune_baselines(pairs, ratio, max_diagonal, tune_by)
         chosen = "; ".join(f"{each.name}: {each.settings}" for each in baselines)
         notes.append(
             f"Baselines are made from {baselines_of}, with the best {tune_by} on {', '.join(short)}: "
@@ -96,9 +99,10 @@ def compare(
     for chrom in evaluated:
         prepared = PreparedMap(opened.counts(None, chrom), resolution)
         is_long = prepared.whole is not prepared
-        view, records = _compare_chromosome(
-            chrom, reference.chromsizes[chrom], prepared, maps_on(chrom, is_long), max_diagonal
-        )
+        with doing(f"Scoring {chrom}"):
+            view, records = _compare_chromosome(
+                chrom, reference.chromsizes[chrom], prepared, maps_on(chrom, is_long), max_diagonal
+            )
         views.append(view)
         for record in records:
             by_map.setdefault(record.map, []).append(record)

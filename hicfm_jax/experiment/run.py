@@ -73,10 +73,10 @@ def run_stages(
         if recorded or stage.resumes or not there:
             commands[stage.output], inputs[stage.output] = None, found  # until the command succeeds
             _write(path, record)
-        python = min(os.path.relpath(sys.executable), sys.executable, key=len)
-        print(f"{line}\n  {python} {shlex.join(stage.command)}", flush=True)
+        python, command = min(os.path.relpath(sys.executable), sys.executable, key=len), _runnable(stage)
+        print(f"{line}\n  {python} {shlex.join(command)}", flush=True)
         started = time.monotonic()
-        status = subprocess.run([sys.executable, *stage.command], cwd=root).returncode
+        status = subprocess.run([sys.executable, *command], cwd=root).returncode
         if status:
             raise InputError(
                 f"Stage {number}, {stage.title}, ended with status {status}: see the error above. The same "
@@ -85,6 +85,31 @@ def run_stages(
         commands[stage.output], inputs[stage.output] = list(stage.command), found
         _write(path, record)
         print(f"  took {time.monotonic() - started:,.0f} s", flush=True)
+
+
+def check_flags(stages: Sequence[Stage], root: str | os.PathLike) -> None:
+    """Parses the commands of stages without running them, before the first minute of work.
+
+    Raises:
+      InputError: a command has printed what is wrong with its flags.
+    """
+    for stage in stages:
+        if subprocess.run([sys.executable, *_runnable(stage), "--only_check_args"], cwd=root).returncode:
+            raise InputError(f"Stage {stage.title} does not take these flags: see the error above.")
+
+
+def _runnable(stage: Stage) -> tuple[str, ...]:
+    """The command of a stage, where scripts are not installed the program of that name."""
+    script, *flags = stage.command
+    if checkout():
+        return stage.command
+    return ("-m", "hicfm_jax.programs", pathlib.Path(script).stem, *flags)
+
+
+def checkout() -> pathlib.Path | None:
+    """The folder of `scripts/`; None where the package is installed without it."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    return root if (root / "scripts/train.py").is_file() else None
 
 
 def fingerprint(path: str | os.PathLike) -> str:

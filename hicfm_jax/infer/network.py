@@ -32,6 +32,7 @@ class Network:
       seen: "train" and "val" -> assay -> chromosomes used; None if not known.
       unknown: files it started from that do not say what they were trained on.
       total_counts: contacts of the maps it was trained on, by assay.
+      maps: bin width and longest chromosomes of these maps, see `tiles.stream.source.Source.maps`.
       fractions: least and most of those contacts that its inputs had in training; None if not known.
     """
 
@@ -45,6 +46,7 @@ class Network:
     seen: Mapping[str, Mapping[str, list[str]]] | None = None
     unknown: tuple[str, ...] = ()
     total_counts: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    maps: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     fractions: tuple[float, float] | None = None
 
     @property
@@ -123,6 +125,7 @@ def load_network(
         seen=weights.meta.get("seen"),
         unknown=tuple(weights.meta.get("unknown", ())),
         total_counts=weights.meta.get("total_counts", {}),
+        maps=weights.meta.get("maps", {}),
         fractions=tuple((data or {}).get("thin", ())) or None,
     )
 

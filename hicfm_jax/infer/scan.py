@@ -1,5 +1,6 @@
 """Windows of a map through the network, in batches over all devices."""
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -17,7 +18,7 @@ from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
-from hicfm_jax.progress import NullProgress
+from hicfm_jax.progress import NullProgress, doing
 from hicfm_jax.tiles.build import cutting
 
 
@@ -156,6 +157,8 @@ def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: Null
             whole[i] = part
         return jax.device_put(whole, divided)
 
+    compiling = iter([doing("Compiling the network (about 30 s)")])
+
     def start(batch):
         context = {name: stacked([window.context[name] for window in batch]) for name in batch[0].context}
         return program(params, depth, stacked([window.counts for window in batch]), context), len(batch)
@@ -173,7 +176,8 @@ def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: Null
     def predict(windows, chrom):
         windows, ahead = iter(windows), None
         while batch := list(itertools.islice(windows, batch_size)):
-            started = start(batch)
+            with next(compiling, contextlib.nullcontext()):
+                started = start(batch)
             if ahead is not None:
                 yield from fetch(*ahead, chrom)
             ahead = started

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.species import longest_chromosomes, same_species
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.stitching import MERGES
@@ -90,6 +91,7 @@ class ScanPlan:
       options: the task's own options, as far as given.
       target_contacts: of the whole deep map, cis and trans; None: not scaled.
       depth_ratio: contacts of the deep map over those of the input, for a network that takes it.
+      anyway: the user wants a result also outside the range that the network was trained for.
       warnings: sentences for the user.
       places: first row and column `[N, 2]` of the windows of each chromosome, where `settle` chooses them;
         None: `InferenceTask.positions`.
@@ -108,6 +110,7 @@ class ScanPlan:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     target_contacts: float | None = None
     depth_ratio: float | None = None
+    anyway: bool = False
     warnings: tuple[str, ...] = ()
     places: Mapping[str, np.ndarray] | None = None
 
@@ -122,12 +125,16 @@ def make_plan(
     stride: int | None = None,
     bound: int | None = None,
     max_distance: int | None = None,
+    anyway: bool = False,
     **options: Any,
 ) -> ScanPlan:
     """Checks the choices and fills in those left open; arguments as of `tasks.resolution.enhance`.
 
+    With `anyway`, a map outside the range that the network was trained for gives a warning only.
+
     Raises:
-      InputError: a value out of range, an option that the task does not have, or a map without contacts.
+      InputError: a map outside that range, a value out of range, an option that the task does not have, or
+        a map without contacts.
     """
     known = [option.name for option in task.options]
     options = {name: value for name, value in options.items() if value is not None}
@@ -169,8 +176,37 @@ def make_plan(
         cutoff=network.cutoff,
         input=contact_map.name,
         options=options,
+        anyway=anyway,
+        warnings=tuple(_range_warnings(contact_map, network, anyway or "pretrain" in task.head)),
     )
     return task.settle(plan, contact_map, network)
+
+
+def refuse_unless(anyway: bool, sentence: str, remedy: str) -> str:
+    """The sentence as a warning if the user wants to go on anyway; otherwise raises InputError."""
+    if not anyway:
+        raise InputError(f"{sentence}: {remedy}, or go on with the flag anyway.")
+    return f"{sentence}."
+
+
+def _range_warnings(contact_map: ContactMap, network: Network, anyway: bool) -> Iterator[str]:
+    """Warnings about a map of another bin width or genome than those that the network was trained on."""
+    widths = sorted({facts["resolution"] for facts in network.maps.values()})
+    if widths and contact_map.resolution not in widths:
+        listed = " and ".join(f"{width:,}" for width in widths)
+        yield refuse_unless(
+            anyway,
+            f"{network.checkpoint} was trained on maps at {listed} bp, but {contact_map.name} has bins of "
+            f"{contact_map.resolution:,} bp",
+            f"choose resolution={widths[0]}",
+        )
+    longest = longest_chromosomes(contact_map.chromsizes)
+    trained = [facts["longest"] for facts in network.maps.values()]
+    if trained and not any(same_species(longest, each) for each in trained):
+        yield (
+            f"{contact_map.name} has other chromosome lengths than the maps that {network.checkpoint} was "
+            "trained on: measure first how well it does on a map of this species whose deep version is known."
+        )
 
 
 def map_positions(size: int, plan: ScanPlan) -> np.ndarray:

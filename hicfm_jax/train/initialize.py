@@ -9,12 +9,14 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 
-from hicfm_jax.checkpoints.folder import is_converted
+from hicfm_jax.checkpoints.folder import is_converted, step_folder
 from hicfm_jax.checkpoints.weights import Weights
 from hicfm_jax.convert import load_weights
+from hicfm_jax.convert.files import is_original_file
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import TRACKS
 from hicfm_jax.models.presets import head_options
+from hicfm_jax.storage import in_bucket
 from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import TASKS
 
@@ -25,9 +27,10 @@ def source_of(workdir: str | os.PathLike, config: ConfigDict) -> tuple[str, bool
     A workdir made by `convert_weights.py`, in which nothing was trained yet, is its own source.
 
     Raises:
-      InputError: `config.init_from` names another source too.
+      InputError: `config.init_from` names another source too, or nothing.
     """
     if not is_converted(workdir):
+        check_exists(config.init_from)
         return config.init_from, False
     if config.init_from:
         raise InputError(
@@ -35,6 +38,16 @@ def source_of(workdir: str | os.PathLike, config: ConfigDict) -> tuple[str, bool
             "leave init_from empty, or use another --workdir."
         )
     return os.fspath(workdir), True
+
+
+def check_exists(source: str | os.PathLike) -> None:
+    """Raises InputError unless a source is "", a file of the original or a checkpoint; reads no arrays."""
+    if not os.fspath(source):
+        return
+    if not is_original_file(source):
+        step_folder(source)
+    elif not in_bucket(source) and not os.path.isfile(source):
+        raise InputError(f"{source} does not exist: give a checkpoint, or a file of the original.")
 
 
 def read_source(source: str | os.PathLike, config: ConfigDict, *, go_on: bool) -> Weights:

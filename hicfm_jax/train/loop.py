@@ -11,6 +11,7 @@ from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.progress import doing
 from hicfm_jax.train import sharding
 from hicfm_jax.train.checkpoint import Checkpoints, has_checkpoints
 from hicfm_jax.train.initialize import read_source, source_of, start_from
@@ -68,14 +69,15 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
     """
     check_config(config)
     check_workdir(workdir, config)
+    source, go_on = source_of(workdir, config)
     mesh = sharding.create_mesh(config)
-    inputs = Inputs.create(config, sharding.batch_part(mesh))
+    with doing("Opening the tiles" if config.data.tiles else "Simulating maps (about a minute)"):
+        inputs = Inputs.create(config, sharding.batch_part(mesh))
     config = with_tracks(config, inputs)
     task = create_task(config, inputs.target_shapes())
     total_steps = config.train.total_steps or config.train.epochs * inputs.steps_per_epoch
     schedule = create_schedule(config, total_steps)
     optimizer = create_optimizer(config)
-    source, go_on = source_of(workdir, config)
     made_of = provenance(config, inputs.source, workdir, source)
     if known := trained_before_on(config, inputs.source, source):
         print(
@@ -84,7 +86,8 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
             flush=True,
         )
     resumes = has_checkpoints(workdir)
-    state = None if resumes else create_state(config, task, optimizer, mesh, inputs, source, go_on)
+    with doing("Compiling the first state"):
+        state = None if resumes else create_state(config, task, optimizer, mesh, inputs, source, go_on)
     if state is not None and int(state.step) > total_steps:
         raise InputError(
             f"{workdir} stopped at step {int(state.step)} and this run ends at {total_steps}: raise "
@@ -112,8 +115,10 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
         writer.restart_clock(start)
         evaluation = config.log.eval_every_steps or config.log.eval_every_epochs * inputs.steps_per_epoch
 
+        compiling = iter([doing("Compiling the training step (up to a minute)")])
         for step in range(start + 1, total_steps + 1):
-            state = train_step(state, sharding.to_devices(next(batches), mesh))
+            with next(compiling, contextlib.nullcontext()):
+                state = train_step(state, sharding.to_devices(next(batches), mesh))
             if step == start + 1:
                 jax.block_until_ready(state)  # compiled: the speed of the next line is that of training
                 writer.restart_clock(step)

@@ -25,18 +25,20 @@ def provenance(
     Returns:
       `seen`: chromosomes by split ("train", "val") and assay, of this run and of those it started from,
       without simulated maps. `unknown`: files of the original that any of these started from, whose
-      training data are not known. `total_counts`: contacts of each map that this run trains on.
+      training data are not known. `total_counts` and `maps`: contacts of each map that this
+      run trains on, and `Source.maps`.
     """
     before = [_stored_in(path) for path in (workdir, init_from) if os.fspath(path)]
     own = {split: {} for split in _SPLITS}
-    totals = {}
+    totals, maps = {}, {}
     if config.data.tiles:
         own = {split: tiles.chromosomes(split) for split in _SPLITS}
-        totals = tiles.total_counts("train")
+        totals, maps = tiles.total_counts("train"), tiles.maps("train")
     return {
         "seen": _united([own, *(meta.get("seen", {}) for meta in before)]),
         "unknown": sorted({file for meta in before for file in meta.get("unknown", ())}),
         "total_counts": totals,
+        "maps": maps,
     }
 
 

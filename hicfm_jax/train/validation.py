@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import micro_batch_size
+from hicfm_jax.progress import doing
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.logging.metric_writer import MetricWriter
@@ -30,6 +31,7 @@ class Validation:
         self.evaluate = jax.jit(task.evaluate, out_shardings=replicated)
         self.panels = jax.jit(task.panels, out_shardings=replicated)
 
+    @doing("Validating on held-out tiles")
     def run(self, state: TrainState, writer: MetricWriter) -> dict[str, float]:
         """Evaluates and logs; returns the metrics."""
         jax.block_until_ready(state)  # steps that are still running count as training time

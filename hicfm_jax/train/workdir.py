@@ -31,6 +31,10 @@ def check_workdir(workdir: str | os.PathLike, config: ConfigDict) -> None:
     folder = absolute(workdir)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--workdir={workdir} is a file: give a folder.")
+    if not in_bucket(folder):
+        there = next(part for part in (pathlib.Path(folder), *pathlib.Path(folder).parents) if part.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise InputError(f"--workdir={workdir} cannot be made, as {there} is not a writable folder.")
     stored = folder / "config.json"
     if stored.exists():
         check_resumable(config, stored.read_text(), str(workdir))

@@ -13,6 +13,7 @@ from hicfm_jax.contacts.formats.pairs import open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
 from hicfm_jax.contacts.formats.scool import open_scool
 from hicfm_jax.errors import InputError
+from hicfm_jax.progress import doing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,7 +163,10 @@ def write_contacts(
     if balance and not form.holds_weights:
         raise InputError(f"{path}: a {suffix} file stores no weights: leave balancing out or write .mcool.")
     extra = (balance, metadata) if form.holds_weights else ()
-    return form.write(contact_map.cached_beside(path), path, *extra) or [contact_map.resolution]
+    with doing(f"Computing {contact_map.name}"):
+        cached = contact_map.cached_beside(path)
+    with doing(f"Writing {path}"):
+        return form.write(cached, path, *extra) or [contact_map.resolution]
 
 
 def _match(name: str, formats: Iterable[Format]) -> tuple[str, Format | None]:

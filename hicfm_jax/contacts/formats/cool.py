@@ -13,6 +13,7 @@ from hicfm_jax.contacts.chromsizes import choose_resolution, zoom_levels
 from hicfm_jax.contacts.contact_map import MAX_COUNT, ContactMap, Pair, check_counts
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
+from hicfm_jax.progress import doing
 from hicfm_jax.storage import atomic_file, check_space
 
 PIXELS_READ = 5_000_000  # at once
@@ -301,9 +302,10 @@ def write_cool(
                 str(plain), str(result), resolutions, chunksize=5_000_000, dtypes=dtypes, metadata=metadata
             )
             groups = [f"/resolutions/{resolution}" for resolution in resolutions]
-        for group in groups if balance else []:
-            # Genome-wide iterations do not converge for chromosomes without contacts between them.
-            cooler.balance_cooler(cooler.Cooler(f"{result}::{group}"), cis_only=cis_only, store=True)
+        with doing(f"Balancing {path}"):
+            for group in groups if balance else []:
+                # Genome-wide iterations do not converge for chromosomes without contacts between them.
+                cooler.balance_cooler(cooler.Cooler(f"{result}::{group}"), cis_only=cis_only, store=True)
     return resolutions
 
 

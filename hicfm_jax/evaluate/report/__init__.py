@@ -7,6 +7,7 @@ import pathlib
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.comparison import Comparison
 from hicfm_jax.evaluate.report.tables import write_csv
+from hicfm_jax.progress import doing
 from hicfm_jax.storage import atomic_file
 
 FILES = ("metrics.csv", "report.html", "report.png")
@@ -42,6 +43,7 @@ def write_report(comparison: Comparison, folder: str | os.PathLike) -> list[path
     target = check_folder(folder)
     target.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(doing("Drawing the report"))
         table, page, picture = (stack.enter_context(atomic_file(target / name)) for name in FILES)
         write_csv(comparison, table)
         page.write_text(render(comparison), encoding="utf-8")

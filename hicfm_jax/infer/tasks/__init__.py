@@ -19,7 +19,7 @@ from hicfm_jax.infer.tasks import (
     resolution,
     single_cell,
 )
-from hicfm_jax.progress import NullProgress
+from hicfm_jax.progress import NullProgress, doing
 from hicfm_jax.storage import check_new_file
 
 _MODULES = (resolution, loops, epigenome, embedding, reproducibility, single_cell, reconstruction)
@@ -73,11 +73,14 @@ def infer_file(
         return chosen.infer(
             uri, resolution, checkpoint, path, suffix, input_size, batch_size, progress, choices
         )
-    contact_map = open_contacts(uri, resolution)
+    with doing(f"Reading {uri}"):
+        contact_map = open_contacts(uri, resolution)
+        _ = contact_map.total_count  # of the whole file
     window = chosen.default_window
     if chosen.choose_window:
         window = chosen.choose_window(contact_map, choices)
-    network = load_network(checkpoint, input_size, chosen.head, window, progress)
+    with doing(f"Loading {checkpoint}"):
+        network = load_network(checkpoint, input_size, chosen.head, window, progress)
     plan = dataclasses.replace(make_plan(chosen, contact_map, network, **choices), input=uri)
     found = scan(contact_map, network, plan, batch_size, progress)
     return chosen.write(path, suffix, found, contact_map, network, plan, progress)

@@ -45,6 +45,7 @@ def enhance(
     stride: int | None = None,
     bound: int | None = None,
     max_distance: int | None = None,
+    anyway: bool = False,
     integer: bool = False,
     batch_size: int = 8,
     folder: str | os.PathLike | None = None,
@@ -70,6 +71,7 @@ def enhance(
       bound: of merge original, how many bins a window's rows and columns may begin apart; 0 if not given,
         as published: windows on the diagonal only.
       max_distance: farthest pixel from the diagonal in bp; all if not given.
+      anyway: go on with a map of another bin width or depth than the network was trained for.
       integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
       batch_size: windows at once, over all devices.
       folder: of temporary files, 8 bytes a pixel; None: where `tempfile` puts them (TMPDIR).
@@ -94,6 +96,7 @@ def enhance(
         stride=stride,
         bound=bound,
         max_distance=max_distance,
+        anyway=anyway,
         target_contacts=target_contacts,
         integer=integer,
     )

@@ -9,7 +9,7 @@ import numpy as np
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
-from hicfm_jax.infer.scan_plan import ScanPlan
+from hicfm_jax.infer.scan_plan import ScanPlan, refuse_unless
 
 ORIGINAL_CUTOFF = 100.0  # largest count of an image, for resolution and single cells
 _TOLERANCE = 1.1  # a downsampled map has a little more or less than the fraction requested
@@ -30,7 +30,7 @@ def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> S
         plan,
         target_contacts=target,
         depth_ratio=target / contact_map.total_count if network.takes_depth else None,
-        warnings=tuple(depth_warnings(contact_map, network, target)),
+        warnings=(*plan.warnings, *depth_warnings(contact_map, network, target, plan.anyway)),
     )
     if not network.published:
         return plan
@@ -106,8 +106,15 @@ def target_contacts(network: Network, given: float | None) -> float | None:
     raise InputError(f"{network.checkpoint or 'The network'} {known}: choose with target_contacts.")
 
 
-def depth_warnings(contact_map: ContactMap, network: Network, target: float | None) -> Iterator[str]:
-    """Warnings about depths outside the range that makes sense for the network."""
+def depth_warnings(
+    contact_map: ContactMap, network: Network, target: float | None, anyway: bool = False
+) -> Iterator[str]:
+    """Warnings about depths outside the range that makes sense for the network.
+
+    Raises:
+      InputError: deeper than the inputs in training, where the result may be worse than the input; with
+        `anyway` that is a warning too.
+    """
     if target is None:
         return
     total = contact_map.total_count
@@ -118,6 +125,14 @@ def depth_warnings(contact_map: ContactMap, network: Network, target: float | No
         )
     if network.takes_depth and network.fractions:
         low, high = network.fractions
+        if high * _TOLERANCE <= total / target <= 1:
+            yield refuse_unless(
+                anyway,
+                f"{contact_map.name} has {total / target:.2%} of the target of {target:,.0f} contacts, and "
+                f"the network was trained on {low:.2%} to {high:.2%}: the result may be worse than the input",
+                f"choose target_contacts={total / high:.3g}",
+            )
+            return
         if not low / _TOLERANCE < total / target < high * _TOLERANCE:
             yield (
                 f"{contact_map.name} has {total / target:.2%} of the target of {target:,.0f} contacts, and "

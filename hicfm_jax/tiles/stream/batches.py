@@ -36,10 +36,19 @@ class Tile(NamedTuple):
 
 
 class AssayInfo(NamedTuple):
-    """What is known of a map: chromosomes of its tiles (empty if unknown), contacts (None if unknown)."""
+    """What is known of a map.
+
+    Attributes:
+      chromosomes: of its tiles; empty if unknown.
+      total_count: contacts of the whole map; None if unknown.
+      resolution: bin width in bp; None if unknown.
+      longest: lengths of its three longest chromosomes in bp; empty if unknown.
+    """
 
     chromosomes: Sequence[str]
     total_count: float | None
+    resolution: int | None = None
+    longest: Sequence[int] = ()
 
 
 class Tiles(Protocol):

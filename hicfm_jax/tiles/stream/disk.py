@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from hicfm_jax.contacts.species import longest_chromosomes
 from hicfm_jax.tiles.dataset import RecordFiles, damaged, diagonal_offsets, import_tensorflow, import_tfds
 from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
 from hicfm_jax.tiles.stream.context import read_context
@@ -38,7 +39,10 @@ class DiskSplit:
             chromosomes = [name for name, stats in chromosomes if _is_in(stats, split)]
             if assay in trans:  # the manifest does not name the chromosomes of its trans tiles: take all
                 chromosomes = content["chromosomes"]
-            self.assays[assay] = AssayInfo(chromosomes, sources.get(assay, {}).get("total_count"))
+            source = sources.get(assay, {})
+            longest = longest_chromosomes(source.get("chromsizes", {}))
+            facts = source.get("total_count"), manifest.get("resolution"), longest
+            self.assays[assay] = AssayInfo(chromosomes, *facts)
         self._files, self._expected = None, {}
 
     def __len__(self) -> int:

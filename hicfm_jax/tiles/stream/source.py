@@ -88,6 +88,14 @@ class Source:
         found = self._assays(split).items()
         return {assay: float(info.total_count) for assay, info in found if info.total_count}
 
+    def maps(self, split: str = "train") -> dict[str, dict]:
+        """`resolution` and `longest` chromosomes of each map with tiles in a split, where they are known."""
+        return {
+            assay: {"resolution": int(info.resolution), "longest": list(info.longest)}
+            for assay, info in self._assays(split).items()
+            if info.resolution
+        }
+
     def _assays(self, split: str) -> Mapping[str, AssayInfo]:
         return self._tiles[split].assays if split in self._tiles else {}
 

@@ -1,0 +1,48 @@
+"""Converts files of the original HiCFoundation to checkpoints of this project, and back.
+
+    hicfm convert hicfoundation_pretrain.pth.tar weights/pretrain
+    hicfm convert runs/pretrain mine.pth.tar --export
+
+--task=NAME makes a head from a pretraining checkpoint; --input_size is that of its windows in bins.
+Needs PyTorch.
+"""
+
+from absl import flags
+
+from hicfm_jax import convert
+from hicfm_jax.errors import InputError
+from hicfm_jax.progress import Progress
+
+_INPUT = flags.DEFINE_string(
+    "input", None, "File of the original; with --export a workdir or checkpoint, DIR[@best|@last|@STEP]."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "Folder to make; with --export a .pth.tar or .safetensors.")
+_EXPORT = flags.DEFINE_bool("export", False, "Write a file of the original from a checkpoint.")
+_TASK = flags.DEFINE_string("task", None, "Task of the parameters; default: the file's.")
+_INPUT_SIZE = flags.DEFINE_list("input_size", None, "ROWS,COLUMNS of a head's windows; default: the file's.")
+_MODEL = flags.DEFINE_string("model", None, "Refuse the file if it holds another model than this one.")
+
+
+def _input_size() -> tuple[int, int] | None:
+    if _INPUT_SIZE.value is None:
+        return None
+    if len(_INPUT_SIZE.value) != 2 or not all(side.strip().isdigit() for side in _INPUT_SIZE.value):
+        raise InputError(
+            f"--input_size={','.join(_INPUT_SIZE.value)} must be two whole numbers, such as 448,448."
+        )
+    return tuple(int(side) for side in _INPUT_SIZE.value)
+
+
+def main() -> None:
+    for flag in (_INPUT, _OUTPUT):
+        if not flag.value:
+            raise InputError(f"--{flag.name} is missing: give it, see --help.")
+    if _EXPORT.value:
+        for flag in (_TASK, _INPUT_SIZE, _MODEL):
+            if flag.value is not None:
+                raise InputError(f"--{flag.name} cannot be combined with --export: leave it out.")
+        convert.export(_INPUT.value, _OUTPUT.value, progress=Progress())
+    else:
+        options = (_TASK.value, _input_size(), _MODEL.value)
+        print(convert.convert_to_folder(_INPUT.value, _OUTPUT.value, *options, progress=Progress()))
+    print(f"Wrote {_OUTPUT.value}")

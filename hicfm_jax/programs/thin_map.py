@@ -1,0 +1,30 @@
+"""Writes the map that a shallower experiment would have given: each contact is kept or dropped by itself.
+
+    hicfm thin leaf.mcool shallow.cool --resolution=10000 --fraction=0.0625
+
+It takes seconds, and the memory of one chromosome.
+"""
+
+import pathlib
+
+from absl import flags
+
+from hicfm_jax.contacts import open_contacts, thin, write_contacts
+from hicfm_jax.progress import doing
+from hicfm_jax.storage import check_new_file
+
+_INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
+_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the file's only one if not given.")
+_FRACTION = flags.DEFINE_float("fraction", 1 / 16, "Share of the contacts to keep.")
+_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
+_OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
+
+
+def main() -> None:
+    check_new_file(pathlib.Path(_OUTPUT.value))
+    with doing(f"Reading {_INPUT.value}"):
+        deep = open_contacts(_INPUT.value, _RESOLUTION.value)
+    shallow = thin(deep, _FRACTION.value, _SEED.value)
+    metadata = {"thinned": {"input": _INPUT.value, "fraction": _FRACTION.value, "seed": _SEED.value}}
+    write_contacts(shallow, _OUTPUT.value, metadata=metadata)
+    print(f"Wrote {_OUTPUT.value}: {shallow.total_count:,.0f} of {deep.total_count:,.0f} contacts.")

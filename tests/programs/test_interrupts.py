@@ -1,0 +1,72 @@
+"""Ctrl-C ends a program with one line and status 130, whatever it does."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.commands import ROOT
+
+SETUP = """
+import hashlib, time
+from hicfm_jax import interrupts
+interrupts.GRACE = 0.2
+def body():
+    {body}
+with interrupts.watched():
+    print("ready", flush=True)
+    body()
+"""
+BODIES = {
+    "while importing": "time.sleep(30)",
+    "swallowed": """interrupts.working()
+    while True:
+        try:
+            time.sleep(30)
+        except KeyboardInterrupt:
+            pass""",
+    "in compiled code": """interrupts.working()
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)""",
+    "unwinding": """interrupts.working()
+    try:
+        time.sleep(30)
+    except KeyboardInterrupt:
+        print("closed", flush=True)
+        interrupts.stop()""",
+}
+
+
+def _interrupted(command, wait):
+    """(status, output, errors, seconds) of a program that gets SIGINT when `wait(process)` returns."""
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, **pipes)
+    try:
+        wait(process)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        return process.returncode, out, err, time.monotonic() - start
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_one_line_and_status_130(name):
+    program = SETUP.format(body=BODIES[name])
+    ended = _interrupted(["-c", program], lambda process: process.stdout.readline())
+    status, out, err, seconds = ended
+    assert (status, err) == (130, "Stopped.\n") and seconds < 3
+    assert out == ("closed\n" if name == "unwinding" else "")
+
+
+@pytest.mark.slow  # starts whole programs
+@pytest.mark.parametrize("seconds", [0.7, 1.5, 4.0, 12.0])
+def test_a_script_at_any_moment(seconds, tmp_path):
+    """While it imports JAX, simulates, compiles, or trains."""
+    flags = ["--config=configs/pretrain_arabidopsis.py:demo", f"--workdir={tmp_path / 'run'}"]
+    ended = _interrupted(["scripts/train.py", *flags], lambda _: time.sleep(seconds))
+    status, _, err, took = ended
+    lines = [line for line in err.splitlines() if not line.endswith("…")]
+    assert (status, lines) == (130, ["Stopped."]) and took < 5
