@@ -9,6 +9,7 @@ import pathlib
 import re
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
@@ -22,6 +23,8 @@ _PLACE_ERRORS = {
     for name in "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
 }
 _MISSING = re.compile(r"Flag --(\S+) must have a value other than None")
+# Their warnings are about code, and nothing that a user can act on.
+_LIBRARIES = r"(cooler|cooltools|bioframe|numpy|scipy|pandas|matplotlib|skimage)(\.|$)"
 _WIDTH = 100  # of help texts, in characters
 
 
@@ -47,7 +50,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except (flags.Error, InputError, AttributeError, TypeError, ValueError) as error:
         if missing := _MISSING.search(str(error)):
             _fail(f"--{missing[1]} is missing: give it, see --help.")
-        _fail(str(error) or type(error).__name__)
+        # A config that raised, with its traceback: the last line has the reason.
+        message = str(error) or type(error).__name__
+        if "Traceback (most recent" in message:
+            message = message.strip().splitlines()[-1].partition(": ")[2] or message
+        _fail(message)
     return rest
 
 
@@ -104,7 +111,9 @@ def run(
                 standard_logging.getLogger(name).addFilter(_is_news)
         try:
             interrupts.working()
-            main()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", module=_LIBRARIES)
+                main()
         except KeyboardInterrupt:
             interrupts.stop()
         except (InputError, OSError) as error:

@@ -86,12 +86,14 @@ class _Steps:
                 self._steps.remove(step)
 
     def _watch(self) -> None:
-        while self.shown:
+        while True:
             time.sleep(0.25)
             with self._lock:
+                if not self.shown:
+                    self._thread = None
+                    return
                 if self._steps:
                     self._show(self._steps[-1])
-        self._thread = None
 
     def _show(self, step: list) -> None:
         text, start, last = step

@@ -179,6 +179,21 @@ def check_space(path: pathlib.Path, needed: float) -> None:
         raise OSError(errno.ENOSPC, f"up to {needed / 1e6 + 0.5:.1f} MB are needed there", str(path))
 
 
+def check_memory(needed: float, remedy: str) -> None:
+    """Raises InputError where less than about `needed` bytes of memory are available, with what to do."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            facts = dict(line.split(":") for line in file)
+        available = int(facts["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):  # another system does not say
+        return
+    if needed > available:
+        raise InputError(
+            f"About {needed / 1e9:.1f} GB of memory are needed, and {available / 1e9:.1f} GB are available: "
+            f"{remedy}."
+        )
+
+
 def _hdf5_errno(error: Exception) -> int | None:
     found = re.search(r"errno = (\d+)", str(error))
     return int(found.group(1)) if found else None

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.annotations.regions import parse_region
 from hicfm_jax.contacts.species import longest_chromosomes, same_species
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
@@ -125,7 +126,7 @@ def make_plan(
     stride: int | None = None,
     bound: int | None = None,
     max_distance: int | None = None,
-    anyway: bool = False,
+    anyway: bool | None = None,
     **options: Any,
 ) -> ScanPlan:
     """Checks the choices and fills in those left open; arguments as of `tasks.resolution.enhance`.
@@ -176,20 +177,20 @@ def make_plan(
         cutoff=network.cutoff,
         input=contact_map.name,
         options=options,
-        anyway=anyway,
+        anyway=bool(anyway),
         warnings=tuple(_range_warnings(contact_map, network, anyway or "pretrain" in task.head)),
     )
     return task.settle(plan, contact_map, network)
 
 
-def refuse_unless(anyway: bool, sentence: str, remedy: str) -> str:
+def refuse_unless(anyway: bool | None, sentence: str, remedy: str) -> str:
     """The sentence as a warning if the user wants to go on anyway; otherwise raises InputError."""
     if not anyway:
         raise InputError(f"{sentence}: {remedy}, or go on with the flag anyway.")
     return f"{sentence}."
 
 
-def _range_warnings(contact_map: ContactMap, network: Network, anyway: bool) -> Iterator[str]:
+def _range_warnings(contact_map: ContactMap, network: Network, anyway: bool | None) -> Iterator[str]:
     """Warnings about a map of another bin width or genome than those that the network was trained on."""
     widths = sorted({facts["resolution"] for facts in network.maps.values()})
     if widths and contact_map.resolution not in widths:
@@ -247,6 +248,23 @@ def covering_positions(
         for row, begin, end in zip(rows, first, last, strict=True)
     ]
     return in_order(np.concatenate(found))
+
+
+def within_region(plan: ScanPlan, text: str, contact_map: ContactMap) -> ScanPlan:
+    """The plan with only the windows that cover a region, `CHROM:START-END`, of a chromosome.
+
+    Raises:
+      InputError: no such region, see `parse_region`, or chromosomes were chosen as well.
+    """
+    if len(plan.chromosomes) < len(contact_map.chromsizes):
+        raise InputError("region cannot be combined with chromosomes: leave one of them out.")
+    region = parse_region(text, contact_map)
+    first, end = region.bins(contact_map.resolution)
+    places = covering_positions(end - first, plan.window, plan.stride, plan.max_bins) + first
+    # Real bins in place of those beyond the chromosome's end.
+    last = np.maximum(contact_map.n_bins(region.chrom) - np.array(plan.window), 0)
+    places = in_order(np.minimum(places, last))
+    return dataclasses.replace(plan, chromosomes=(region.chrom,), places={region.chrom: places})
 
 
 def original_positions(size: int, window: tuple[int, int], stride: int, bound: int) -> np.ndarray:

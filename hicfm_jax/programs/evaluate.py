@@ -15,6 +15,7 @@ Or predicted tracks with measured ones and with baselines from the map; lists of
 A chromosome of 600 bins takes about half a minute with baselines, and 1 GB of memory.
 """
 
+import importlib.util
 import sys
 
 from absl import flags
@@ -84,6 +85,9 @@ def _maps(maps: dict[str, str]) -> str:
 
 
 def main() -> None:
+    for library in ("cooltools", "matplotlib", "skimage"):  # not first after minutes of scoring
+        if importlib.util.find_spec(library) is None:
+            raise InputError(f"Reports need {library}: install it with pip install 'hicfm_jax[evaluate]'.")
     if not (_REFERENCE.value or _REPRODUCIBILITY.value):
         raise InputError("--reference is not given: give it, or --reproducibility.")
     maps = named_uris(_MAPS.value or [], "--maps")

@@ -1,7 +1,7 @@
 r"""Applies a trained network to a whole map; the task resolution makes a deep map of a shallow one.
 
     hicfm enhance shallow.mcool deep.mcool --resolution=30000 --checkpoint=runs/enhance
-    hicfm enhance shallow.mcool part.mcool --resolution=30000 --checkpoint=runs/enhance --chromosomes=Chr4
+    hicfm enhance shallow.mcool part.mcool --resolution=30000 --checkpoint=runs/enhance --region=Chr4:1M-5M
     hicfm infer shallow.mcool loops.bedpe --task=loop --resolution=10000 --checkpoint=runs/loops
     hicfm infer leaf.mcool tracks --task=epigenome --resolution=10000 --checkpoint=runs/tracks
 
@@ -67,7 +67,7 @@ _OPTIONS = [
 
 GROUPS = {
     "Input and output": ("task", "input", "resolution", "checkpoint", "output", "anyway"),
-    "Part of the map": ("chromosomes", "max_distance"),
+    "Part of the map": ("chromosomes", "region", "max_distance"),
     "Windows": ("merge", "stride", "bound", "batch_size", "input_size"),
 }
 
@@ -89,7 +89,7 @@ def main() -> None:
             stride=_STRIDE.value,
             bound=_BOUND.value,
             max_distance=_DISTANCE.value,
-            anyway=_ANYWAY.value,
+            anyway=_ANYWAY.value or None,
             **{option.name: option.value for option in _OPTIONS},
         )
     )

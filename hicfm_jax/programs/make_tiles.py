@@ -8,6 +8,7 @@ Every input is an assay, named by its file or as in NAME=FILE (no / in NAME). Th
 interrupted build. One CPU core cuts 26 to 81 tiles per second: less than a minute for Arabidopsis at 10 kb.
 """
 
+import re
 import shlex
 
 from absl import flags
@@ -22,7 +23,9 @@ from hicfm_jax.tiles.build.targets import TargetFiles, parse_loops, parse_tracks
 from hicfm_jax.tiles.stream.mixing import parse_mix
 
 _INPUT = flags.DEFINE_multi_string("input", [], "Contact map, URI or NAME=URI; may be repeated.")
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp.", lower_bound=1)
+_RESOLUTION = flags.DEFINE_integer(
+    "resolution", None, "Bin width in bp; that of FILE::/resolutions/BP if not given.", lower_bound=1
+)
 _TILE_SIZE = flags.DEFINE_string("tile_size", "448", "Bins of a tile's side, or HEIGHT,WIDTH.")
 _STRIDE = flags.DEFINE_integer("stride", 224, "Bins from one tile to the next.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to make.")
@@ -67,15 +70,23 @@ GROUPS = {
 }
 
 
+def _stated_resolution(uris: list[str]) -> int | None:
+    """The bin width in all of the URIs `FILE.mcool::/resolutions/10000`."""
+    found = {width[1] if (width := re.search(r"::/?resolutions/(\d+)$", uri)) else "" for uri in uris}
+    return int(found.pop()) if len(found) == 1 and "" not in found else None
+
+
 def main() -> None:
-    for flag in (_INPUT, _RESOLUTION, *(() if _DRY_RUN.value else (_OUTPUT,))):
-        if not flag.value:
-            raise InputError(f"--{flag.name} is missing: give it, see --help.")
+    resolution = _RESOLUTION.value or _stated_resolution(_INPUT.value)
+    given = {"input": _INPUT.value, "resolution": resolution, "output": _DRY_RUN.value or _OUTPUT.value}
+    for name, value in given.items():
+        if not value:
+            raise InputError(f"--{name} is missing: give it, see --help.")
     if _BEAM.value and _RUNNER.value != "beam":
         raise InputError("--beam_options needs --runner=beam: add it, or leave --beam_options out.")
     if _PROCESSES.value and _RUNNER.value == "beam":
         raise InputError("--processes cannot be combined with --runner=beam: leave one of them out.")
-    sources = map_files(_INPUT.value, _RESOLUTION.value, **{flag.name: flag.value for flag in _OPEN})
+    sources = map_files(_INPUT.value, resolution, **{flag.name: flag.value for flag in _OPEN})
     settings = dict(
         tile_size=windows.parse_shape(_TILE_SIZE.value),
         stride=_STRIDE.value,

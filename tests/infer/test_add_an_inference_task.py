@@ -107,5 +107,5 @@ def test_suffixes_and_options_are_those_of_the_table(run):
 
 def test_help_texts_are_those_of_the_table(run):
     text = " ".join(run("sums", "a.npz", "--help").stdout.split())
-    for words in ("coverage: contacts of each bin", "sums: .npz", "--times: A number. Task coverage."):
+    for words in ("coverage: contacts of each bin", "sums: .npz", "--times=VALUE A number. Task coverage."):
         assert words in text

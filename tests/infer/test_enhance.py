@@ -203,7 +203,7 @@ def test_progress_counts_all_windows_and_odd_things_are_said(network):
     assert len(told.lines) == 3
     for line, part in zip(
         told.lines,
-        ("smoother map, not a deeper", "trained on inputs with 0.31% to 12.50%", "not whole"),
+        ("smoother map, not a deeper", "trained on inputs with 0.31% to 50.00%", "not whole"),
         strict=True,
     ):
         assert part in line

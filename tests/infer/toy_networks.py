@@ -54,6 +54,7 @@ def echo(window: tuple[int, int] = (32, 32), **fields) -> Network:
 def write_checkpoint(path, task: str = "resolution", residual: str = "coverage", tracks=(), **meta):
     """Writes an untrained checkpoint of the smallest model, windows of 32 x 32, as training does."""
     config = enhance_arabidopsis.get_config("demo")
+    config.data.thin = (1 / 320, 1 / 2)
     config.task, config.model.residual, config.model.tracks = task, residual, tracks
     config.model.name, config.model.input_size = "vit_test", (32, 32)
     config = json.loads(json.dumps(config.to_dict()))

@@ -1,5 +1,6 @@
 """The command `hicfm`: help, words without flags, configs, replaced outputs; light imports."""
 
+import os
 import subprocess
 import sys
 from unittest import mock
@@ -55,8 +56,10 @@ def test_help_has_examples_and_every_flag_once(name):
 
 def test_words_without_flags(deep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    cores = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, chosen: cores.append(len(chosen)))
     done = run_hicfm("thin", deep, "shallow.cool", "--fraction", "0.5", "-p", "1")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 and cores == [1], done.stderr
     assert 0 < open_contacts("shallow.cool").total_count < open_contacts(deep).total_count
     surplus = run_hicfm("thin", deep, "a.cool", "b.cool")
     assert surplus.returncode == 2 and "b.cool" in surplus.stderr

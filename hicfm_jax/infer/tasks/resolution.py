@@ -16,13 +16,13 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map, provenance
 from hicfm_jax.infer.network import ENHANCING, Network, as_network
 from hicfm_jax.infer.scan import ScanWindow, cut_windows, scan
-from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions
+from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions, within_region
 from hicfm_jax.infer.stitching import MERGES, Rows, merge_windows
 from hicfm_jax.infer.tasks.target_depth import settle_depth
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
-from hicfm_jax.storage import check_space
+from hicfm_jax.storage import check_memory, check_space
 from hicfm_jax.types import Array
 
 MANY_PIXELS = 30_000_000
@@ -104,6 +104,13 @@ def enhance(
     return _collect(found, contact_map, network, plan, folder)[0]
 
 
+def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
+    """The plan with the depths, see `settle_depth`, and the windows of the option `region`."""
+    plan = settle_depth(plan, contact_map, network)
+    region = plan.options.get("region")
+    return within_region(plan, region, contact_map) if region else plan
+
+
 def prepare(matrix: csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:
     """Windows of a chromosome, see `cut_windows`.
 
@@ -152,6 +159,7 @@ def write(
     pixels = _pixels(contact_map, plan)
     check_space(path, ROW_BYTES * sum(pixels))
     needed = _WRITING_BYTES * max(pixels)
+    check_memory(needed, "leave out pixels far from the diagonal with max_distance")
     if needed > MUCH_MEMORY:
         progress.say(
             f"Writing up to {max(pixels) / 1e6:,.0f} million pixels of one chromosome takes up to "
@@ -222,7 +230,7 @@ TASK = InferenceTask(
     outputs=tuple(suffixes(lambda form: form.write)),
     write=write,
     positions=map_positions,
-    settle=settle_depth,
+    settle=settle,
     options=(
         Option(
             "target_contacts",
@@ -230,6 +238,7 @@ TASK = InferenceTask(
             "Contacts of the whole deep map, cis and trans; those of the map trained on if not given.",
         ),
         Option("integer", bool, "Round to whole contacts; always on for .pairs. Pixels below 0.5 are empty."),
+        Option("region", str, "CHROM:START-END: only the windows that cover it."),
         Option("balance", bool, "Store ICE weights; on for .mcool and .cool."),
     ),
 )

@@ -1,0 +1,70 @@
+"""Maps outside the range of training are refused; a region alone is predicted."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from hicfm_jax.contacts import open_contacts, write_contacts
+from hicfm_jax.contacts.species import longest_chromosomes
+from hicfm_jax.errors import InputError
+from hicfm_jax.infer import infer_file
+from hicfm_jax.infer.network import ENHANCING
+from hicfm_jax.infer.scan_plan import make_plan
+from hicfm_jax.infer.tasks.resolution import TASK, enhance
+from tests.infer.toy_networks import CHROMSIZES, RESOLUTION, echo, toy_map
+
+KNOWN = {"resolution": RESOLUTION, "longest": longest_chromosomes(CHROMSIZES)}
+
+
+def test_a_map_like_those_of_training_passes(network):
+    known = dataclasses.replace(network, maps={"deep": KNOWN})
+    assert make_plan(TASK, toy_map(), known).warnings == ()
+
+
+def test_another_bin_width_is_refused(network):
+    fine = dataclasses.replace(network, maps={"deep": KNOWN | {"resolution": 30_000}})
+    with pytest.raises(InputError, match="trained on maps at 30,000 bp, but toy has bins of 1,000 bp"):
+        make_plan(TASK, toy_map(), fine)
+    (warning,) = make_plan(TASK, toy_map(), fine, anyway=True).warnings
+    assert "30,000 bp" in warning
+    pretrained = dataclasses.replace(TASK, head=(*ENHANCING, "pretrain"))  # features serve other widths too
+    assert make_plan(pretrained, toy_map(), fine).warnings == (warning,)
+
+
+def test_another_species_gives_a_warning(network):
+    human = dataclasses.replace(network, maps={"human": KNOWN | {"longest": [3, 2, 1]}})
+    (warning,) = make_plan(TASK, toy_map(), human).warnings
+    assert "other chromosome lengths" in warning
+
+
+def test_more_contacts_than_in_training_are_refused(network):
+    shallow = toy_map()
+    target = shallow.total_count / 0.7  # training went up to a half
+    with pytest.raises(InputError, match="has 70.00% of the target .* worse than the input"):
+        make_plan(TASK, shallow, network, target_contacts=target)
+    (warning,) = make_plan(TASK, shallow, network, target_contacts=target, anyway=True).warnings
+    assert "70.00%" in warning
+
+
+def test_a_region_alone_is_predicted(tmp_path):
+    shallow = toy_map()
+    plan = make_plan(TASK, shallow, echo(), region="Chr1:20,000-70,000")
+    assert plan.chromosomes == ("Chr1",) and 20 <= plan.places["Chr1"].min() <= 38
+    assert plan.places["Chr1"].max() + 32 <= 100
+    end = make_plan(TASK, shallow, echo(), region="Chr1:90,000-99,500").places["Chr1"]
+    assert end.tolist() == [[68, 68]], "windows do not overhang the chromosome"
+    with pytest.raises(InputError, match="region cannot be combined with chromosomes"):
+        make_plan(TASK, shallow, echo(), region="Chr1:0-50000", chromosomes=["Chr1"])
+    with pytest.raises(InputError, match="not of the form|has no chromosome"):
+        make_plan(TASK, shallow, echo(), region="Chr9:1-2")
+
+
+def test_the_region_of_a_file_has_the_values_of_the_whole(tmp_path, checkpoint):
+    write_contacts(toy_map(), tmp_path / "shallow.cool")
+    files = str(tmp_path / "shallow.cool"), None, checkpoint, tmp_path / "part.npz"
+    infer_file("resolution", *files, region="Chr1:20000-70000")
+    part = open_contacts(files[-1]).matrix("Chr1").toarray()
+    whole = enhance(toy_map(), checkpoint).matrix("Chr1").toarray()
+    assert np.corrcoef(part[30:60, 30:60].ravel(), whole[30:60, 30:60].ravel())[0, 1] > 0.99
+    assert part[:10].sum() == part[85:].sum() == 0

@@ -1,0 +1,230 @@
+"""The commands and Python snippets of the documentation run, on tiny maps and networks."""
+
+import gzip
+import io
+import json
+import pathlib
+import re
+import shlex
+import shutil
+import sys
+import types
+from contextlib import redirect_stdout
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+
+from hicfm_jax.contacts import ContactMap, thin, write_cells, write_contacts
+from hicfm_jax.contacts.annotations.loop_list import loop_table, write_bedpe
+from hicfm_jax.contacts.annotations.tracks import write_bigwig, write_table
+from tests.commands import PAGES, ROOT, commands_of, values_of
+from tests.convert import made_up
+from tests.infer.toy_networks import write_checkpoint
+from tests.run_script import run_hicfm, run_script
+
+SNIPPET = re.compile(r"^```python\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
+NOTEBOOK = "docs/tutorials/colab.ipynb"
+
+NOT_RUN = {
+    "make": "starts minutes of training or of tests, which test_house.py checks by name",
+    "scripts/train.py": "trains for minutes; tests/train/test_configs.py takes a step of every config",
+    "scripts/experiment.py": "takes an hour; tests/experiment runs its stages",
+    "scripts/simulate_map.py": "takes a minute; tests/contacts/test_simulate_script.py writes small maps",
+    "scripts/benchmark": "measures large networks; tests of the benchmarks measure small ones",
+    "scripts/convert_weights.py": "reads published files; tests/convert converts made-up ones",
+    "pip": "installs from the internet",
+    "venv": "installs from the internet",
+    "source": "activates an environment",
+    "docker": "needs Docker",
+    "apptainer": "needs Apptainer",
+    "sbatch": "needs SLURM",
+    "tensorboard": "serves until it is stopped",
+    "pytest": "runs tests",
+    "pre-commit": "changes the checkout",
+    "git": "changes the checkout",
+    "clone": "needs the internet",
+    "-c": "shows the devices, or measures a permutation of 118 million",
+    "nvidia-smi": "needs a GPU",
+    "--help": "is tested in tests/programs/test_hicfm.py",
+}
+"""Words that keep a command from being run here, and why."""
+
+SMALL, MIDDLE, LARGE = 84, 230, 400
+"""Bins of 30 kb of a chromosome."""
+
+# Maps by name: bins of 30 kb, bin width, fraction of the contacts.
+MAPS = {
+    "leaf.mcool": (SMALL, 10_000, 1.0),
+    "deep.mcool": (SMALL, 10_000, 1.0),
+    "root.mcool": (SMALL, 10_000, 0.1),
+    "shallow.mcool": (SMALL, 10_000, 0.1),
+    "col0.mcool": (SMALL, 10_000, 1.0),
+    "nipponbare.mcool": (SMALL, 10_000, 1.0),
+    "b73.mcool": (SMALL, 10_000, 1.0),
+    "rice.mcool": (SMALL, 10_000, 1.0),
+    "maize.hic": (SMALL, 10_000, 1.0),
+    "arabidopsis_col0_30kb.cool": (MIDDLE, 30_000, 1.0),
+    "simulated.cool": (MIDDLE, 30_000, 1.0),
+    **dict.fromkeys(["leaf.cool", "leaf1.cool", "leaf2.cool"], (SMALL, 30_000, 1.0)),
+    **dict.fromkeys(["sim1.cool", "sim2.cool"], (SMALL, 30_000, 1.0)),
+    **dict.fromkeys(["shallow.cool", "enhanced.cool"], (SMALL, 30_000, 0.1)),
+}
+LONGER = {
+    "docs/how-to/reconstruction.md": {"leaf.mcool": (LARGE, 30_000, 1.0)},
+    "docs/how-to/make_tiles.md": {"col0.mcool": (SMALL * 2, 10_000, 1.0)},
+    "docs/how-to/loops.md": {"shallow.cool": (SMALL, 10_000, 0.1)},
+}
+"""Maps of a page that needs others than `MAPS`."""
+
+CHECKPOINTS = {
+    "runs/pretrain": "embedding",
+    "runs/enhance": "resolution",
+    "runs/experiment/enhance": "resolution",
+    "runs/deeper": "resolution",
+    "runs/loops": "loop",
+    "runs/tracks": "epigenome",
+    "runs/reproducibility": "reproducibility",
+}
+
+
+def _map(bins: int, resolution: int, kept: float) -> ContactMap:
+    rng, matrices = np.random.default_rng(0), {}
+    n = bins * 30_000 // resolution
+    distance = np.subtract.outer(np.arange(n), np.arange(n)).__abs__()
+    for chrom in (f"Chr{number}" for number in range(1, 6)):
+        counts = np.triu(rng.poisson(60 / (1 + distance) ** 0.8))
+        matrices[chrom, chrom] = scipy.sparse.csr_array(counts)
+    sizes = dict.fromkeys((chrom for chrom, _ in matrices), n * resolution)
+    deep = ContactMap(sizes, resolution, matrices, "deep")
+    return deep if kept == 1 else thin(deep, kept, seed=1)
+
+
+def _tracks(contact_map: ContactMap, folder) -> None:
+    """Tracks, loops and cells that the pages name."""
+    rng = np.random.default_rng(0)
+    names = ("genes", "te_fraction", "state_1", "state_2")
+    track = {
+        name: {chrom: rng.random(contact_map.n_bins(chrom)) for chrom in contact_map.chromsizes}
+        for name in names
+    }
+    write_table(folder / "tracks.tsv", contact_map, track)
+    for name in ("states.tsv.gz", "measured.tsv.gz"):
+        (folder / name).write_bytes(gzip.compress((folder / "tracks.tsv").read_bytes()))
+    for name in ("genes.bw", "rna.bw"):
+        write_bigwig(folder / name, contact_map, track["genes"])
+    table = pd.read_table(folder / "tracks.tsv").iloc[:, :4]
+    table.to_csv(folder / "rna.bedGraph", sep="\t", header=False, index=False)
+    loops = loop_table(contact_map, "Chr4", np.array([30]), np.array([60]))
+    write_bedpe(loops, folder / "deep_loops.bedpe")
+    write_cells([(name, thin(contact_map, 0.02, seed=1)) for name in ("one", "two")], folder / "cells.scool")
+
+
+def _text(page: str) -> str:
+    return (ROOT / page).read_text()
+
+
+def _reason(words: list[str]) -> str:
+    """Why a command is not run; "" if it is."""
+    line = " ".join(words)
+    hits = [why for word, why in NOT_RUN.items() if re.search(rf"(^|[\s/]){re.escape(word)}(\s|\b|$)", line)]
+    return hits[0] if hits else ""
+
+
+@pytest.fixture
+def room(tmp_path, monkeypatch, request):
+    """A folder with what the pages take for granted, as far as the page names it."""
+    page = request.node.callspec.params["page"]
+    text = _text(page)
+    for name, kind in (MAPS | LONGER.get(page, {})).items():
+        if name in text:
+            write_contacts(_map(*kind), tmp_path / name)
+    for path, task in CHECKPOINTS.items():
+        if path in text:
+            about = {"total_counts": {"deep": 1e8}} if task == "resolution" else {}
+            tracks = ("genes", "RNA") if task == "epigenome" else ()
+            residual = "coverage" if task == "resolution" else "none"
+            write_checkpoint(tmp_path / path, task, residual, tracks, **about)
+    if re.search("tsv|bedpe|scool", text):
+        _tracks(_map(SMALL, 10_000, 1.0), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT)
+    return tmp_path
+
+
+@pytest.mark.slow  # some twenty pages
+@pytest.mark.needs("tensorflow", "hictkpy", "pybigtools", "matplotlib", "torch")
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_run(page, room):
+    for words in commands_of(page):
+        _run(words, room)
+
+
+def _run(words: list[str], room) -> None:
+    if _reason(words):
+        return
+    output = values_of(words).get("output")
+    if output:  # the page says that it is not there yet
+        shutil.rmtree(room / output, ignore_errors=True)
+        (room / output).unlink(missing_ok=True)
+    if words[0] == "hicfm":
+        ended = run_hicfm(*words[1:])
+    else:
+        scripts = [number for number, word in enumerate(words) if word.startswith("scripts/")]
+        assert scripts, f"{words} is neither run nor in NOT_RUN"
+        ended = run_script(words[scripts[0]].removeprefix("scripts/"), *words[scripts[0] + 1 :])
+    assert ended.returncode == 0, f"{' '.join(words)}\n{ended.stderr}"
+    assert output is None or (room / output).exists()
+
+
+@pytest.mark.slow  # compiles a network
+@pytest.mark.needs("matplotlib")
+@pytest.mark.parametrize("page", [NOTEBOOK])
+def test_the_cells_of_the_notebook_run(page, room, monkeypatch):
+    """In order, without a kernel, as far as they do not install or train."""
+    shown, given = [], {}
+    display = types.SimpleNamespace(Image=pathlib.Path, display=shown.append)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    (room / "runs/demo/images").mkdir(parents=True)
+    (room / "runs/demo/images/step_00000600.png").touch()  # as the training that is not run
+    for cell in json.loads(_text(page))["cells"]:
+        if cell["cell_type"] == "code":
+            code = "".join(cell["source"])
+            for line in code.replace("\\\n", " ").splitlines():
+                if line.startswith("!"):
+                    _run(shlex.split(line[1:]), room)
+            python = re.sub(r"^[!%].*(\\\n.*)*", "", code, flags=re.MULTILINE)
+            exec(compile(python, page, "exec"), given)
+    assert [path.is_file() for path in shown] == [True, True]
+
+
+SNIPPETS = [page for page in PAGES if SNIPPET.search(_text(page))]
+
+
+@pytest.mark.slow  # compiles a network for each page
+@pytest.mark.needs("hictkpy", "pybigtools", "matplotlib", "torch")
+@pytest.mark.parametrize("page", SNIPPETS)
+def test_the_snippets_of_a_page_run(page, room):
+    for name, task in {"pretrain": "pretrain", "schic": "single_cell"}.items():
+        file = f"hicfoundation_{name}.pth.tar"
+        if file in _text(page):
+            made_up.save({"model": made_up.state_dict(task, size=(224, 224))}, room, file)
+    if "leaf.npz" in _text(page):
+        table = np.zeros(2, [("chrom", "U4"), ("start", int)])
+        np.savez(room / "leaf.npz", windows=np.zeros((2, 4)), windows_table=table)
+    # What a snippet says in words: counts and images of the reader's own.
+    given = {
+        "counts": np.ones((1, 32, 32), np.float32),
+        "images": np.ones((1, 224, 224, 3), np.float32),
+        "total_count": np.full(1, 1e6, np.float32),
+    }
+    for snippet in SNIPPET.findall(_text(page)):
+        with redirect_stdout(io.StringIO()):
+            exec(compile(snippet, page, "exec"), given)
+
+
+def test_every_reason_is_used():
+    lines = [" ".join(words) for page in [*PAGES, NOTEBOOK] for words in commands_of(page)]
+    for word in NOT_RUN:
+        assert any(word in line for line in lines), word
