@@ -51,7 +51,7 @@ NOT_RUN = {
 }
 """Words that keep a command from being run here, and why."""
 
-SMALL, MIDDLE, LARGE = 84, 230, 400
+SMALL, MIDDLE, LARGE = 78, 230, 400
 """Bins of 30 kb of a chromosome."""
 
 # Maps by name: bins of 30 kb, bin width, fraction of the contacts.
@@ -79,7 +79,7 @@ LONGER = {
 """Maps of a page that needs others than `MAPS`."""
 
 CHECKPOINTS = {
-    "runs/pretrain": "embedding",
+    "runs/pretrain": "pretrain",
     "runs/enhance": "resolution",
     "runs/experiment/enhance": "resolution",
     "runs/deeper": "resolution",
@@ -185,16 +185,18 @@ def test_the_cells_of_the_notebook_run(page, room, monkeypatch):
     """In order, without a kernel, as far as they do not install or train."""
     shown, given = [], {}
     display = types.SimpleNamespace(Image=pathlib.Path, display=shown.append)
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     (room / "runs/demo/images").mkdir(parents=True)
     (room / "runs/demo/images/step_00000600.png").touch()  # as the training that is not run
     for cell in json.loads(_text(page))["cells"]:
         if cell["cell_type"] == "code":
             code = "".join(cell["source"])
-            for line in code.replace("\\\n", " ").splitlines():
+            lines = code.replace("\\\n", " ").splitlines()
+            for line in lines:
                 if line.startswith("!"):
                     _run(shlex.split(line[1:]), room)
-            python = re.sub(r"^[!%].*(\\\n.*)*", "", code, flags=re.MULTILINE)
+            python = "\n".join(line for line in lines if not line.startswith(("!", "%")))
             exec(compile(python, page, "exec"), given)
     assert [path.is_file() for path in shown] == [True, True]
 
