@@ -31,8 +31,11 @@ NOT_RUN = {
     "make": "starts minutes of training or of tests, which test_house.py checks by name",
     "scripts/train.py": "trains for minutes; tests/train/test_configs.py takes a step of every config",
     "scripts/experiment.py": "takes an hour; tests/experiment runs its stages",
+    "hicfm experiment": "takes an hour; tests/experiment runs its stages",
     "scripts/simulate_map.py": "takes a minute; tests/contacts/test_simulate_script.py writes small maps",
-    "scripts/benchmark": "measures large networks; tests of the benchmarks measure small ones",
+    "scripts/benchmark.py": "measures large networks; tests of the benchmarks measure small ones",
+    "scripts/benchmark_tiling.py": "measures for a minute; tests/tiles/test_tiling_benchmark.py a small map",
+    "scripts/benchmark_inference.py": "measures all tasks; tests/infer/test_inference_benchmark.py some",
     "scripts/convert_weights.py": "reads published files; tests/convert converts made-up ones",
     "pip": "installs from the internet",
     "venv": "installs from the internet",
@@ -58,6 +61,7 @@ SMALL, MIDDLE, LARGE = 78, 230, 400
 MAPS = {
     "leaf.mcool": (SMALL, 10_000, 1.0),
     "deep.mcool": (SMALL, 10_000, 1.0),
+    "planted.cool": (SMALL, 10_000, 1.0),
     "root.mcool": (SMALL, 10_000, 0.1),
     "shallow.mcool": (SMALL, 10_000, 0.1),
     "col0.mcool": (SMALL, 10_000, 1.0),
@@ -117,7 +121,8 @@ def _tracks(contact_map: ContactMap, folder) -> None:
     table = pd.read_table(folder / "tracks.tsv").iloc[:, :4]
     table.to_csv(folder / "rna.bedGraph", sep="\t", header=False, index=False)
     loops = loop_table(contact_map, "Chr4", np.array([30]), np.array([60]))
-    write_bedpe(loops, folder / "deep_loops.bedpe")
+    for name in ("deep_loops.bedpe", "planted.cool.bedpe"):
+        write_bedpe(loops, folder / name)
     write_cells([(name, thin(contact_map, 0.02, seed=1)) for name in ("one", "two")], folder / "cells.scool")
 
 
@@ -146,6 +151,10 @@ def room(tmp_path, monkeypatch, request):
             tracks = ("genes", "RNA") if task == "epigenome" else ()
             residual = "coverage" if task == "resolution" else "none"
             write_checkpoint(tmp_path / path, task, residual, tracks, **about)
+    for name, task in {"pretrain": "pretrain", "schic": "single_cell"}.items():
+        file = f"hicfoundation_{name}.pth.tar"
+        if file in text:
+            made_up.save({"model": made_up.state_dict(task, size=(224, 224))}, tmp_path, file)
     if re.search("tsv|bedpe|scool", text):
         _tracks(_map(SMALL, 10_000, 1.0), tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -165,6 +174,8 @@ def _run(words: list[str], room) -> None:
     if _reason(words):
         return
     output = values_of(words).get("output")
+    if words[:2] == ["hicfm", "enhance"]:
+        output = words[3]
     if output:  # the page says that it is not there yet
         shutil.rmtree(room / output, ignore_errors=True)
         (room / output).unlink(missing_ok=True)
@@ -208,10 +219,6 @@ SNIPPETS = [page for page in PAGES if SNIPPET.search(_text(page))]
 @pytest.mark.needs("hictkpy", "pybigtools", "matplotlib", "torch")
 @pytest.mark.parametrize("page", SNIPPETS)
 def test_the_snippets_of_a_page_run(page, room):
-    for name, task in {"pretrain": "pretrain", "schic": "single_cell"}.items():
-        file = f"hicfoundation_{name}.pth.tar"
-        if file in _text(page):
-            made_up.save({"model": made_up.state_dict(task, size=(224, 224))}, room, file)
     if "leaf.npz" in _text(page):
         table = np.zeros(2, [("chrom", "U4"), ("start", int)])
         np.savez(room / "leaf.npz", windows=np.zeros((2, 4)), windows_table=table)

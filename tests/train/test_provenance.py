@@ -5,6 +5,7 @@ import json
 import pytest
 
 from hicfm_jax import config as config_lib
+from hicfm_jax.tiles.stream.batches import AssayInfo
 from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.train.provenance import provenance, trained_before_on
 from tests.train.small_run import make_tiles
@@ -79,4 +80,13 @@ def test_a_run_that_is_taken_up_keeps_its_past_when_its_source_is_gone(tmp_path)
 
 def test_simulated_maps_are_no_chromosomes_of_anybody(tmp_path):
     found = provenance(config_lib.base_config(), tiles_of(train="Chr1", val="Chr4"), tmp_path, "")
-    assert found == {"seen": {"train": {}, "val": {}}, "unknown": [], "total_counts": {}}
+    assert found == {"seen": {"train": {}, "val": {}}, "unknown": [], "total_counts": {}, "maps": {}}
+
+
+def test_a_run_says_which_maps_it_trains_on(tmp_path):
+    """Bin width and longest chromosomes, which tiles on disk know, for `infer` to compare with."""
+    tiles = tiles_of(train="Chr1", val="Chr4")
+    assays = {"leaf": AssayInfo(["Chr1"], 1e6, 30_000, [30, 20, 10])}
+    tiles.tiles("train").__dict__["assays"] = assays
+    found = provenance(a_config(), tiles, tmp_path, "")
+    assert found["maps"] == {"leaf": {"resolution": 30_000, "longest": [30, 20, 10]}}
