@@ -58,6 +58,7 @@ def test_a_release_has_its_section_in_the_changelog(setup_arguments):
     sections = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     assert sections[0] == "Unreleased"
     version = setup_arguments["version"]
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
     assert version.endswith(".dev0") or version == sections[1]
 
 

@@ -77,7 +77,7 @@ def _balanced(contact_map: ContactMap) -> str:
 
 def _tiles(manifest: dict) -> list[tuple[str, str]]:
     height, width = manifest["tile_size"]
-    rows = [("tiles", f"{height} x {width} bins at {manifest.get('resolution') or 'unknown'} bp")]
+    rows = [("tiles", f"{height} x {width} bins at {_bp(manifest.get('resolution'))}")]
     for split, content in manifest["splits"].items():
         assays = ", ".join(f"{name} ({number:,})" for name, number in content["assays"].items())
         rows.append((split, f"{content['tiles']:,} tiles of {assays}; {_names(content['chromosomes'])}"))
@@ -133,6 +133,10 @@ def _checkpoint(path: str) -> list[tuple[str, str]]:
     if meta.get("untrained"):
         rows.append(("untrained", f"{', '.join(meta['untrained'])}: random, fine-tune it first"))
     return rows
+
+
+def _bp(resolution: int | None) -> str:
+    return f"{resolution:,} bp" if resolution else "an unknown resolution"
 
 
 def _names(names) -> str:

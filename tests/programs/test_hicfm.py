@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from unittest import mock
 
 import pytest
@@ -12,6 +13,7 @@ from hicfm_jax import cli, programs
 from hicfm_jax.contacts import open_contacts, simulate, write_contacts
 from hicfm_jax.contacts.species import guess_species, longest_chromosomes, same_species
 from tests.commands import ROOT, flags_of
+from tests.infer.toy_networks import SEEN, write_checkpoint
 from tests.run_script import run_hicfm, run_script
 
 
@@ -153,3 +155,31 @@ def test_info_of_a_map_with_several_resolutions(deep, tmp_path):
     assert shown.returncode == 0 and "100,000, 200,000" in shown.stdout
     missing = run_hicfm("info", tmp_path / "nothing.mcool")
     assert missing.returncode == 2 and "nothing.mcool" in missing.stderr
+
+
+def test_info_of_tiles(tmp_path):
+    with zipfile.ZipFile(ROOT / "tests/tiles/data/tiles_v2.zip") as archive:
+        archive.extractall(tmp_path)
+    shown = run_hicfm("info", tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    for words in (
+        "32 x 32 bins at 1,000 bp",
+        "3 tiles of leaf (3)",
+        "1 tiles of leaf (1); B",
+        "10,957 contacts",
+    ):
+        assert words in shown.stdout
+
+
+def test_info_of_a_checkpoint(tmp_path):
+    maps = {"deep": {"resolution": 30_000, "longest": [30_427_671, 26_975_502, 23_459_830]}}
+    write_checkpoint(tmp_path / "net", **SEEN, maps=maps)
+    shown = run_hicfm("info", tmp_path / "net")
+    assert shown.returncode == 0, shown.stderr
+    for words in (
+        *("step 7", "resolution", "vit_test, windows of 32 x 32 bins", "deep: Chr1", "80,000 contacts"),
+        *("Arabidopsis thaliana (TAIR10), 30,000 bp", "0.31% to 50.00%"),
+    ):
+        assert words in shown.stdout
+    missing = run_hicfm("info", tmp_path)
+    assert missing.returncode == 2 and "holds no checkpoint" in missing.stderr
