@@ -9,7 +9,6 @@ import pathlib
 import re
 import sys
 import textwrap
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
@@ -23,8 +22,6 @@ _PLACE_ERRORS = {
     for name in "ENOSPC EDQUOT EFBIG EACCES EPERM EROFS ENOTDIR EISDIR EEXIST ENAMETOOLONG".split()
 }
 _MISSING = re.compile(r"Flag --(\S+) must have a value other than None")
-# Their warnings are about code, and nothing that a user can act on.
-_LIBRARIES = r"(cooler|cooltools|bioframe|numpy|scipy|pandas|matplotlib|skimage)(\.|$)"
 _WIDTH = 100  # of help texts, in characters
 
 
@@ -111,9 +108,7 @@ def run(
                 standard_logging.getLogger(name).addFilter(_is_news)
         try:
             interrupts.working()
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module=_LIBRARIES)
-                main()
+            main()
         except KeyboardInterrupt:
             interrupts.stop()
         except (InputError, OSError) as error:
