@@ -12,7 +12,7 @@ Or predicted tracks with measured ones and with baselines from the map; lists of
     hicfm evaluate --reproducibility=one.mcool,two.mcool --resolution=10000 --output=replicates \
         --checkpoint=runs/reproducibility
 
-A chromosome of 600 bins takes about half a minute with baselines, and 1 GB of memory.
+A chromosome of 600 bins takes about half a minute with baselines.
 """
 
 import importlib.util

@@ -6,7 +6,7 @@
 Shallow maps are downsampled from the deep one. Test chromosomes are never used for training. Rows of the
 report: the input, baselines tuned on the training chromosomes, networks fine-tuned from scratch and from our
 pretraining, and with --weights the original's resolution model. Without a map it simulates one. The same
-command continues after an interruption. It takes about 60 minutes on two CPU cores, and 2 GB of memory.
+command continues after an interruption. It takes about 60 minutes on two CPU cores, and 2.5 GB of memory.
 
 With --tracks=TABLE.tsv it predicts tracks instead, from the map and from shallow ones.
 """

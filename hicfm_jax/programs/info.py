@@ -4,8 +4,7 @@
     hicfm info leaf.mcool::/resolutions/10000
     hicfm info runs/enhance
 
-A map: resolutions, chromosomes, contacts and species (seconds; a text file is binned first, which takes a
-minute per 50 million contacts). A checkpoint: its task, its network and what it was trained on.
+A map: resolutions, chromosomes, contacts and species, in seconds; a text file is binned first. A checkpoint: its task, its network and what it was trained on.
 """
 
 import pathlib

@@ -5,8 +5,6 @@
 With --loops, loops are added at random places, to the simulated map or to one of yours, and listed:
 
     hicfm simulate planted.mcool --input=leaf.mcool --resolution=10000 --loops=0.5
-
-A map at 10 kb takes about a minute and 1 GB of memory.
 """
 
 import pathlib
