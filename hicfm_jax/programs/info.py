@@ -4,7 +4,8 @@
     hicfm info leaf.mcool::/resolutions/10000
     hicfm info runs/enhance
 
-A map: resolutions, chromosomes, contacts and species, in seconds; a text file is binned first. A checkpoint: its task, its network and what it was trained on.
+A map: resolutions, chromosomes, contacts and species, in seconds; a text file is binned first.
+A checkpoint: its task, its network and what it was trained on.
 """
 
 import pathlib
