@@ -1,7 +1,11 @@
 """Speed of a training step, next to matrix products on the same device."""
 
+import multiprocessing
+import resource
 import statistics
 import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
 import jax
@@ -47,6 +51,43 @@ def step_config(
     return config
 
 
+class Step:
+    """A compiled training step of a config on one batch, with fresh parameters.
+
+    Attributes:
+      compiled, mesh, compile_seconds: the program, its devices and the time that compiling took.
+      flops: of one sample, forward and backward.
+    """
+
+    def __init__(self, config: ConfigDict):
+        """Raises `InputError` for a config that does not fit."""
+        check_config(config)
+        self.mesh = mesh = sharding.create_mesh(config)
+        inputs = few_inputs(config)
+        task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)
+        self.flops = task.flops
+        few = inputs.first_batch()
+        self._batch = sharding.to_devices(_repeated(few, config.train.global_batch_size), mesh)
+        shapes = state_shapes(config, task, optimizer, mesh)
+        step = compile_train_step(config, task, optimizer, lambda step: 1e-6, shapes, mesh)
+        started = time.perf_counter()
+        self.compiled = step.lower(shapes, self._batch).compile()
+        self.compile_seconds = time.perf_counter() - started
+        self._state = create_state(config, task, optimizer, mesh, inputs)
+
+    def __call__(self) -> float:
+        """Seconds of one step."""
+        started = time.perf_counter()
+        self._state = jax.block_until_ready(self.compiled(self._state, self._batch))
+        return time.perf_counter() - started
+
+    def check(self) -> None:
+        """Raises `InputError` if nothing was trained."""
+        _, means = self._state.read_window()
+        if not np.isfinite(means["loss"]):
+            raise InputError("The loss is not finite: nothing was trained, so nothing was measured.")
+
+
 def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
     """Trains for a few steps on one batch and discards the result.
 
@@ -66,45 +107,29 @@ def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
     """
     if steps < 1:
         raise InputError(f"--steps={steps}: time at least one step.")
-    check_config(config)
-    mesh = sharding.create_mesh(config)
-    inputs = few_inputs(config)
-    task, optimizer = create_task(config, inputs.target_shapes()), create_optimizer(config)
-    batch = sharding.to_devices(_repeated(inputs.first_batch(), config.train.global_batch_size), mesh)
-    shapes = state_shapes(config, task, optimizer, mesh)
-    step = compile_train_step(config, task, optimizer, lambda step: 1e-6, shapes, mesh)
-    started = time.perf_counter()
-    compiled = step.lower(shapes, batch).compile()
-    compile_seconds = time.perf_counter() - started
+    step = Step(config)
     products = matmul_rate(config.model.dtype)
-    state = create_state(config, task, optimizer, mesh, inputs)
-    seconds = []
-    for _ in range(WARMUP + steps):
-        started = time.perf_counter()
-        state = jax.block_until_ready(compiled(state, batch))
-        seconds.append(time.perf_counter() - started)
-    _, means = state.read_window()
-    if not np.isfinite(means["loss"]):
-        raise InputError("The loss is not finite: nothing was trained, so nothing was measured.")
-    products = max(products, matmul_rate(config.model.dtype)) * mesh.size
+    seconds = [step() for _ in range(WARMUP + steps)]
+    step.check()
+    products = max(products, matmul_rate(config.model.dtype)) * step.mesh.size
     median, samples = statistics.median(seconds[WARMUP:]), config.train.global_batch_size
-    flops = task.flops * samples / median
-    kind = mesh.devices.flat[0].device_kind
+    flops = step.flops * samples / median
+    kind = step.mesh.devices.flat[0].device_kind
     peak = published_peak(kind)
     return {
         "device": kind,
-        "devices": mesh.size,
+        "devices": step.mesh.size,
         "dtype": config.model.dtype,
         "batch": samples,
-        "compile_seconds": compile_seconds,
+        "compile_seconds": step.compile_seconds,
         "step_seconds": median,
         "steps_per_second": 1 / median,
         "samples_per_second": samples / median,
         "tflops": flops / 1e12,
         "matmul_tflops": products / 1e12,
         "matmul_fraction": flops / products,
-        **({"mfu": flops / (peak * mesh.size)} if peak else {}),
-        "peak_memory_bytes": _peak_memory(mesh.devices.flat[0], compiled),
+        **({"mfu": flops / (peak * step.mesh.size)} if peak else {}),
+        "peak_memory_bytes": _peak_memory(step.mesh.devices.flat[0], step.compiled),
     }
 
 
@@ -119,6 +144,130 @@ def table(result: dict[str, Any]) -> str:
         f"{result['matmul_tflops']:.2f} TFLOP/s of matrix products\n"
         f"peak memory {result['peak_memory_bytes'] / 1e9:.2f} GB"
     )
+
+
+OURS = "ours"
+_ASKED = "figures"
+
+
+def compare_steps(config: ConfigDict, rounds: int, compiled: bool = False) -> dict[str, Any]:
+    """Times our step and the original's network in PyTorch in turn, each in a process of its own.
+
+    In every round each takes one step while the others wait, so that other work on the machine slows all of
+    them alike. Both run on the same kind of device, in float32.
+
+    Args:
+      config: of pretraining, in float32.
+      rounds: to time, after one that is not timed.
+      compiled: let `torch.compile` make PyTorch's fast variant.
+
+    Returns:
+      `batch`, `input_size`, `rounds`; in `seconds`, for "ours" and each of `torch_step.VARIANTS`,
+      `[median, least, most]`; in `ratios`, for each of these variants, its time over ours, round by round,
+      `[median, least, most]`; `matmul_tflops` and `peak_memory_bytes` of both libraries, by "JAX" and
+      "PyTorch": on CPUs of the whole process.
+
+    Raises:
+      InputError: another task or precision, or no round to time.
+    """
+    if config.task != "pretrain" or config.model.dtype != "float32":
+        raise InputError("Only pretraining in float32 is compared: leave --task and --dtype out.")
+    if rounds < 1:
+        raise InputError(f"--steps={rounds}: time at least one step.")
+    from benchmarks.torch_step import VARIANTS
+
+    context = multiprocessing.get_context("spawn")
+    # No threads of one library run in the process of the other.
+    runners = {"JAX": (_run_ours, (config.to_dict(),), [OURS])}
+    facts = (config.model.name, tuple(config.model.input_size), config.train.global_batch_size)
+    platform = "cpu" if jax.default_backend() == "cpu" else "cuda"
+    runners["PyTorch"] = (_run_torch, (*facts, platform, compiled), list(VARIANTS))
+    ends, seconds = {}, {}
+    for library, (target, arguments, _) in runners.items():
+        ends[library], theirs = context.Pipe()
+        context.Process(target=target, args=(theirs, *arguments), daemon=True).start()
+        theirs.close()
+    for _ in range(1 + rounds):
+        for library, (_, _, names) in runners.items():
+            for name in names:
+                ends[library].send(name)
+                seconds.setdefault(name, []).append(ends[library].recv())
+    figures = {}
+    for library, end in ends.items():
+        end.send(_ASKED)
+        figures[library] = end.recv()
+    ours = np.array(seconds[OURS][1:])
+    return {
+        "batch": config.train.global_batch_size,
+        "input_size": list(config.model.input_size),
+        "rounds": rounds,
+        "seconds": {name: _spread(times[1:]) for name, times in seconds.items()},
+        "ratios": {name: _spread(np.array(seconds[name][1:]) / ours) for name in VARIANTS},
+        "matmul_tflops": {library: rate / 1e12 for library, (rate, _) in figures.items()},
+        "peak_memory_bytes": {library: peak for library, (_, peak) in figures.items()},
+    }
+
+
+def comparison_table(result: dict[str, Any]) -> str:
+    """The figures of `compare_steps` as text."""
+    size = " x ".join(map(str, result["input_size"]))
+    lines = [
+        f"{result['batch']} windows of {size}, float32, median of {result['rounds']} rounds (least to most)",
+        f"{'':22}{'s a step':>24}{'times ours':>24}",
+    ]
+    for name, (median, least, most) in result["seconds"].items():
+        ratio = ""
+        if name in result["ratios"]:
+            ratio = "{:.2f} ({:.2f} to {:.2f})".format(*result["ratios"][name])
+        lines.append(f"{name:22}{f'{median:.2f} ({least:.2f} to {most:.2f})':>24}{ratio:>24}")
+    for library, rate in result["matmul_tflops"].items():
+        peak = result["peak_memory_bytes"][library] / 1e9
+        lines.append(f"{library}: matrix products at {rate:.3f} TFLOP/s, peak memory {peak:.2f} GB")
+    return "\n".join(lines)
+
+
+def _run_ours(end: Connection, settings: dict[str, Any]) -> None:
+    from hicfm_jax.train.processes import keep_freed_memory
+
+    keep_freed_memory()  # as scripts/train.py does
+    step = Step(ConfigDict(settings))
+    device = step.mesh.devices.flat[0]
+    _answer(end, lambda _: step(), lambda: matmul_rate("float32"), lambda: _used(device.memory_stats()))
+    step.check()
+
+
+def _run_torch(end: Connection, *arguments: Any) -> None:
+    import torch
+
+    from benchmarks import torch_step
+
+    device = arguments[3]
+    step = torch_step.TorchStep(*arguments)
+    peak = {"peak_bytes_in_use": torch.cuda.max_memory_allocated()} if device == "cuda" else None
+    _answer(end, step, lambda: torch_step.matmul_rate(device), lambda: _used(peak))
+
+
+def _answer(
+    end: Connection,
+    step: Callable[[str], float],
+    rate: Callable[[], float],
+    peak: Callable[[], int],
+) -> None:
+    while (name := end.recv()) != _ASKED:
+        end.send(step(name))
+    used = peak()
+    end.send((rate(), used))
+
+
+def _used(of_device: dict[str, int] | None) -> int:
+    """Peak bytes: of the device's allocator, on CPUs of this process."""
+    if of_device:
+        return of_device["peak_bytes_in_use"]
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _spread(values: Sequence[float]) -> list[float]:
+    return [float(statistics.median(values)), float(min(values)), float(max(values))]
 
 
 def _repeated(few: Batch, size: int) -> Batch:

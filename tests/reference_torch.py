@@ -1,8 +1,9 @@
 """PyTorch reference of the published architecture, for parity tests.
 
 Modules carry the parameter names of the original's files, so a `state_dict` of either loads into the
-other. Written for reading, not for speed: formulas about one patch are loops. Images are
-`[B, 3, H, W]`, tokens `[B, N, D]`: class, count, patches (row-major).
+other. Written for reading: formulas about one patch are loops. What a step spends its time on is as fast as
+in the original, so that `benchmarks/` can compare with it. Images are `[B, 3, H, W]`, tokens `[B, N, D]`:
+class, count, patches (row-major).
 """
 
 import math
@@ -51,6 +52,8 @@ def tile(patches: torch.Tensor, grid: tuple[int, int], channels: int) -> torch.T
 
 
 class Attention(nn.Module):
+    fused = False  # by PyTorch's own kernel, without the matrix of weights
+
     def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads = heads
@@ -61,7 +64,10 @@ class Attention(nn.Module):
         query, key, value = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1)
         )
-        weights = torch.softmax(query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1]), dim=-1)
+        if self.fused:
+            attended = nn.functional.scaled_dot_product_attention(query, key, value)
+            return self.proj(attended.transpose(1, 2).flatten(2))
+        weights = torch.softmax(query / math.sqrt(query.shape[-1]) @ key.transpose(-1, -2), dim=-1)
         return self.proj((weights @ value).transpose(1, 2).flatten(2))
 
 
@@ -72,8 +78,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(4 * dim, dim)
 
     def forward(self, x):
-        x = self.fc1(x)
-        return self.fc2(x * (1 + torch.erf(x / math.sqrt(2))) / 2)
+        return self.fc2(nn.functional.gelu(self.fc1(x)))
 
 
 class Block(nn.Module):
@@ -118,7 +123,7 @@ class Encoder(nn.Module):
         # Neither class nor count token gets a row of the position table.
         patches = self.patch_embed(images) + self.pos_embed[:, 1:]
         if keep is not None:
-            patches = torch.stack([patches[b, keep[b]] for b in range(batch)])
+            patches = patches.take_along_dim(keep[:, :, None], dim=1)
         count = depth_token(total_count, self.dim)[:, None]
         x = torch.cat([self.cls_token.expand(batch, -1, -1), count, patches], dim=1)
         for block in self.blocks:
@@ -149,16 +154,21 @@ class Pretraining(Encoder):
 
     def forward(self, images, total_count, diag, noise, mask_ratio=0.75):
         """`diag` and `noise` `[B, h, w]` as of the Flax model; gives patch_pred, count_pred, token_mask."""
-        batch, length = len(images), self.grid[0] * self.grid[1]
-        summed = torch.stack([mirrored_noise(noise[b], int(diag[b])) for b in range(batch)])
+        return self.reconstruct(images, total_count, self.visible(noise, diag, mask_ratio))
+
+    def visible(self, noise, diag, mask_ratio=0.75):
+        """Indices of the patches that are not hidden, `[B, K]`."""
+        summed = torch.stack([mirrored_noise(noise[b], int(diag[b])) for b in range(len(noise))])
         order = torch.argsort(summed.flatten(1), dim=1, stable=True)
-        keep = order[:, : int(length * (1 - mask_ratio))]
+        return order[:, : int(order.shape[1] * (1 - mask_ratio))]
+
+    def reconstruct(self, images, total_count, keep):
+        """As `forward`, of the visible patches `keep`."""
+        batch, length = len(images), self.grid[0] * self.grid[1]
         latent = self.decoder_embed(self.encode(images, total_count, keep))
-        patches = self.mask_token.repeat(batch, length, 1)
-        token_mask = torch.ones(batch, length)
-        for b in range(batch):
-            patches[b, keep[b]] = latent[b, 2:]
-            token_mask[b, keep[b]] = 0
+        places = keep[:, :, None].expand(-1, -1, latent.shape[2])
+        patches = self.mask_token.repeat(batch, length, 1).scatter(1, places, latent[:, 2:])
+        token_mask = torch.ones(batch, length, device=keep.device).scatter(1, keep, 0.0)
         x = place(torch.cat([latent[:, :2], patches], dim=1), self.decoder_pos_embed)
         for block in self.decoder_blocks:
             x = block(x)

@@ -2,11 +2,16 @@
 
 import json
 
+import jax
+import numpy as np
 import pytest
 
 from benchmarks import step
 from benchmarks.compile_only import compile_step
 from hicfm_jax.errors import InputError
+from hicfm_jax.models.mae import PretrainOutput
+from hicfm_jax.models.preprocess import normalize, valid_mask
+from hicfm_jax.train.losses import pretrain_losses
 from tests.run_script import run_script
 
 FIGURES = (
@@ -36,6 +41,45 @@ def test_the_script_ends_in_one_json_object():
         f"{result['samples_per_second']:.1f} samples/s",
     ):
         assert figure in done.stdout
+
+
+@pytest.mark.slow  # two processes, one of which compiles a step
+@pytest.mark.needs("torch")
+def test_our_step_beside_that_of_pytorch():
+    flags = ("--model=vit_test", "--input_size=32,48", "--batch=2", "--steps=2", "--against_torch")
+    done = run_script("benchmark.py", *flags)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert set(result["ratios"]) < set(result["seconds"]) and "ours" in result["seconds"]
+    for median, least, most in (*result["seconds"].values(), *result["ratios"].values()):
+        assert 0 < least <= median <= most
+    assert set(result["matmul_tflops"]) == set(result["peak_memory_bytes"]) == {"JAX", "PyTorch"}
+
+
+@pytest.mark.needs("torch")
+def test_pytorch_computes_the_same_losses():
+    import torch
+
+    from benchmarks.torch_step import pretraining_loss
+
+    rng = np.random.default_rng(0)
+    counts = 1 + rng.poisson(3, (2, 32, 48)).astype(np.float32)
+    images, output = (
+        normalize(counts),
+        PretrainOutput(
+            rng.normal(size=(2, 6, 768)).astype(np.float32),
+            rng.normal(size=2).astype(np.float32),
+            np.zeros((2, 6), np.float32),
+        ),
+    )
+    total = jax.jit(pretrain_losses)(output, images, valid_mask(counts), counts.sum((1, 2)))["loss"]
+    found = pretraining_loss(
+        *(torch.tensor(np.asarray(each)) for each in (output.patch_pred, output.count_pred)),
+        torch.tensor(np.asarray(images).transpose(0, 3, 1, 2)),
+        torch.tensor(counts.sum((1, 2))),
+        torch.float64,
+    )
+    assert float(found) == pytest.approx(float(total), rel=1e-5)
 
 
 @pytest.mark.slow  # compiles another step
