@@ -1,5 +1,6 @@
 """The commands and Python snippets of the documentation run, on tiny maps and networks."""
 
+import functools
 import gzip
 import io
 import json
@@ -137,14 +138,28 @@ def _reason(words: list[str]) -> str:
     return hits[0] if hits else ""
 
 
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """The file of a map (bins, bin width, fraction) in the format of a name, written once."""
+    folder = tmp_path_factory.mktemp("maps")
+
+    @functools.cache
+    def write(kind: tuple, suffix: str) -> pathlib.Path:
+        path = folder / f"{'_'.join(map(str, kind))}{suffix}"
+        write_contacts(_map(*kind), path)
+        return path
+
+    return lambda kind, name: write(kind, pathlib.Path(name).suffix)
+
+
 @pytest.fixture
-def room(tmp_path, monkeypatch, request):
+def room(tmp_path, monkeypatch, request, stored):
     """A folder with what the pages take for granted, as far as the page names it."""
     page = request.node.callspec.params["page"]
     text = _text(page)
     for name, kind in (MAPS | LONGER.get(page, {})).items():
         if name in text:
-            write_contacts(_map(*kind), tmp_path / name)
+            shutil.copyfile(stored(kind, name), tmp_path / name)
     for path, task in CHECKPOINTS.items():
         if path in text:
             about = {"total_counts": {"deep": 1e8}} if task == "resolution" else {}
