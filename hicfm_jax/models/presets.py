@@ -93,14 +93,8 @@ def create_model(
         _check_tracks(tracks, track_means, track_sds)
     path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
     head = dict(tracks=tuple(tracks), track_means=tuple(track_means), track_sds=tuple(track_sds))
-    head |= dict(
-        task=task,
-        input_size=tuple(input_size),
-        residual=residual,
-        transformer=transformer,
-        dispersion=dispersion,
-    )
-    return TaskModel(**size, **head, **path)
+    head |= dict(task=task, input_size=tuple(input_size), residual=residual)
+    return TaskModel(**size, **head, **path, transformer=transformer, dispersion=dispersion)
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:

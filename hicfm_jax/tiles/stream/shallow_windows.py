@@ -1,10 +1,11 @@
 """Windows of a shallower experiment: binomial downsampling in the stream.
 
-Each contact of a deep window is kept or dropped independently. Of Poisson counts, the kept and the dropped
-contacts are independent of each other given the intensity, so that a network can learn from one map to
-predict one part from the other (Noise2Noise, Lehtinen et al. 2018; "data thinning", Neufeld et al. 2024). A draw depends on the seed and on the
-step and place in the global batch, or in evaluation on the tile, so that runs resume exactly, hosts
-agree, and the batch size of an evaluation does not matter.
+Each contact of a deep window is kept or dropped independently. Of Poisson counts, kept and dropped contacts
+are independent given the intensity, so that a network can learn from one map alone, by predicting the dropped
+ones from those kept (Noise2Noise, Lehtinen et al. 2018; data thinning, Neufeld et al. 2024).
+
+A draw depends on the seed and on the step and place in the global batch, or in evaluation on the tile, so
+that runs resume exactly, hosts agree, and the batch size of an evaluation does not matter.
 """
 
 import collections
@@ -62,8 +63,9 @@ class Thinning:
         Returns:
           The batches with downsampled `counts`, their `total_count` and `matrix_count` in proportion,
           and in `targets`: "deep", the original counts `[B, H, W]`, with `split` those that were not kept;
-          "kept", the contacts kept for each contact in "deep", `[B]` float32; with `replicate`, "replicate", a second draw `[B, H, W]`. A `context` becomes that of the
-          shallower experiment of the first draw (see `thin_context`).
+          "kept", the contacts kept for each contact in "deep", `[B]` float32; with `replicate`,
+          "replicate", a second draw `[B, H, W]`. A `context` becomes that of the shallower experiment of
+          the first draw (see `thin_context`).
 
         Raises:
           InputError: counts that are not whole (with the first batch), or a killed worker process.
