@@ -1,6 +1,8 @@
 """Writes the map that a shallower experiment would have given: each contact is kept or dropped by itself.
 
 python scripts/thin_map.py --input=leaf.mcool --resolution=10000 --fraction=0.0625 --output=shallow.cool
+
+With --rest=FILE the contacts that were dropped become a map too.
 """
 
 import pathlib
@@ -9,6 +11,7 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
+from hicfm_jax.contacts.downsampling import rest
 from hicfm_jax.storage import check_new_file
 
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
@@ -16,13 +19,17 @@ _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the fil
 _FRACTION = flags.DEFINE_float("fraction", 1 / 16, "Share of the contacts to keep.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
+_REST = flags.DEFINE_string("rest", None, "Also write the contacts that were not kept to this file.")
 
 
 def main() -> None:
-    check_new_file(pathlib.Path(_OUTPUT.value))
+    for path in filter(None, (_REST.value, _OUTPUT.value)):
+        check_new_file(pathlib.Path(path))
     deep = open_contacts(_INPUT.value, _RESOLUTION.value)
     shallow = thin(deep, _FRACTION.value, _SEED.value)
     metadata = {"thinned": {"input": _INPUT.value, "fraction": _FRACTION.value, "seed": _SEED.value}}
+    if _REST.value:
+        write_contacts(rest(deep, shallow), _REST.value, metadata=metadata)
     write_contacts(shallow, _OUTPUT.value, metadata=metadata)
     print(f"Wrote {_OUTPUT.value}: {shallow.total_count:,.0f} of {deep.total_count:,.0f} contacts.")
 
