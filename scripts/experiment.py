@@ -7,7 +7,8 @@ report: the input, baselines tuned on the training chromosomes, networks fine-tu
 pretraining, and with --weights the original's resolution model. Without --map it simulates one. The same
 command continues after an interruption.
 
-With --tracks=TABLE.tsv it predicts tracks instead, from the map and from shallow ones.
+With --tracks=TABLE.tsv it predicts tracks instead, from the map and from shallow ones. With --own_reads it
+enhances the map itself, by what its own reads teach: enhanced.mcool, certificate.json and report.html.
 """
 
 import os
@@ -17,7 +18,7 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts
-from hicfm_jax.experiment import stages, track_stages
+from hicfm_jax.experiment import own_reads, stages, track_stages
 from hicfm_jax.experiment.run import run_stages, table
 
 _MAP = flags.DEFINE_string("map", "", "Deep contact map of raw counts; default: simulate one.")
@@ -36,6 +37,10 @@ _WEIGHTS = flags.DEFINE_string("weights", "", "Resolution model of the original,
 _TRACKS = flags.DEFINE_string(
     "tracks", "", "Predict these tracks instead: TABLE.tsv or TABLE.tsv:COLUMN,COLUMN of the map's assembly."
 )
+_OWN = flags.DEFINE_bool("own_reads", False, "Enhance the map itself, trained on nothing but its reads.")
+_TUNE = flags.DEFINE_string("tune", "scratch", "With --own_reads: scratch trains from random parameters.")
+_TARGET = flags.DEFINE_float("target_contacts", None, "With --own_reads: contacts of the enhanced map.")
+_HOLDOUT = flags.DEFINE_float("holdout", 0.1, "With --own_reads: fraction of the reads for the certificate.")
 _TRAINING = flags.DEFINE_multi_string("train_flag", [], "Flag for every training run; repeatable.")
 
 
@@ -50,26 +55,33 @@ def main() -> None:
     variant = "demo" if _VARIANT.value == "demo" else ""
     contact_map = open_contacts(deep, _RESOLUTION.value)
     fractions = tuple(stages.parse_fraction(text) for text in _FRACTIONS.value)
-    shortest = stages.SHORTEST
+    if _OWN.value:
+        own_reads.check_input(contact_map, _HOLDOUT.value, _TUNE.value)
     if _TRACKS.value:
         fractions = (1.0, *fractions) if _FRACTIONS.present else track_stages.DEPTHS
-        shortest = track_stages.SHORTEST
+    shortest = track_stages.SHORTEST if _TRACKS.value else stages.SHORTEST
     setting = stages.Setting(
         workdir=workdir,
         deep=deep,
         resolution=contact_map.resolution,
         contacts=contact_map.total_count,
-        chromosomes=stages.choose_chromosomes(contact_map, shortest, _VAL.value, _TEST.value),
+        chromosomes=stages.Chromosomes(list(contact_map.chromsizes), [], [])
+        if _OWN.value
+        else stages.choose_chromosomes(contact_map, shortest, _VAL.value, _TEST.value),
         fractions=fractions,
         variant=variant,
         seeds=_SEEDS.value,
         weights=os.path.abspath(_WEIGHTS.value) if _WEIGHTS.value else "",
         options=tuple(_TRAINING.value),
     )
-    train, val, test = (", ".join(names) for names in setting.chromosomes)
+    train, val, test = (", ".join(names) or "none" for names in setting.chromosomes)
     print(f"{deep}: training on {train}, validation on {val}, testing on {test}.", flush=True)
     about = {"map": deep, "resolution": setting.resolution, "contacts": setting.contacts}
     about |= {**setting.chromosomes._asdict(), "variant": _VARIANT.value}
+    if _OWN.value:
+        found = own_reads.own_stages(setting, _TARGET.value, _HOLDOUT.value)
+        run_stages(found, root, workdir, about | {"own_reads": True})
+        return
     if _TRACKS.value:
         tracks = os.path.abspath(_TRACKS.value)
         run_stages(track_stages.track_stages(setting, tracks), root, workdir, about | {"tracks": tracks})
