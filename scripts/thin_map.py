@@ -2,7 +2,7 @@
 
 python scripts/thin_map.py --input=leaf.mcool --resolution=10000 --fraction=0.0625 --output=shallow.cool
 
-With --rest=FILE the contacts that were dropped become a map too.
+With --rest it writes the contacts that the same command without it drops.
 """
 
 import pathlib
@@ -19,17 +19,16 @@ _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the fil
 _FRACTION = flags.DEFINE_float("fraction", 1 / 16, "Share of the contacts to keep.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
-_REST = flags.DEFINE_string("rest", None, "Also write the contacts that were not kept to this file.")
+_REST = flags.DEFINE_bool("rest", False, "Write the contacts that are dropped, in place of those kept.")
 
 
 def main() -> None:
-    for path in filter(None, (_REST.value, _OUTPUT.value)):
-        check_new_file(pathlib.Path(path))
+    check_new_file(pathlib.Path(_OUTPUT.value))
     deep = open_contacts(_INPUT.value, _RESOLUTION.value)
     shallow = thin(deep, _FRACTION.value, _SEED.value)
     metadata = {"thinned": {"input": _INPUT.value, "fraction": _FRACTION.value, "seed": _SEED.value}}
     if _REST.value:
-        write_contacts(rest(deep, shallow), _REST.value, metadata=metadata)
+        shallow = rest(deep, shallow)
     write_contacts(shallow, _OUTPUT.value, metadata=metadata)
     print(f"Wrote {_OUTPUT.value}: {shallow.total_count:,.0f} of {deep.total_count:,.0f} contacts.")
 

@@ -76,7 +76,7 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
     chromosomes = [chrom for chrom in enhanced.chromsizes if fitted.matrix(chrom).nnz]
     pixels = [_pixels(enhanced, fitted, held_out, chrom, scale, ratio) for chrom in chromosomes]
     widths = {name: _best_width(pixels, name) for name in FILTERS}
-    edges = _edges(max(each.distance.max() for each in pixels) + 1)
+    edges = _edges(max(int(each.distance.max()) for each in pixels) + 1)
     sums = _Sums(edges, list(FILTERS))
     for each in pixels:
         sums.add(each, {name: each.filtered(name, width) for name, width in widths.items()})

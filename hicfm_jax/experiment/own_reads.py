@@ -48,10 +48,10 @@ def own_stages(setting: Setting, target_contacts: float | None = None, holdout: 
     fitted, held_out, tiles = (setting.path(name) for name in ("fitted.cool", "held_out.cool", "tiles"))
     found = []
     if holdout:
-        command = script_command(
-            "thin_map", input=setting.deep, **own, fraction=1 - holdout, output=fitted, rest=held_out
-        )
-        found.append(Stage(f"set {holdout:.0%} of the reads aside", command, fitted, (source,)))
+        thin = script_command("thin_map", input=setting.deep, **own, fraction=1 - holdout)
+        aside = (*thin, "--rest", f"--output={held_out}")
+        found.append(Stage(f"set {holdout:.0%} of the reads aside", aside, held_out, (source,)))
+        found.append(Stage("take the others", (*thin, f"--output={fitted}"), fitted, (source,)))
     else:
         fitted = setting.deep
     # Validation windows are of the same chromosomes, split anew: it shows that training works. What the
