@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := bin/python -m pytest -n 2 --dist loadfile
 COMPILED := tests/convert tests/infer tests/models tests/train
 
-.PHONY: demo experiment tracks test test-all test-slow test-core docs lint format venv venv-core clean
+.PHONY: demo experiment enhance tracks test test-all test-slow test-core docs lint format venv venv-core clean
 
 demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
 	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
@@ -12,6 +12,11 @@ demo: .venv/installed ## pretrain a small model on a simulated map, minutes on t
 experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.mcool [RESOLUTION=30000 WEIGHTS=FILE OUT=DIR FLAGS=--seeds=3]
 	$(BIN)/python scripts/experiment.py --workdir=$(or $(OUT),runs/experiment) $(if $(MAP),--map=$(MAP)) \
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) $(FLAGS)
+
+enhance: .venv/installed ## enhance a map by what its own reads teach: MAP=root.mcool TUNE=scratch [RESOLUTION= TARGET=contacts OUT=DIR FLAGS=]
+	@test -n "$(MAP)" || { echo "error: make enhance needs MAP=FILE."; exit 2; }
+	$(BIN)/python scripts/experiment.py --own_reads --workdir=$(or $(OUT),runs/enhance) --map=$(MAP) --tune=$(TUNE) \
+	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(TARGET),--target_contacts=$(TARGET)) $(FLAGS)
 
 tracks: .venv/installed ## train on tracks, predict, compare: MAP=leaf.mcool TRACKS=table.tsv[:COLUMN,...] [RESOLUTION= OUT= FLAGS=--seeds=3]
 	@test -n "$(MAP)" && test -n "$(TRACKS)" || { echo "error: make tracks needs MAP=FILE and TRACKS=TABLE.tsv."; exit 2; }

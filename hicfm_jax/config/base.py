@@ -24,6 +24,7 @@ def base_config() -> ConfigDict:
     data.max_redraws = 8  # further crops of a tile that are tried to reach min_density
     data.flips = False  # reverse both axes and transpose, each at random (not in the original)
     data.thin = ()  # downsample inputs to a fraction in (lowest, highest), log-uniform; empty: all contacts
+    data.split = ()  # in place of data.thin: such a fraction is the input, the other contacts the target
     data.thin_processes = 0  # processes that downsample, for a fast GPU; 0: threads (tiles/stream/workers.py)
     data.derive = ()  # targets to compute from the map where tiles have none: track, embedding (finetune)
     data.cutoff = 0.0  # fine-tuning: count at which the image saturates; 0: each window's maximum
@@ -46,6 +47,7 @@ def base_config() -> ConfigDict:
     model.track_sds = ()  # epigenome: standard deviation of each track, unit of its loss; empty: as the means
     model.residual = "none"  # resolution, epigenome: none | coverage, add to what coverage-aware ratios tell
     model.transformer = True  # with a residual: False leaves encoder and decoder out
+    model.dispersion = False  # with a residual: also predict how sure the map is, for map_loss=gamma_poisson
     model.pixel_width = 32  # with a residual: channels of its convolutions
     model.pixel_depth = 2  # with a residual: its last residual convolutions
     model.bin_heads = 4  # with a residual: attention heads among the window's bins; 0: none

@@ -140,10 +140,14 @@ def _compiles(pattern: str) -> bool:
 
 
 def _check_data(config: ConfigDict) -> None:
-    data, thin = config.data, tuple(config.data.thin)
+    data, thin, split = config.data, tuple(config.data.thin), tuple(config.data.split)
     fractions = thin == () or (len(thin) == 2 and 0 < thin[0] <= thin[1] <= 1)
     expected = "two fractions in (0, 1], the lower one first, such as 0.0625,0.0625"
     require(fractions, "data.thin", thin, expected)
+    fractions = split == () or (len(split) == 2 and 0 < split[0] <= split[1] < 1)
+    expected = "two fractions between 0 and 1, the lower one first, such as 0.2,0.8"
+    require(fractions, "data.split", split, expected)
+    require(not (thin and split), "data.split", split, "empty where data.thin is set")
     if data.tiles:
         return
     for name, value in data.simulate.items():

@@ -47,6 +47,7 @@ class ContactMap:
       total_count: computes the contacts of the whole map, if that is faster than loading it.
       pairs: computes which pairs may have contacts, if not all do.
       metadata: stored in its file; often empty.
+      sd: standard deviations of the counts of an enhanced map, as a map with the same pixels.
 
     Raises:
       InputError: a matrix of the wrong shape, below the diagonal, or with bad counts.
@@ -61,11 +62,13 @@ class ContactMap:
         total_count: Callable[[], float] | None = None,
         pairs: Callable[[], Iterable[Pair]] | None = None,
         metadata: Mapping[str, object] | None = None,
+        sd: "ContactMap | None" = None,
     ):
         self.chromsizes = {str(chrom): int(size) for chrom, size in chromsizes.items()}
         self.resolution = int(resolution)
         self.name = name
         self.metadata = dict(metadata or {})
+        self.sd = sd
         if not self.chromsizes or min(self.chromsizes.values()) <= 0 or self.resolution <= 0:
             raise InputError(
                 f"{name}: expected chromosome lengths and a resolution above 0 bp, found resolution "
@@ -133,21 +136,31 @@ class ContactMap:
         return ContactMap(self.chromsizes, matrices=load, name=name or self.name, **options)
 
     def coarsen(self, factor: int) -> "ContactMap":
-        """The same contacts in bins `factor` times as wide; each pair is loaded when it is requested."""
+        """The same contacts in bins `factor` times as wide; each pair is loaded when it is requested.
+
+        Variances add up as counts do, as if pixels were independent.
+        """
         if factor != int(factor) or factor < 1:
             raise InputError(
                 f"{self.name}: cannot coarsen by {factor}, expected a whole factor of 1 or more."
             )
         factor = int(factor)
 
-        def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-            fine = self.matrix(chrom1, chrom2).tocoo()
+        def summed(fine: scipy.sparse.sparray, pair: Pair) -> scipy.sparse.csr_array:
+            fine, shape = fine.tocoo(), tuple(map(coarse.n_bins, pair))
             # The sums may exceed the 32 bits in which files store counts.
             counts = fine.data.astype(np.result_type(fine.dtype, np.int64))
-            shape = coarse.n_bins(chrom1), coarse.n_bins(chrom2)
             return scipy.sparse.coo_array((counts, (fine.row // factor, fine.col // factor)), shape).tocsr()
 
-        coarse = self.derived(load, resolution=self.resolution * factor, total_count=lambda: self.total_count)
+        wider = {"resolution": self.resolution * factor}
+        if self.sd is not None:
+
+            def deviations(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
+                return summed(self.sd.matrix(chrom1, chrom2) ** 2, (chrom1, chrom2)).sqrt()
+
+            wider["sd"] = self.sd.derived(deviations, **wider)
+        total = {"total_count": lambda: self.total_count}
+        coarse = self.derived(lambda *pair: summed(self.matrix(*pair), pair), **wider, **total)
         return coarse
 
     def cached_beside(self, path: pathlib.Path) -> "ContactMap":
@@ -186,7 +199,8 @@ class ContactMap:
             data, indices, indptr = (np.fromfile(file, *array) for array in layout)
             return scipy.sparse.csr_array((data.astype(dtype), indices, indptr), shape)
 
-        return self.derived(load, total_count=lambda: total, pairs=lambda: places)
+        sd = None if self.sd is None else self.sd.cached_beside(path)
+        return self.derived(load, total_count=lambda: total, pairs=lambda: places, sd=sd)
 
     def find_chromosome(self, name: str) -> str:
         """The map's name of a chromosome that a user called `1`, `chr1` or `Chr1`.

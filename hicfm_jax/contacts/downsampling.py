@@ -43,3 +43,14 @@ def thin(contact_map: ContactMap, fraction: float, seed: int) -> ContactMap:
         return thinned
 
     return contact_map.derived(load)
+
+
+def rest(contact_map: ContactMap, kept: ContactMap) -> ContactMap:
+    """The contacts of a map that are not in `kept`, its result of `thin`; both are loaded when requested."""
+
+    def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
+        dropped = scipy.sparse.csr_array(contact_map.matrix(chrom1, chrom2) - kept.matrix(chrom1, chrom2))
+        dropped.eliminate_zeros()
+        return dropped
+
+    return contact_map.derived(load)

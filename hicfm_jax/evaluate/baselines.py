@@ -123,12 +123,12 @@ def tune_baselines(
     unchanged = tuned(RESCALED, f"times {ratio:.4g}", rescaled)
     if not pairs:
         return [unchanged]
-    sigma = _best(SIGMAS, lambda width: loss(gaussian, width))
-    factor = _best(FACTORS, lambda width: loss(bicubic, width))
-    aware = _best(SIGMAS, lambda width: loss(coverage_aware, width))
+    sigma = best_width(SIGMAS, lambda width: loss(gaussian, width))
+    factor = best_width(FACTORS, lambda width: loss(bicubic, width))
+    aware = best_width(SIGMAS, lambda width: loss(coverage_aware, width))
     index = SIGMAS.index(aware)
-    far = _best(SIGMAS[index:], lambda width: loss(coverage_aware_blend, aware, width))
-    near = _best(SIGMAS[index::-1], lambda width: loss(coverage_aware_blend, width, far))
+    far = best_width(SIGMAS[index:], lambda width: loss(coverage_aware_blend, aware, width))
+    near = best_width(SIGMAS[index::-1], lambda width: loss(coverage_aware_blend, width, far))
     both = f"sigma {near:g} bins near, {far:g} bins far"
     return [
         unchanged,
@@ -139,7 +139,7 @@ def tune_baselines(
     ]
 
 
-def _best(values: Sequence[float], loss: Callable[[float], float]) -> float:
+def best_width(values: Sequence[float], loss: Callable[[float], float]) -> float:
     """The value of least loss, or the first if every loss is NaN; stops after `PATIENCE` worse values."""
     best, least, worse = values[0], np.inf, 0
     for value in values:

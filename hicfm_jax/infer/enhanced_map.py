@@ -1,11 +1,13 @@
 """Predicted rows of whole chromosomes, on disk, as a contact map."""
 
+import functools
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
+import scipy.special
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
@@ -13,8 +15,8 @@ from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 from hicfm_jax.infer.stitching import Rows
 
-ROW_BYTES = 8
-"""On disk for each pixel."""
+ROW_BYTES = 12
+"""On disk for each pixel, at most."""
 
 STEP = 1 / 1024
 """Real counts are multiples of this many contacts: far finer than any prediction, and they compress well."""
@@ -23,7 +25,7 @@ _AT_ONCE = 1 << 22  # pixels that are rounded at once
 
 
 class PredictedRows:
-    """Pixels of merged rows in two temporary files, `ROW_BYTES` each together.
+    """Pixels of merged rows in temporary files, `ROW_BYTES` each together at most.
 
     The files have no names, so that nothing is left after a kill. All chromosomes share them, because an
     assembly may have more scaffolds than a process may open files.
@@ -37,15 +39,21 @@ class PredictedRows:
       contacts: predicted so far, before any scaling.
       shallow_contacts: of the input in the same pixels, those up to `least` included.
       input_contacts: of the input in all pixels of these chromosomes.
+      spread: whether the rows have standard deviations.
     """
 
     def __init__(
         self, folder: str | os.PathLike | None = None, max_bins: int | None = None, least: float = 0.0
     ):
         self.contacts = self.shallow_contacts = self.input_contacts = 0.0
+        self.spread = False
         self._max_bins, self._least = max_bins, least
         self._folder = os.fspath(folder or tempfile.gettempdir())
-        self._files = {dtype: tempfile.TemporaryFile(dir=self._folder) for dtype in (np.int32, np.float32)}
+        dtypes = {"column": np.int32, "mean": np.float32, "sd": np.float32}
+        self._files = {
+            name: (np.dtype(dtype), tempfile.TemporaryFile(dir=self._folder))
+            for name, dtype in dtypes.items()
+        }
         self._pixels = 0
         self._chromosomes: dict[str, tuple[int, list[np.ndarray]]] = {}  # first pixel, pixels of each row
 
@@ -71,21 +79,27 @@ class PredictedRows:
         self.contacts += float(rows.mean[mask].sum())
         self._chromosomes[chrom][1].append(mask.sum(axis=1))
         self._pixels += int(mask.sum())
-        parts = np.nonzero(mask)[1] + rows.first, rows.mean[mask]
+        parts = {"column": np.nonzero(mask)[1] + rows.first, "mean": rows.mean[mask]}
+        if rows.sd is not None:
+            self.spread, parts["sd"] = True, rows.sd[mask]
         try:
-            for (dtype, file), part in zip(self._files.items(), parts, strict=True):
+            for name, part in parts.items():
+                dtype, file = self._files[name]
                 file.write(part.astype(dtype).tobytes())
                 file.flush()
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._folder) from error
 
-    def read(self, chrom: str, size: int) -> scipy.sparse.csr_array:
-        """Predicted contacts, upper triangle `[size, size]` float32; none for a chromosome never added."""
+    def read(self, chrom: str, size: int, what: str = "mean") -> scipy.sparse.csr_array:
+        """Predicted contacts, or "sd", their standard deviations, upper triangle `[size, size]` float32.
+
+        A chromosome that was never added has none.
+        """
         start, lengths = self._chromosomes.get(chrom, (0, [np.zeros(size + 1, np.int64)]))
         ends = np.cumsum(np.concatenate(lengths), dtype=np.int64)
         parts = []
-        for dtype, file in self._files.items():
-            file.seek(start * np.dtype(dtype).itemsize)
+        for dtype, file in (self._files["column"], self._files[what]):
+            file.seek(start * dtype.itemsize)
             parts.append(np.fromfile(file, dtype, int(ends[-1])))
             file.seek(0, os.SEEK_END)
         columns, values = parts
@@ -102,8 +116,9 @@ def enhanced_map(
     integer: bool = False,
     exact: bool = False,
     metadata: Mapping[str, object] | None = None,
+    quantile: float | None = None,
 ) -> ContactMap:
-    """The predictions as a map of these chromosomes, cis only.
+    """The predictions as a map of these chromosomes, cis only, with standard deviations if there are any.
 
     Args:
       shallow: the input.
@@ -114,30 +129,49 @@ def enhanced_map(
       integer: round to whole contacts, halves up.
       exact: keep real counts as predicted, not in multiples of `STEP`.
       metadata: of the map.
+      quantile: such a quantile of each pixel in place of the mean, if rows have standard deviations: of the
+        gamma distribution with that mean and standard deviation.
     """
     scale = 1.0
     if target_contacts is not None and rows.contacts:
         scale = target_contacts * (rows.shallow_contacts / shallow.total_count) / rows.contacts
 
-    def load(chrom: str, other: str) -> scipy.sparse.csr_array:
-        matrix = rows.read(chrom, shallow.n_bins(chrom))
-        values = np.empty(matrix.nnz, np.int64 if integer else np.float64)
+    def load(chrom: str, other: str, deviations: bool = False) -> scipy.sparse.csr_array:
+        size, whole = shallow.n_bins(chrom), integer and not deviations
+        matrix = rows.read(chrom, size)
+        spread = rows.read(chrom, size, "sd").data if deviations or quantile is not None else matrix.data
+        values = np.empty(matrix.nnz, np.int64 if whole else np.float64)
         for first in range(0, matrix.nnz, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
-            contacts = matrix.data[part].astype(np.float64) * scale
+            contacts, sd = (each[part].astype(np.float64) * scale for each in (matrix.data, spread))
+            if quantile is not None:
+                contacts = gamma_quantile(contacts, sd, quantile)
             if integer:
-                values[part] = np.floor(contacts + 0.5)
-            else:
-                # .hic stores single precision.
-                values[part] = (contacts if exact else np.rint(contacts / STEP) * STEP).astype(np.float32)
+                contacts = np.floor(contacts + 0.5)
+            elif not exact:
+                contacts = np.rint(contacts / STEP) * STEP
+            if deviations:  # of the same pixels as the counts, none rounded to 0
+                contacts = np.where(contacts > 0, np.maximum(np.rint(sd / STEP), 1) * STEP, 0)
+            # .hic stores single precision.
+            values[part] = contacts if whole else contacts.astype(np.float32)
         matrix.data = values
         matrix.eliminate_zeros()
         return matrix
 
     pairs = [(chrom, chrom) for chrom in chromosomes]
     sizes = {chrom: shallow.chromsizes[chrom] for chrom in chromosomes}
-    name = f"{shallow.name}, enhanced"
-    return ContactMap(sizes, shallow.resolution, load, name, pairs=lambda: pairs, metadata=metadata)
+    about = {"name": f"{shallow.name}, enhanced", "pairs": lambda: pairs}
+    sd = None
+    if rows.spread and quantile is None:
+        sd = ContactMap(sizes, shallow.resolution, functools.partial(load, deviations=True), **about)
+    return ContactMap(sizes, shallow.resolution, load, **about, metadata=metadata, sd=sd)
+
+
+def gamma_quantile(mean: np.ndarray, sd: np.ndarray, quantile: float) -> np.ndarray:
+    """Quantile of gamma distributions with these means and standard deviations, 0 where the mean is."""
+    shape = np.divide(mean, sd, out=np.zeros_like(mean), where=sd > 0) ** 2
+    relative = scipy.special.gammaincinv(np.maximum(shape, 1e-6), quantile) / np.maximum(shape, 1e-6)
+    return mean * np.where(shape > 0, relative, 1.0)
 
 
 def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dict[str, object]:

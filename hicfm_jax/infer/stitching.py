@@ -19,12 +19,14 @@ _STEPS = 1024
 class Rows(NamedTuple):
     """Finished rows of a chromosome: weighted means `[k, width]` float64, and where there was a prediction.
 
-    `first` is the number of the first row, and of the bin of column 0.
+    `first` is the number of the first row, and of the bin of column 0. `sd` are standard deviations, if the
+    windows had variances.
     """
 
     first: int
     mean: np.ndarray
     covered: np.ndarray
+    sd: np.ndarray | None = None
 
 
 def smooth_weights(window: tuple[int, int]) -> np.ndarray:
@@ -48,19 +50,37 @@ def merge_windows(
 ) -> Iterator[Rows]:
     """Merges the windows of one chromosome, and yields its rows in order as they are finished.
 
+    Windows with variances are merged as a mixture of distributions, whose variance is the mean of
+    (variance + mean squared) minus the squared mean. Windows see the same contacts: more of them do not make
+    a pixel surer, and windows that disagree make it less sure.
+
     Args:
-      predictions: contacts of each window `[H, W]`, 0 or more; what overhangs the end is left out.
+      predictions: contacts of each window `[H, W]`, 0 or more, or these and their variances `[2, H, W]`; what
+        overhangs the end is left out.
       positions: of the windows `[N, 2]`, as `scan_plan.in_order` sorts them.
       size: bins of the chromosome.
       window: (H, W) in bins.
       rule: a key of `MERGES`.
     """
-    band, smooth = Band(positions, window), smooth_weights(window)
+    band, squares, smooth = Band(positions, window), Band(positions, window), smooth_weights(window)
+    spread = False
+
+    def finish(before: int) -> Iterator[Rows]:
+        if not spread:
+            yield from band.finish(before)
+            return
+        for rows, square in zip(band.finish(before), squares.finish(before), strict=True):
+            yield rows._replace(sd=np.sqrt(np.maximum(square.mean - rows.mean**2, 0.0)))
+
     for (row, col), values in zip(positions.tolist(), predictions, strict=True):
-        yield from band.finish(min(row, col))
-        values = values.astype(np.float64)
-        band.add(row, col, values, (values != 0).astype(np.float64) if rule == "original" else smooth)
-    yield from band.finish(size)
+        yield from finish(min(row, col))
+        values, *variance = values.astype(np.float64) if values.ndim == 3 else (values.astype(np.float64),)
+        weights = (values != 0).astype(np.float64) if rule == "original" else smooth
+        band.add(row, col, values, weights)
+        if variance:
+            spread = True
+            squares.add(row, col, variance[0] + values**2, weights)
+    yield from finish(size)
 
 
 class Band:

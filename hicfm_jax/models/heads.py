@@ -64,6 +64,9 @@ class HeadOutput:
       map: `[B, H, W]`, on the scale of the targets the head was trained on. Loop: logits, as in the
         original. Published resolution and single-cell weights: `log10(x + 1) / log10(1001)`. With
         `residual="coverage"`: `log10(x + 1)`.
+      log_shape: log of the shape k of a gamma distribution of each pixel's intensity, whose mean is that of
+        `map`, `[B, H, W]`; None without `TaskModel.dispersion`. The standard deviation is mean / sqrt(k), at
+        any depth.
       track: one value per row of bins, `[B, H]`.
       tracks: one value per row of bins for each of K tracks, in the order of `TaskModel.tracks`, `[B, K, H]`.
       features: patch tokens `[B, h, w, C]` of the encoder after its norm, and of each decoder block.
@@ -72,6 +75,7 @@ class HeadOutput:
 
     embedding: Array | None = None
     map: Array | None = None
+    log_shape: Array | None = None
     track: Array | None = None
     tracks: Array | None = None
     features: list[Array] | None = None
@@ -99,6 +103,7 @@ class TaskModel(EncoderDecoder):
       track_means, track_sds: of each track; empty: 0 and 1. The tracks are `sd * output + mean`.
       residual: one of `RESIDUALS`; "coverage" for tasks resolution, loop and epigenome only.
       transformer: with a residual, False leaves out encoder and decoder.
+      dispersion: with a residual, also predict how sure the map is, `HeadOutput.log_shape`.
       pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`, and
         `bin_path.BinPath`, which has no heads.
     """
@@ -110,6 +115,7 @@ class TaskModel(EncoderDecoder):
     track_sds: tuple[float, ...] = ()
     residual: str = "none"
     transformer: bool = True
+    dispersion: bool = False
     pixel_width: int = 32
     pixel_depth: int = 2
     bin_heads: int = 4
@@ -143,7 +149,7 @@ class TaskModel(EncoderDecoder):
         if not self.transformer and self.task == "epigenome":
             return HeadOutput(tracks=self._scaled(self._along_bins(shallow)))
         if not self.transformer:
-            return HeadOutput(map=self._by_pixel(shallow))
+            return HeadOutput(**self._by_pixel(shallow))
         grid = (height // PATCH, width // PATCH)
         encoder, decoder = self.parts(grid, norm_eps=1e-5)
 
@@ -163,7 +169,7 @@ class TaskModel(EncoderDecoder):
         if "map" in fields and self.residual == "coverage":
             pixels = nn.Dense(PIXEL_FEATURES * PATCH**2, dtype=self.dtype, name="pixel_features")(patches)
             means = (jnp.repeat(side, PATCH, axis=1) for side in (rows, on_grid(decoded).mean(axis=1)))
-            found["map"] = self._by_pixel(shallow, unpatchify(pixels, height, width), tuple(means))
+            found |= self._by_pixel(shallow, unpatchify(pixels, height, width), tuple(means))
         elif "map" in fields:
             values = head(PATCH**2, name="map_head")(patches)
             found["map"] = unpatchify(values, height, width)[..., 0]
@@ -196,14 +202,20 @@ class TaskModel(EncoderDecoder):
 
     def _by_pixel(
         self, shallow: Shallow, pixels: Array | None = None, bins: tuple[Array, Array] | None = None
-    ) -> Array:
-        """The map `[B, H, W]`: logits of loops, else `log10(1 + contacts)`; arguments see `PixelPath`."""
-        path = PixelPath(self.pixel_width, self.pixel_depth, self.bin_heads, self.dtype, name="pixel_path")
-        log_ratio = path(shallow.counts, shallow.expected, pixels, bins)
+    ) -> dict[str, Array]:
+        """Fields of the output `[B, H, W]`; arguments see `PixelPath`.
+
+        `map`, logits of loops, else `log10(1 + contacts)`; `log_shape` if it is predicted.
+        """
+        path = PixelPath(
+            self.pixel_width, self.pixel_depth, self.bin_heads, self.dtype, self.dispersion, name="pixel_path"
+        )
+        log_ratio, log_shape = path(shallow.counts, shallow.expected, pixels, bins)
         if self.task == "loop":
-            return log_ratio + RARE
+            return {"map": log_ratio + RARE}
         contacts = shallow.expected * shallow.depth_ratio[:, None, None] * jnp.exp(log_ratio)
-        return jnp.log1p(contacts) / jnp.log(10.0)
+        found = {"map": jnp.log1p(contacts) / jnp.log(10.0)}
+        return found | ({"log_shape": log_shape} if self.dispersion else {})
 
 
 def apply_head(
@@ -236,7 +248,7 @@ def apply_head(
     if not context or depth_ratio is None:
         raise InputError(
             "A model with a residual needs the context and the depth ratio of each window: use tiles of "
-            "scripts/make_tiles.py that have a context, and set data.thin."
+            "scripts/make_tiles.py that have a context, and set data.thin or data.split."
         )
     counts, expected = counts.astype(jnp.float32), expected_counts(context)
     shallow = Shallow(counts, expected, depth_ratio)

@@ -4,6 +4,7 @@ The original's decoder predicts all 256 pixels of a patch from one token, and ne
 Gaussian filter. Here training starts at the filter.
 """
 
+import math
 from functools import partial
 
 import flax.linen as nn
@@ -57,24 +58,28 @@ class BinAttention(nn.Module):
 
 
 AT_FIRST = (0.0, 1.5, 0.0, -1.0)  # logits of the weights of `SIGMAS` before training: mostly the second
+SHAPE_AT_FIRST = 10.0  # of the intensity's gamma distribution: standard deviation 0.32 of the mean
+LOG_SHAPES = (-3.0, 12.0)  # standard deviations from 4.5 means to 0.0025
 PIXEL_FEATURES = 8  # per pixel, from the transformer
 LEVELS = 2  # halvings of the image in the convolutions: windows are multiples of 16
 
 
 class PixelPath(nn.Module):
-    """Logarithm of (true contacts / expected contacts) of every pixel.
+    """Logarithm of (true contacts / expected contacts) of every pixel, and how sure it is.
 
     Attributes:
       width: channels of the convolutions at full size; twice as many at half and quarter size.
       depth: residual convolutions at the end.
       bin_heads: averages over similar rows and over similar columns (`BinAttention`); 0 for none.
       dtype: of the products; smoothing and the last sum are float32.
+      dispersion: also predict the shape of a gamma distribution of the true contacts.
     """
 
     width: int
     depth: int
     bin_heads: int
     dtype: jnp.dtype = jnp.float32
+    dispersion: bool = False
 
     @nn.compact
     def __call__(
@@ -83,8 +88,10 @@ class PixelPath(nn.Module):
         expected: Array,
         pixels: Array | None = None,
         bins: tuple[Array, Array] | None = None,
-    ) -> Array:
-        """Returns `[B, H, W]` float32; untrained, mostly the filter of `SIGMAS[BASE]`.
+    ) -> tuple[Array, Array | None]:
+        """Returns log ratio and log shape, `[B, H, W]` float32 each, the latter None without `dispersion`.
+
+        Untrained, the ratio is mostly the filter of `SIGMAS[BASE]`, and the shape is `SHAPE_AT_FIRST`.
 
         Args:
           counts, expected: see `heads.Shallow`; expected is 0 for bins without coverage.
@@ -116,7 +123,12 @@ class PixelPath(nn.Module):
         out = out.astype(jnp.float32)
         # The width of the filter is chosen pixel by pixel, and a correction is added.
         weights = jax.nn.softmax(out[..., :-1] + jnp.array(AT_FIRST), axis=-1)
-        return (weights * ratios).sum(axis=-1) + out[..., -1]
+        log_ratio = (weights * ratios).sum(axis=-1) + out[..., -1]
+        if not self.dispersion:
+            return log_ratio, None
+        start = nn.initializers.constant(math.log(SHAPE_AT_FIRST))
+        layer = nn.Conv(1, (1, 1), kernel_init=nn.initializers.zeros, bias_init=start, name="shape")
+        return log_ratio, jnp.clip(layer(x)[..., 0].astype(jnp.float32), *LOG_SHAPES)
 
     def _convolutions(self, x: Array) -> Array:
         """A small U-Net (Ronneberger et al. 2015), `[B, H, W, C]` -> `[B, H, W, width]`."""

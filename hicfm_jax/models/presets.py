@@ -41,6 +41,7 @@ def create_model(
     track_sds: Sequence[float] = (),
     residual: str = "none",
     transformer: bool = True,
+    dispersion: bool = False,
     pixel_width: int = 32,
     pixel_depth: int = 2,
     bin_heads: int = 4,
@@ -53,8 +54,8 @@ def create_model(
       task: "pretrain", or a key of `heads.OUTPUTS`.
       mask_ratio, mask_combine: see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `vit.Blocks`.
-      tracks, track_means, track_sds, residual, transformer, pixel_width, pixel_depth, bin_heads: see
-        `heads.TaskModel`; `head_options` takes them from a config.
+      tracks, track_means, track_sds, residual, transformer, dispersion, pixel_width, pixel_depth, bin_heads:
+        see `heads.TaskModel`; `head_options` takes them from a config.
 
     Returns:
       A Linen module. Pretraining: `model.apply({"params": p}, images, total_count, diag, noise=noise)`
@@ -83,6 +84,8 @@ def create_model(
         raise InputError(f"There is no remat {remat!r}: take one of {', '.join(REMATS)}.")
     if residual == "none" and not transformer:
         raise InputError("Without a residual the transformer is the whole network: leave transformer True.")
+    if dispersion and (residual == "none" or task != "resolution"):
+        raise InputError("Only task resolution with a residual has a dispersion: leave dispersion False.")
     size = dict(PRESETS[name], dtype=jnp.dtype(dtype), scan=scan, remat=remat)
     if task == "pretrain":
         return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
@@ -90,8 +93,8 @@ def create_model(
         _check_tracks(tracks, track_means, track_sds)
     path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
     head = dict(tracks=tuple(tracks), track_means=tuple(track_means), track_sds=tuple(track_sds))
-    head |= dict(task=task, input_size=tuple(input_size), residual=residual, transformer=transformer)
-    return TaskModel(**size, **head, **path)
+    head |= dict(task=task, input_size=tuple(input_size), residual=residual)
+    return TaskModel(**size, **head, **path, transformer=transformer, dispersion=dispersion)
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,8 +102,8 @@ def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
     of_tracks = ("tracks", "track_means", "track_sds")
     options: dict[str, Any] = {name: tuple(model[name]) for name in of_tracks if model.get(name)}
     if model.get("residual", "none") != "none":
-        names = ("residual", "transformer", "pixel_width", "pixel_depth", "bin_heads")
-        options |= {name: model[name] for name in names}
+        names = ("residual", "transformer", "dispersion", "pixel_width", "pixel_depth", "bin_heads")
+        options |= {name: model[name] for name in names if name in model}  # older checkpoints lack some
     return options
 
 

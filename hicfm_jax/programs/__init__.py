@@ -40,6 +40,12 @@ PROGRAMS = {
     "enhance": Program("infer", "a deeper map of a shallow one", defaults=("--task=resolution",)),
     "infer": Program("infer", "apply a network: loops, tracks, embeddings, single cells, deeper maps"),
     "evaluate": Program("evaluate", "compare maps with a deeper one, and write a report", ("maps",), (), ""),
+    "certify": Program(
+        "certify",
+        "judge an enhanced map by reads that were set aside",
+        ("enhanced", "fitted", "held_out", "output"),
+        replaces="",
+    ),
     "tiles": Program("make_tiles", "cut maps into tiles to train on"),
     "pretrain": Program(
         "train", "pretrain a network", ("workdir",), ("--config=pretrain_arabidopsis:demo",), ""

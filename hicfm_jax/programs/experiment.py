@@ -1,6 +1,7 @@
 """Pretrains, fine-tunes, enhances and compares, from one deep map, in one command.
 
     hicfm experiment leaf.mcool runs/experiment --resolution=30000
+    hicfm experiment root.mcool runs/enhance --resolution=30000 --own_reads
     hicfm experiment leaf.mcool runs/tracks --resolution=10000 --tracks=table.tsv
 
 Shallow maps are downsampled from the deep one. Test chromosomes are never used for training. Rows of the
@@ -8,7 +9,8 @@ report: the input, baselines tuned on the training chromosomes, networks fine-tu
 pretraining, and with --weights the original's resolution model. Without a map it simulates one. The same
 command continues after an interruption. It takes about 60 minutes on two CPU cores, and 2.5 GB of memory.
 
-With --tracks=TABLE.tsv it predicts tracks instead, from the map and from shallow ones.
+With --tracks=TABLE.tsv it predicts tracks instead, from the map and from shallow ones. With --own_reads it
+enhances the map itself, by what its own reads teach: enhanced.mcool, certificate.json and report.html.
 """
 
 import os
@@ -16,7 +18,7 @@ import os
 from absl import flags
 
 from hicfm_jax.contacts import open_contacts
-from hicfm_jax.experiment import stages, track_stages
+from hicfm_jax.experiment import own_reads, stages, track_stages
 from hicfm_jax.experiment.run import check_flags, checkout, run_stages, table
 from hicfm_jax.train.initialize import check_exists
 
@@ -36,6 +38,10 @@ _WEIGHTS = flags.DEFINE_string("weights", "", "Resolution model of the original,
 _TRACKS = flags.DEFINE_string(
     "tracks", "", "Predict these tracks instead: TABLE.tsv or TABLE.tsv:COLUMN,COLUMN of the map's assembly."
 )
+_OWN = flags.DEFINE_bool("own_reads", False, "Enhance the map itself, trained on nothing but its reads.")
+_TUNE = flags.DEFINE_string("tune", "scratch", "With --own_reads: scratch trains from random parameters.")
+_TARGET = flags.DEFINE_float("target_contacts", None, "With --own_reads: contacts of the enhanced map.")
+_HOLDOUT = flags.DEFINE_float("holdout", 0.1, "With --own_reads: fraction of the reads for the certificate.")
 _TRAINING = flags.DEFINE_multi_string("train_flag", [], "Flag for every training run; repeatable.")
 
 
@@ -51,6 +57,8 @@ def main() -> None:
     variant = "demo" if _VARIANT.value == "demo" else ""
     contact_map = open_contacts(deep, _RESOLUTION.value)
     fractions = tuple(stages.parse_fraction(text) for text in _FRACTIONS.value)
+    if _OWN.value:
+        own_reads.check_input(contact_map, _HOLDOUT.value, _TUNE.value)
     shortest = stages.SHORTEST
     if _TRACKS.value:
         fractions = (1.0, *fractions) if _FRACTIONS.present else track_stages.DEPTHS
@@ -60,18 +68,23 @@ def main() -> None:
         deep=deep,
         resolution=contact_map.resolution,
         contacts=contact_map.total_count,
-        chromosomes=stages.choose_chromosomes(contact_map, shortest, _VAL.value, _TEST.value),
+        chromosomes=stages.Chromosomes(list(contact_map.chromsizes), [], [])
+        if _OWN.value
+        else stages.choose_chromosomes(contact_map, shortest, _VAL.value, _TEST.value),
         fractions=fractions,
         variant=variant,
         seeds=_SEEDS.value,
         weights=os.path.abspath(_WEIGHTS.value) if _WEIGHTS.value else "",
         options=tuple(_TRAINING.value),
     )
-    train, val, test = (", ".join(names) for names in setting.chromosomes)
+    train, val, test = (", ".join(names) or "none" for names in setting.chromosomes)
     print(f"{deep}: training on {train}, validation on {val}, testing on {test}.", flush=True)
     about = {"map": deep, "resolution": setting.resolution, "contacts": setting.contacts}
     about |= {**setting.chromosomes._asdict(), "variant": _VARIANT.value}
-    if _TRACKS.value:
+    if _OWN.value:
+        chosen = own_reads.own_stages(setting, _TARGET.value, _HOLDOUT.value)
+        about |= {"own_reads": True}
+    elif _TRACKS.value:
         tracks = os.path.abspath(_TRACKS.value)
         chosen, about = track_stages.track_stages(setting, tracks), about | {"tracks": tracks}
     else:
@@ -79,4 +92,5 @@ def main() -> None:
     if _TRAINING.value:
         check_flags([stage for stage in chosen if stage.resumes], root)
     run_stages(chosen, root, workdir, about)
-    print(track_stages.track_table(setting) if _TRACKS.value else table(setting))
+    if not _OWN.value:
+        print(track_stages.track_table(setting) if _TRACKS.value else table(setting))

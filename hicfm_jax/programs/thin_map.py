@@ -2,7 +2,7 @@
 
     hicfm thin leaf.mcool shallow.cool --resolution=10000 --fraction=0.0625
 
-It takes seconds, and the memory of one chromosome.
+With --rest it writes the contacts that the same command without it drops. It takes seconds, and the memory of one chromosome.
 """
 
 import pathlib
@@ -10,6 +10,7 @@ import pathlib
 from absl import flags
 
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
+from hicfm_jax.contacts.downsampling import rest
 from hicfm_jax.progress import doing
 from hicfm_jax.storage import check_new_file
 
@@ -18,6 +19,7 @@ _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the fil
 _FRACTION = flags.DEFINE_float("fraction", 1 / 16, "Share of the contacts to keep.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
+_REST = flags.DEFINE_bool("rest", False, "Write the contacts that are dropped, in place of those kept.")
 
 
 def main() -> None:
@@ -26,5 +28,7 @@ def main() -> None:
         deep = open_contacts(_INPUT.value, _RESOLUTION.value)
     shallow = thin(deep, _FRACTION.value, _SEED.value)
     metadata = {"thinned": {"input": _INPUT.value, "fraction": _FRACTION.value, "seed": _SEED.value}}
+    if _REST.value:
+        shallow = rest(deep, shallow)
     write_contacts(shallow, _OUTPUT.value, metadata=metadata)
     print(f"Wrote {_OUTPUT.value}: {shallow.total_count:,.0f} of {deep.total_count:,.0f} contacts.")

@@ -30,12 +30,14 @@ class Inputs:
         self.steps_per_epoch = steps_per_epoch(source.num_tiles("train"), config.train.global_batch_size)
         self.num_validation = source.num_tiles("val")
         self._thinning = None
-        if thin := tuple(config.data.thin):
+        data = config.data
+        if fractions := tuple(data.thin) or tuple(data.split):
             self._thinning = Thinning(
-                *thin,
+                *fractions,
                 config.train.seed,
                 replicate=config.task == "reproducibility",
-                processes=config.data.thin_processes,
+                processes=data.thin_processes,
+                split=bool(data.split),
             )
 
     @classmethod
@@ -106,7 +108,7 @@ class Inputs:
             seed=self._config.train.seed,
             min_density=data.min_density,
             max_redraws=data.max_redraws,
-            keep_diagonal=bool(data.thin),  # else the two triangles would be thinned separately
+            keep_diagonal=bool(data.thin or data.split),  # else the two triangles would be thinned separately
         )
 
 

@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import cooler
+import numpy as np
 import pytest
 
-from hicfm_jax.contacts import simulate, write_contacts
+from hicfm_jax.contacts import open_contacts, simulate, write_contacts
 from tests.commands import ROOT
 from tests.run_script import run_script
 
@@ -33,6 +34,18 @@ def test_keeps_a_fraction_of_the_contacts_and_records_it(deep, tmp_path):
     assert one.info["sum"] == pytest.approx(whole.info["sum"] / 4, rel=0.05)
     assert one.pixels()[:].equals(two.pixels()[:])
     assert one.info["metadata"]["thinned"] == {"input": str(deep), "fraction": 0.25, "seed": 3}
+
+
+def test_the_rest_is_what_was_not_kept(deep, tmp_path):
+    paths = tmp_path / "kept.cool", tmp_path / "rest.cool"
+    for path, flags in zip(paths, ([], ["--rest"]), strict=True):
+        done = thin_map(f"--input={deep}", "--fraction=0.9", f"--output={path}", *flags)
+        assert done.returncode == 0, done.stderr
+    whole, kept, rest = (open_contacts(path) for path in (deep, *paths))
+    for pair in whole.pairs():
+        both = kept.matrix(*pair) + rest.matrix(*pair)
+        np.testing.assert_array_equal(both.toarray(), whole.matrix(*pair).toarray())
+    assert rest.total_count == pytest.approx(whole.total_count / 10, rel=0.05)
 
 
 @pytest.mark.slow  # starts a program

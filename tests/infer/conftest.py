@@ -13,5 +13,11 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def sure(tmp_path_factory):
+    """Folder of an untrained network that also predicts how sure it is."""
+    return write_checkpoint(tmp_path_factory.mktemp("sure") / "run", dispersion=True, **SEEN)
+
+
+@pytest.fixture(scope="session")
 def network(checkpoint):
     return load_network(checkpoint)

@@ -11,11 +11,12 @@ import sys
 import jax
 import numpy as np
 import pytest
+import scipy.stats
 
 from hicfm_jax.contacts import ContactMap, open_contacts, thin, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer import enhance
+from hicfm_jax.infer import enhance, infer_file, load_network
 from hicfm_jax.models.preprocess import target_scaling
 from hicfm_jax.progress import NullProgress
 from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, SEEN, echo, toy_map
@@ -57,6 +58,47 @@ def test_every_pixel_of_every_chromosome_is_written(network):
     values = deep.matrix("Chr1").data
     np.testing.assert_array_equal(values * 1024, np.rint(values * 1024))
     np.testing.assert_array_equal(values, values.astype(np.float32))
+
+
+def test_a_network_that_says_how_sure_it_is_gives_standard_deviations(sure, tmp_path):
+    """Relative ones do not depend on the depth, and quantiles are those of a gamma distribution."""
+    shallow, network = toy_map(), load_network(sure)
+    once, twice = (enhance(shallow, network, target_contacts=contacts) for contacts in (8e5, 16e5))
+    mean, sd = once.matrix("Chr1"), once.sd.matrix("Chr1")
+    np.testing.assert_array_equal(sd.indices, mean.indices)
+    assert (sd.data > 0).all() and 0.8 < np.median(sd.data / mean.data) < 1.2  # parameters near 0: shape 1
+    np.testing.assert_allclose(twice.sd.matrix("Chr1").data, 2 * sd.data, rtol=0.01, atol=5e-3)
+    paths = tmp_path / "deep.mcool", tmp_path / "deep.q0.05.mcool", tmp_path / "deep.q0.9.mcool"
+    write_contacts(shallow, tmp_path / "shallow.cool")
+    choices = dict(target_contacts=8e5, quantiles="0.05,0.9")
+    line = infer_file("resolution", str(tmp_path / "shallow.cool"), 1000, sure, paths[0], **choices)
+    assert "quantiles in" in line and all(path.name in line for path in paths)
+    written, low, high = (open_contacts(path, RESOLUTION) for path in paths)
+    np.testing.assert_array_equal(written.sd.matrix("Chr1").data, sd.data)
+    middle = mean.toarray() > 5
+    shape = (mean.toarray() / np.maximum(sd.toarray(), 1e-9))[middle] ** 2
+    for quantile, found in ((0.05, low), (0.9, high)):
+        expected = scipy.stats.gamma.ppf(quantile, shape) / shape * mean.toarray()[middle]
+        np.testing.assert_allclose(found.matrix("Chr1").toarray()[middle], expected, rtol=2e-3)
+    assert low.sd is None
+
+
+@pytest.mark.parametrize("quantiles", ["0.05,1", "half"])
+def test_quantiles_are_between_0_and_1_and_need_standard_deviations(sure, network, quantiles, tmp_path):
+    write_contacts(toy_map(), tmp_path / "shallow.cool")
+    for checkpoint, given, message in (
+        (sure, quantiles, f"quantiles has '{quantiles.split(',')[-1]}', expected numbers between 0 and 1"),
+        (network.checkpoint, "0.5", "predicts no standard deviations"),
+    ):
+        with pytest.raises(InputError, match=message):
+            arguments = (
+                "resolution",
+                str(tmp_path / "shallow.cool"),
+                1000,
+                checkpoint,
+                tmp_path / "deep.cool",
+            )
+            infer_file(*arguments, quantiles=given)
 
 
 def test_the_depth_follows_the_contacts_that_are_wanted(network):
@@ -246,7 +288,7 @@ def test_what_cannot_be_enhanced_is_refused(network):
 PROGRAM = """
 import json, sys
 import jax
-from hicfm_jax.infer import enhance
+from hicfm_jax.infer import enhance, infer_file, load_network
 from tests.infer.toy_networks import toy_map
 
 deep = enhance(toy_map(), sys.argv[1], batch_size=3)

@@ -17,7 +17,7 @@ def cut(dense, positions, window):
 def put_together(rows, size):
     """Finished rows as the upper triangle, and where there was a prediction."""
     found, covered = np.zeros((2, size, size))
-    for first, mean, seen in rows:
+    for first, mean, seen, *_ in rows:
         width = min(mean.shape[1], size - first)
         found[first : first + len(mean), first : first + width] = mean[: size - first, :width]
         covered[first : first + len(mean), first : first + width] = seen[: size - first, :width]
@@ -104,3 +104,22 @@ def test_original_merge_gives_the_numbers_of_the_original(golden):
         expected = arrays[f"merge/task3/{chrom}"][:size, :size]
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=1e-6)
         assert np.count_nonzero(found) == np.count_nonzero(expected)
+
+
+def test_variances_are_merged_as_those_of_a_mixture(symmetric):
+    """Windows that agree keep their variance; windows that disagree add the variance of their means."""
+    size, window = 117, (32, 32)
+    positions = covering_positions(size, window, 16)
+    means = np.array([values.astype(float) for values in cut(symmetric / 500, positions, window)])
+    off = np.where(np.arange(len(means)) % 2, 3.0, -3.0)[:, None, None]  # of every other window
+    merged = []
+    for shift in (0 * off, off):
+        predictions = np.stack([means + 5 + shift, np.full_like(means, 4.0)], axis=1)
+        merged.append(list(merge_windows(predictions, positions, size, window)))
+    for same, different in zip(*merged, strict=True):
+        inside = same.covered & (np.arange(same.mean.shape[1]) < size - same.first)
+        np.testing.assert_allclose(same.sd[inside], 2.0, rtol=1e-6)
+        # Weights w of one kind of window: means 3 (2 w - 1), variance of the means 36 w (1 - w).
+        weight = ((different.mean - same.mean)[inside] / 3 + 1) / 2
+        np.testing.assert_allclose(different.sd[inside] ** 2, 4 + 36 * weight * (1 - weight), rtol=1e-5)
+        assert (different.sd[inside] >= 2 - 1e-6).all() and (different.sd[inside] > 3).any()

@@ -51,11 +51,14 @@ def echo(window: tuple[int, int] = (32, 32), **fields) -> Network:
     return Network(Echo(window), {}, target_scaling("log10"), cutoff=CUTOFF, **fields)
 
 
-def write_checkpoint(path, task: str = "resolution", residual: str = "coverage", tracks=(), **meta):
+def write_checkpoint(
+    path, task: str = "resolution", residual: str = "coverage", tracks=(), dispersion=False, **meta
+):
     """Writes an untrained checkpoint of the smallest model, windows of 32 x 32, as training does."""
     config = enhance_arabidopsis.get_config("demo")
     config.data.thin = (1 / 320, 1 / 2)
     config.task, config.model.residual, config.model.tracks = task, residual, tracks
+    config.model.dispersion = dispersion
     config.model.name, config.model.input_size = "vit_test", (32, 32)
     config = json.loads(json.dumps(config.to_dict()))
     arguments = "vit_test", (32, 32), task

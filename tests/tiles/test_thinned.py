@@ -157,6 +157,34 @@ def test_a_batch_carries_input_target_and_share():
     assert batch.counts.sum() == pytest.approx(deep.counts.sum() * SHARE, rel=0.01)
 
 
+@pytest.mark.parametrize("diag", [-1, 0, 2])
+def test_a_split_window_is_two_independent_experiments(diag):
+    """Together they are the window, both symmetric, and noise of one says nothing about the other's."""
+    whole = next(made_up_batches(1, diag=diag))
+    batch = next(Thinning(0.2, 0.8, seed=3, split=True).train(made_up_batches(1, diag=diag)))
+    rest, odds = batch.targets["deep"], batch.targets["kept"]
+    np.testing.assert_array_equal(batch.counts + rest, whole.counts)
+    assert rest.dtype == whole.counts.dtype
+    fraction = batch.counts.sum((1, 2)) / whole.counts.sum((1, 2))
+    np.testing.assert_allclose(odds, fraction / (1 - fraction), rtol=0.05)
+    np.testing.assert_allclose(batch.total_count, 1e6 * odds / (1 + odds), rtol=1e-5)
+    assert all(_symmetric(part, diag) for counts in (batch.counts, rest) for part in counts)
+    # Poisson counts of mean 40: given the mean, the parts do not correlate; those of one window do.
+    share = (odds / (1 + odds))[:, None, None]
+    kept, left = batch.counts - 40 * share, rest - 40 * (1 - share)
+    assert abs(np.corrcoef(kept.ravel(), left.ravel())[0, 1]) < 0.03
+    assert np.corrcoef(kept.ravel(), (kept + left).ravel())[0, 1] > 0.3
+
+
+def test_a_split_step_draws_the_same_wherever_the_run_started():
+    thinning = Thinning(0.2, 0.8, seed=3, split=True)
+    straight = list(thinning.train(made_up_batches(3)))[2]
+    resumed = next(thinning.train(itertools.islice(made_up_batches(3), 2, None), start_step=2))
+    for name in ("deep", "kept"):
+        np.testing.assert_array_equal(resumed.targets[name], straight.targets[name])
+    np.testing.assert_array_equal(resumed.counts, straight.counts)
+
+
 def test_a_step_draws_the_same_wherever_the_run_started_and_anew_each_time():
     thinning = Thinning(1 / 64, 1 / 4, seed=3)
     straight = list(thinning.train(made_up_batches(5)))

@@ -110,6 +110,8 @@ def test_tiles_without_the_context_of_their_chromosome_are_refused(tmp_path):
     [
         ("task", "reproducibility"),
         ("data.thin", ()),
+        ("data.split", (0.2, 0.8)),  # beside data.thin
+        ("model.dispersion", True),  # which needs the loss that trains it
         ("model.residual", "gaussian"),
         ("model.pixel_width", 0),
         ("model.pixel_depth", -1),

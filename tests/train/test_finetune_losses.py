@@ -9,6 +9,7 @@ from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.preprocess import SCALINGS, target_scaling
 from hicfm_jax.train.losses import LOSSES, target_losses
+from hicfm_jax.train.losses import OF_COUNTS as COUNTS_ONLY
 from hicfm_jax.train.losses.finetuning_losses import TargetLoss, cosine, finetune_losses, triplet_loss
 from hicfm_jax.train.losses.replicate_losses import contrastive_replicate_loss
 from hicfm_jax.train.tasks import check_config
@@ -41,7 +42,7 @@ _COMBINATIONS = [
     (loss, name)
     for loss in OF_COUNTS
     for name in SCALINGS
-    if loss != "poisson" or name in ("log10", "log1000")  # target_losses refuses the others
+    if loss not in COUNTS_ONLY or name in ("log10", "log1000")  # target_losses refuses the others
 ]
 
 
@@ -88,7 +89,7 @@ def test_poisson_finds_the_mean_and_squares_of_logs_do_not():
         values = np.asarray(jax.jit(one)(grid))
         return float(scaling.unscale(grid[values.argmin()]))
 
-    assert best("poisson") == pytest.approx(50, rel=0.01)
+    assert best("poisson") == best("gamma_poisson") == pytest.approx(50, rel=0.01)
     assert best("mse") == pytest.approx(101**0.5 - 1, rel=0.01)
 
 
@@ -169,6 +170,10 @@ def test_contrastive_loss_of_replicates_by_hand():
         ("data.thin", (0.0, 0.1), "resolution"),
         ("data.thin", (0.1, 0.5), "pretrain"),
         ("data.thin", (), "reproducibility"),
+        ("data.split", (0.5,), "resolution"),
+        ("data.split", (0.5, 1.0), "resolution"),
+        ("data.split", (0.2, 0.8), "pretrain"),
+        ("model.dispersion", True, "resolution"),
         ("data.derive", ("map",), "finetune"),
         ("optim.trainable", "encoder", "finetune"),
         ("optim.layer_decay", 0.0, "finetune"),

@@ -122,14 +122,19 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
 
     Members: `name`, `resolution` (bp), `chromosomes` [C], `lengths` [C] (bp), `pairs` [P, 2] (numbers i <= j
     of the chromosomes), and for each pair `row_i_j`, `col_i_j`, `count_i_j` [pixels]: bins counted from 0
-    within their chromosome, upper triangle where i = j, sorted by row and column.
+    within their chromosome, upper triangle where i = j, sorted by row and column. A map with standard
+    deviations also has `sd_i_j`, which `open_npz` does not read.
 
     Raises:
       InputError: bad counts in the map.
       OSError: the disk is full or not writable.
     """
     index = {chrom: number for number, chrom in enumerate(contact_map.chromsizes)}
-    check_space(path, 12 * sum(contact_map.matrix(*pair).nnz for pair in contact_map.pairs()))
+    check_space(
+        path,
+        (12 if contact_map.sd is None else 20)
+        * sum(contact_map.matrix(*pair).nnz for pair in contact_map.pairs()),
+    )
     with atomic_file(path) as partial:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as file:
             _add(file, "name", np.array(contact_map.name))
@@ -144,6 +149,8 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
                 _add(file, f"row_{ending}", matrix.row.astype(np.int32))
                 _add(file, f"col_{ending}", matrix.col.astype(np.int32))
                 _add(file, f"count_{ending}", matrix.data)
+                if contact_map.sd is not None:
+                    _add(file, f"sd_{ending}", contact_map.sd.matrix(chrom1, chrom2).tocoo().data)
 
 
 def _add(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:

@@ -19,7 +19,8 @@ from hicfm_jax.storage import atomic_file, check_space
 PIXELS_READ = 5_000_000  # at once
 PIXELS_WRITTEN = 2_000_000  # passed to cooler at once, which needs some 100 bytes for each
 
-_COLUMNS = ("bin1_id", "bin2_id", "count")
+COUNT, SD = "count", "sd"  # columns of the pixels; the latter, of enhanced maps, is this project's own
+_COLUMNS = ("bin1_id", "bin2_id", COUNT)
 
 
 def open_cool(
@@ -103,7 +104,9 @@ def _raw_map(reader: ReadingProcess, group: str, resolution: int) -> ContactMap:
         return total, pairs
 
     options = {"total_count": lambda: summary()[0], "pairs": lambda: summary()[1], "metadata": metadata}
-    return lazy_map(reader, chromsizes, resolution, name, group, **options)
+    if reader.ask("has_deviations", group):
+        options["sd"] = lazy_map(reader, chromsizes, resolution, name, group, SD, pairs=options["pairs"])
+    return lazy_map(reader, chromsizes, resolution, name, group, COUNT, **options)
 
 
 class CoolReader:
@@ -137,16 +140,20 @@ class CoolReader:
         metadata = clr.info.get("metadata")
         yield _lengths(clr), metadata if isinstance(metadata, dict) else {}
 
-    def pixels(self, group: str, chrom1: str, chrom2: str) -> Iterator[tuple[np.ndarray, ...]]:
-        """Rows, columns (int32, from the first bins of the chromosomes) and counts of a pair, in parts."""
+    def has_deviations(self, group: str) -> Iterator[bool]:
+        """Whether the pixels have standard deviations beside their counts."""
+        yield SD in self._file[group]["pixels"]
+
+    def pixels(self, group: str, column: str, chrom1: str, chrom2: str) -> Iterator[tuple[np.ndarray, ...]]:
+        """Rows, columns (int32, from the first bins of the chromosomes) and values of a pair, in parts."""
         clr, offset, _ = self._open(group)
         names = list(_lengths(clr))
         one, two = names.index(chrom1), names.index(chrom2)
         first, last = offset[two], offset[two + 1]
-        for bin1, bin2, count in self._parts(group, *offset[one : one + 2]):
+        for bin1, bin2, values in self._parts(group, *offset[one : one + 2], column):
             inside = (bin2 >= first) & (bin2 < last)
             rows = (bin1[inside] - offset[one]).astype(np.int32)
-            yield rows, (bin2[inside] - first).astype(np.int32), count[inside]
+            yield rows, (bin2[inside] - first).astype(np.int32), values[inside]
 
     def summary(self, group: str) -> Iterator[tuple[float, set[Pair]]]:
         """Sum of counts and chromosome pairs, for some millions of pixels at a time."""
@@ -219,25 +226,28 @@ class CoolReader:
                 raise ValueError(f"{column.name} is of type {column.dtype}")
         return clr, offset, index
 
-    def _parts(self, group: str, row0: int, row1: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yields (bin1, bin2, count) of the rows, some millions of pixels at a time."""
+    def _parts(
+        self, group: str, row0: int, row1: int, column: str = COUNT
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        """Yields (bin1, bin2, values of the column) of the rows, some millions of pixels at a time."""
         _, offset, index = self._open(group)
         last = int(index[row1])
         for start in range(int(index[row0]), last, PIXELS_READ):
-            bin1, bin2, count = self._part(group, start, min(start + PIXELS_READ, last))
+            bin1, bin2, values = self._part(group, start, min(start + PIXELS_READ, last), column)
             if bin1.min() < row0 or bin1.max() >= row1 or bin2.max() >= offset[-1]:
                 raise ValueError("pixels outside the bins that its index states")
             if (bin1 > bin2).any():
                 raise ValueError("pixels below the diagonal of a symmetric-upper map")
-            yield bin1, bin2, count
+            yield bin1, bin2, values
 
     # The rows of a chromosome have the pixels of all its pairs, which are loaded one after the other.
     @functools.lru_cache(maxsize=1)  # noqa: B019
-    def _part(self, group: str, start: int, end: int) -> tuple[np.ndarray, ...]:
+    def _part(self, group: str, start: int, end: int, column: str) -> tuple[np.ndarray, ...]:
         clr, _, _ = self._open(group)
-        pixels = clr.pixels()[list(_COLUMNS)][start:end]
-        bin1, bin2, count = (pixels[name].to_numpy() for name in _COLUMNS)
-        return bin1.astype(np.int64), bin2.astype(np.int64), count
+        names = (*_COLUMNS[:2], column)
+        pixels = clr.pixels()[list(names)][start:end]
+        bin1, bin2, values = (pixels[name].to_numpy() for name in names)
+        return bin1.astype(np.int64), bin2.astype(np.int64), values
 
 
 def _lengths(clr) -> dict[str, int]:
@@ -263,8 +273,9 @@ def write_cool(
     """Writes `.cool`, or by its suffix `.mcool` with zoom levels in steps of 1, 2, 5, 10.
 
     Whole counts are stored as integers, others as float64. With `balance`, ICE weights (column `weight`,
-    multiplicative) are stored at each resolution. The metadata are stored together with the map's own and its
-    name. Returns the resolutions written, in bp.
+    multiplicative) are stored at each resolution. Standard deviations are the column `sd`; at zoom levels
+    variances add up, as if pixels were independent. The metadata are stored together with the map's own and
+    its name. Returns the resolutions written, in bp.
 
     Raises:
       InputError: bad counts in the map.
@@ -282,26 +293,41 @@ def write_cool(
     cis_only = all(chrom1 == chrom2 for chrom1, chrom2 in contact_map.pairs())
     metadata = {**contact_map.metadata, "name": contact_map.name, **(metadata or {})}
 
-    with atomic_file(path) as result:
-        plain = result.with_name("plain.cool") if zoomed else result
+    def create(uri: pathlib.Path | str, level: ContactMap, mode: str = "w") -> None:
         cooler.create_cooler(
-            str(plain),
-            cooler.binnify(pd.Series(contact_map.chromsizes), contact_map.resolution),
-            sorted_pixels(contact_map),
+            str(uri),
+            cooler.binnify(pd.Series(level.chromsizes), level.resolution),
+            sorted_pixels(level),
+            columns=list(dtypes),
             dtypes=dtypes,
             ordered=True,
             metadata=metadata,
+            mode=mode,
         )
-        with h5py.File(plain, "r+") as file:
+        file_path, _, group = str(uri).partition("::")
+        with h5py.File(file_path, "r+") as file:
             # Cooler guesses the width from the bins, wrongly where all chromosomes are shorter than one.
-            file.attrs.update({"bin-type": "fixed", "bin-size": contact_map.resolution})
-        resolutions, groups = [contact_map.resolution], ["/"]
-        if zoomed:
-            resolutions = zoom_levels(contact_map.resolution, contact_map.chromsizes)
+            file[group or "/"].attrs.update({"bin-type": "fixed", "bin-size": level.resolution})
+
+    resolutions, groups = [contact_map.resolution], ["/"]
+    if zoomed:
+        resolutions = zoom_levels(contact_map.resolution, contact_map.chromsizes)
+        groups = [f"/resolutions/{resolution}" for resolution in resolutions]
+    with atomic_file(path) as result:
+        if not zoomed:
+            create(result, contact_map)
+        elif SD in dtypes:  # which cooler does not sum up
+            for resolution, group in zip(resolutions, groups, strict=True):
+                level = contact_map.coarsen(resolution // contact_map.resolution)
+                create(f"{result}::{group}", level, "a")
+            with h5py.File(result, "r+") as file:
+                file.attrs.update({"format": "HDF5::MCOOL", "format-version": 2})
+        else:
+            plain = result.with_name("plain.cool")
+            create(plain, contact_map)
             cooler.zoomify_cooler(
                 str(plain), str(result), resolutions, chunksize=5_000_000, dtypes=dtypes, metadata=metadata
             )
-            groups = [f"/resolutions/{resolution}" for resolution in resolutions]
         with doing(f"Balancing {path}"):
             for group in groups if balance else []:
                 # Genome-wide iterations do not converge for chromosomes without contacts between them.
@@ -318,14 +344,16 @@ def pixel_layout(contact_map: ContactMap) -> tuple[dict[str, type], int]:
         pixels += matrix.nnz
     bins = sum(contact_map.n_bins(chrom) for chrom in contact_map.chromsizes)
     # Compressed pixels take 1.3 to 1.5 bytes each in real maps.
-    size = 24 * bins + pixels * (3 if integers else 8)
+    size = 24 * bins + pixels * ((3 if integers else 8) + (0 if contact_map.sd is None else 8))
     # No pixel of any zoom level exceeds the total.
     small = contact_map.total_count <= np.iinfo(np.int32).max
-    return {"count": (np.int32 if small else np.int64) if integers else np.float64}, size
+    dtypes = {COUNT: (np.int32 if small else np.int64) if integers else np.float64}
+    return (dtypes if contact_map.sd is None else {**dtypes, SD: np.float64}), size
 
 
 def sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
     """Yields the pixels sorted by row and column, some rows of one chromosome at a time."""
+    maps = {COUNT: contact_map} if contact_map.sd is None else {COUNT: contact_map, SD: contact_map.sd}
     names = list(contact_map.chromsizes)
     sizes = [contact_map.n_bins(chrom) for chrom in names]
     offset = dict(zip(names, np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist(), strict=True))
@@ -334,20 +362,26 @@ def sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
         partners.setdefault(chrom1, []).append(chrom2)
     if not partners:
         # Cooler writes a pixel of its own to a file without any.
-        yield dict.fromkeys(_COLUMNS, np.empty(0, int))
+        yield dict.fromkeys((*_COLUMNS[:2], *maps), np.empty(0, int))
     for chrom1 in partners:
-        blocks = [(offset[chrom2], contact_map.matrix(chrom1, chrom2)) for chrom2 in partners[chrom1]]
-        before = sum(matrix.indptr.astype(np.int64) for _, matrix in blocks)
+        blocks = [
+            (offset[chrom2], [each.matrix(chrom1, chrom2) for each in maps.values()])
+            for chrom2 in partners[chrom1]
+        ]
+        before = sum(matrices[0].indptr.astype(np.int64) for _, matrices in blocks)
         starts = np.flatnonzero(np.diff(before[:-1] // PIXELS_WRITTEN, prepend=-1)).tolist()
         for first, last in zip(starts, [*starts[1:], len(before) - 1], strict=True):
             parts = []
-            for start, matrix in blocks:
-                part = matrix[first:last].tocoo()
-                parts.append((part.row, part.col + np.int64(start), part.data))
-            rows, cols, counts = (np.concatenate(column) for column in zip(*parts, strict=True))
+            for start, matrices in blocks:
+                part, *others = (matrix[first:last].tocoo() for matrix in matrices)
+                parts.append(
+                    (part.row, part.col + np.int64(start), part.data, *(other.data for other in others))
+                )
+            rows, cols, *values = (np.concatenate(column) for column in zip(*parts, strict=True))
             order = np.lexsort((cols, rows)) if len(parts) > 1 else slice(None)
             bin1 = rows[order] + np.int64(offset[chrom1] + first)
-            yield {"bin1_id": bin1, "bin2_id": cols[order], "count": counts[order]}
+            columns = {name: each[order] for name, each in zip(maps, values, strict=True)}
+            yield {"bin1_id": bin1, "bin2_id": cols[order], **columns}
 
 
 @contextlib.contextmanager

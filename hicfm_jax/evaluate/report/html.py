@@ -2,6 +2,7 @@
 
 import base64
 import html
+from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
@@ -53,10 +54,15 @@ def render(comparison: Comparison) -> str:
     for score in SCORES.values():
         text = f"{score.text}, {score.unit}" if score.unit else score.text
         parts.append(f"<dt>{_text(score.title)}</dt><dd>{_text(text)}; pooled by {score.pooled_by}</dd>")
-    body = "\n".join([*parts, "</dl>"])
+    return whole_page(f"Contact maps: {names}", [*parts, "</dl>"])
+
+
+def whole_page(title: str, parts: Sequence[str]) -> str:
+    """A page of these parts, in HTML, with the style of all reports."""
+    body = "\n".join(parts)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<title>Contact maps: '
-        f"{_text(names)}</title>\n<style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n"
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<title>{_text(title)}</title>\n'
+        f"<style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 
@@ -67,14 +73,14 @@ def _chromosome(comparison: Comparison, view: ChromosomeView) -> list[str]:
         _table(comparison.of(view.name)),
         f"<p>SSIM and PSNR are of log10(1 + count), with a data range of {view.data_range:.2f}.</p>",
         "<h3>Maps</h3>",
-        _picture(figures.draw_maps(view), f"Maps of {name}"),
+        embedded(figures.draw_maps(view), f"Maps of {name}"),
         "<h3>Ratio to the reference</h3>",
-        _picture(figures.draw_ratios(view), f"Ratios of maps of {name}"),
+        embedded(figures.draw_ratios(view), f"Ratios of maps of {name}"),
         "<h3>" + ("Strongest foci" if view.foci else "Zoom") + "</h3>",
         f"<p>{_foci(view)}</p>",
-        _picture(figures.draw_zooms(view), f"Foci of {name}"),
+        embedded(figures.draw_zooms(view), f"Foci of {name}"),
         "<h3>Distance</h3>",
-        _picture(figures.draw_curves(view, comparison.resolution), f"Curves of {name}"),
+        embedded(figures.draw_curves(view, comparison.resolution), f"Curves of {name}"),
     ]
 
 
@@ -112,7 +118,8 @@ def _table(records: list[Record]) -> str:
     )
 
 
-def _picture(figure: Figure, text: str) -> str:
+def embedded(figure: Figure, text: str) -> str:
+    """A picture in the page itself; `text` describes it."""
     data = base64.b64encode(figures.png(figure)).decode()
     return f'<img alt="{text}" src="data:image/png;base64,{data}">'
 

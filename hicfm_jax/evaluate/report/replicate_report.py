@@ -93,7 +93,7 @@ def _rows(found: Replicates):
 
 
 def _page(found: Replicates, picture: bytes) -> str:
-    from hicfm_jax.evaluate.report.html import STYLE
+    from hicfm_jax.evaluate.report.html import whole_page
 
     left_out = [chrom for chrom in found.chromosomes if not in_overall(chrom)]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("map", "map", "chromosome", *found.scores))
@@ -118,7 +118,4 @@ def _page(found: Replicates, picture: bytes) -> str:
         "coefficient of HiCRep. GenomeDISCO: concordance after a random walk of 3 steps. SCC and GenomeDISCO "
         "compare two maps at the depth of the shallower. The overall score is the mean over chromosomes.</p>",
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<title>Reproducibility</title>\n'
-        f"<style>{STYLE}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body>\n</html>\n"
-    )
+    return whole_page("Reproducibility", parts)

@@ -1,9 +1,11 @@
 """Task resolution: a deep contact map from a shallow one."""
 
 import dataclasses
+import functools
+import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,7 +24,7 @@ from hicfm_jax.infer.tasks.target_depth import settle_depth
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
-from hicfm_jax.storage import check_memory, check_space
+from hicfm_jax.storage import check_memory, check_new_file, check_space
 from hicfm_jax.types import Array
 
 MANY_PIXELS = 30_000_000
@@ -74,11 +76,12 @@ def enhance(
       anyway: go on with a map of another bin width or depth than the network was trained for.
       integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
       batch_size: windows at once, over all devices.
-      folder: of temporary files, 8 bytes a pixel; None: where `tempfile` puts them (TMPDIR).
+      folder: of temporary files, 12 bytes a pixel at most; None: where `tempfile` puts them (TMPDIR).
       progress: shows the windows done, and warnings; None: warnings on stderr.
 
     Returns:
-      The deep map. Real counts are multiples of 1/1024 of a contact. It reads its chromosomes from the
+      The deep map. Real counts are multiples of 1/1024 of a contact, and so are its standard deviations `sd`,
+      if the network predicts them (`model.dispersion`). It reads its chromosomes from the
       temporary files, which are removed with it.
 
     Raises:
@@ -101,7 +104,7 @@ def enhance(
         integer=integer,
     )
     found = scan(contact_map, network, plan, batch_size, progress)
-    return _collect(found, contact_map, network, plan, folder)[0]
+    return _collect(found, contact_map, network, plan, folder)[0]()
 
 
 def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
@@ -123,10 +126,43 @@ def prepare(matrix: csr_array, positions: np.ndarray, network: Network) -> Itera
 
 
 def contacts(output: HeadOutput, scaling: TargetScaling) -> Array:
-    """Contacts `[B, H, W]` at the depth of the deep map."""
+    """Contacts `[B, H, W]` at the depth of the deep map, or these and their variances `[B, 2, H, W]`."""
     found = jnp.maximum(scaling.unscale(output.map), 0.0)
     # The maximum of NaN and 0 is 0 on some devices.
-    return jnp.where(jnp.isnan(output.map), output.map, found)
+    found = jnp.where(jnp.isnan(output.map), output.map, found)
+    if output.log_shape is None:
+        return found
+    return jnp.stack([found, found**2 * jnp.exp(-output.log_shape)], axis=1)
+
+
+def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
+    """The plan with the depths, see `settle_depth`.
+
+    Raises:
+      InputError: also for the option `quantiles` with a network that has no dispersion, or other text than
+        numbers between 0 and 1.
+    """
+    if "quantiles" in plan.options:
+        if not getattr(network.model, "dispersion", False):
+            raise InputError(
+                f"{network.checkpoint or 'The network'} predicts no standard deviations, as quantiles need: "
+                "train one with model.dispersion, or leave quantiles out."
+            )
+        _quantiles(plan)
+    return settle_depth(plan, contact_map, network)
+
+
+def _quantiles(plan: ScanPlan) -> dict[str, float]:
+    """The requested quantiles by their text."""
+    found = {}
+    for text in filter(None, plan.options.get("quantiles", "").split(",")):
+        try:
+            found[text] = float(text)
+        except ValueError:
+            found[text] = math.nan
+        if not 0 < found[text] < 1:
+            raise InputError(f"quantiles has {text!r}, expected numbers between 0 and 1, such as 0.05,0.95.")
+    return found
 
 
 def write(
@@ -138,10 +174,10 @@ def write(
     plan: ScanPlan,
     progress: NullProgress,
 ) -> str:
-    """Writes the deep map.
+    """Writes the deep map, and beside it a map of each quantile, `deep.q0.05.mcool` beside `deep.mcool`.
 
-    Options: `integer` (default: where the format has only whole counts) and `balance` (default: where the
-    format stores weights).
+    Options: `quantiles`, `integer` (default: where the format has only whole counts) and `balance` (default:
+    where the format stores weights).
 
     Raises:
       InputError: an option that the format does not have.
@@ -158,6 +194,12 @@ def write(
     balance = form.holds_weights if balance is None else balance
     pixels = _pixels(contact_map, plan)
     check_space(path, ROW_BYTES * sum(pixels))
+    beside = {
+        quantile: path.with_name(f"{path.name[: -len(suffix)]}.q{text}{suffix}")
+        for text, quantile in _quantiles(plan).items()
+    }
+    for other in beside.values():
+        check_new_file(other)
     needed = _WRITING_BYTES * max(pixels)
     check_memory(needed, "leave out pixels far from the diagonal with max_distance")
     if needed > MUCH_MEMORY:
@@ -166,13 +208,16 @@ def write(
             f"{needed / 1e9:.0f} GB of memory; --max_distance leaves out those far from the diagonal."
         )
     # Temporary files beside the output, where there must be space anyway; /tmp may be memory.
-    deep, shallow_cis = _collect(found, contact_map, network, plan, path.parent)
+    make, predicted = _collect(found, contact_map, network, plan, path.parent)
+    deep, shallow_cis = make(), predicted.input_contacts
     if balance and sum(pixels) > MANY_PIXELS:
         progress.say(
             f"Balancing up to {sum(pixels) / 1e6:,.0f} million pixels takes longer than "
             "predicting them; --nobalance leaves the weights out."
         )
     resolutions = write_contacts(deep, path, balance=balance)
+    for quantile, other in beside.items():
+        write_contacts(make(quantile=quantile), other, balance=balance)
     chromosomes = f"{len(plan.chromosomes)} chromosome{'s' * (len(plan.chromosomes) != 1)}"
     line = (
         f"Wrote {path}: {deep.total_count:,.0f} cis contacts of {chromosomes} at "
@@ -183,6 +228,8 @@ def write(
         everything = len(plan.chromosomes) == len(contact_map.chromsizes)
         which = "contacts between chromosomes" if everything else "other contacts"
         line += f"; the input's {rest:,.0f} {which} are left out"
+    if beside:
+        line += f"; quantiles in {', '.join(map(str, beside.values()))}"
     return line + "."
 
 
@@ -201,12 +248,13 @@ def _collect(
     network: Network,
     plan: ScanPlan,
     folder: str | os.PathLike | None,
-) -> tuple[ContactMap, float]:
-    """The deep map, its rows in temporary files, and the input's cis contacts of the same chromosomes."""
+) -> tuple[Callable[..., ContactMap], PredictedRows]:
+    """The function that makes the deep map, or with `quantile` that of one, and its rows."""
     predicted = PredictedRows(folder, plan.max_bins, MERGES[plan.merge])
     for chrom, rows in found:
         predicted.append(chrom, rows, contact_map.matrix(chrom))  # which the map still holds
-    deep = enhanced_map(
+    make = functools.partial(
+        enhanced_map,
         contact_map,
         plan.chromosomes,
         predicted,
@@ -215,7 +263,7 @@ def _collect(
         exact=plan.merge == "original",
         metadata=provenance(contact_map, network, plan),
     )
-    return deep, predicted.input_contacts
+    return make, predicted
 
 
 TASK = InferenceTask(
@@ -239,6 +287,11 @@ TASK = InferenceTask(
         ),
         Option("integer", bool, "Round to whole contacts; always on for .pairs. Pixels below 0.5 are empty."),
         Option("region", str, "CHROM:START-END: only the windows that cover it."),
+        Option(
+            "quantiles",
+            str,
+            "0.05,0.95: also write these quantiles, for networks that say how sure they are.",
+        ),
         Option("balance", bool, "Store ICE weights; on for .mcool and .cool."),
     ),
 )

@@ -1,8 +1,11 @@
 """Windows of a shallower experiment: binomial downsampling in the stream.
 
-Each contact of a deep window is kept or dropped independently. A draw depends on the seed and on the
-step and place in the global batch, or in evaluation on the tile, so that runs resume exactly, hosts
-agree, and the batch size of an evaluation does not matter.
+Each contact of a deep window is kept or dropped independently. Of Poisson counts, kept and dropped contacts
+are independent given the intensity, so that a network can learn from one map alone, by predicting the dropped
+ones from those kept (Noise2Noise, Lehtinen et al. 2018; data thinning, Neufeld et al. 2024).
+
+A draw depends on the seed and on the step and place in the global batch, or in evaluation on the tile, so
+that runs resume exactly, hosts agree, and the batch size of an evaluation does not matter.
 """
 
 import collections
@@ -41,6 +44,7 @@ class Thinning:
       low, high: fraction of the contacts to keep, 0 < low <= high <= 1; drawn log-uniformly.
       seed: of the run.
       replicate: draw every window twice, with the same fraction.
+      split: the target is the contacts that were not kept, not all of them.
       processes: number of worker processes, 0 for two threads; the draws are the same.
     """
 
@@ -49,6 +53,7 @@ class Thinning:
     seed: int
     replicate: bool = False
     processes: int = 0
+    split: bool = False
 
     def train(self, batches: Iterator[Batch], start_step: int = 0, first: int = 0) -> Iterator[Batch]:
         """Downsamples a training stream, the global batches from `start_step` on.
@@ -57,9 +62,10 @@ class Thinning:
 
         Returns:
           The batches with downsampled `counts`, their `total_count` and `matrix_count` in proportion,
-          and in `targets`: "deep", the original counts `[B, H, W]`; "kept", the fraction `[B]` float32;
-          with `replicate`, "replicate", a second draw `[B, H, W]`. A `context` becomes that of the
-          shallower experiment of the first draw (see `thin_context`).
+          and in `targets`: "deep", the original counts `[B, H, W]`, with `split` those that were not kept;
+          "kept", the contacts kept for each contact in "deep", `[B]` float32; with `replicate`,
+          "replicate", a second draw `[B, H, W]`. A `context` becomes that of the shallower experiment of
+          the first draw (see `thin_context`).
 
         Raises:
           InputError: counts that are not whole (with the first batch), or a killed worker process.
@@ -104,12 +110,14 @@ class Thinning:
     def _thinned(self, batch: Batch, futures: list) -> Batch:
         drawn = [each for future in futures for each in future.result()]
         fractions, contexts, counts, *replicates = zip(*drawn, strict=True)
-        kept = np.array(fractions, np.float32)
+        counts, kept = np.stack(counts), np.array(fractions, np.float32)
         targets = dict(batch.targets, deep=batch.counts, kept=kept)
+        if self.split:
+            targets |= {"deep": batch.counts - counts, "kept": kept / (1 - kept)}
         if self.replicate:
             targets["replicate"] = np.stack(replicates[0])
         return batch.replace(
-            counts=np.stack(counts),
+            counts=counts,
             total_count=batch.total_count * kept,
             matrix_count=batch.matrix_count * kept,
             targets=targets,
@@ -121,8 +129,9 @@ def _check_whole(counts: np.ndarray) -> None:
     # Whole counts beyond uint16 are stored as float32.
     if not np.issubdtype(counts.dtype, np.integer) and (counts != np.floor(counts)).any():
         raise InputError(
-            f"data.thin needs tiles of whole counts, and these have {counts[counts != np.floor(counts)][0]}: "
-            "make them from a map of raw counts without --weight, or leave data.thin empty."
+            "data.thin and data.split need tiles of whole counts, and these have "
+            f"{counts[counts != np.floor(counts)][0]}: make them from a map of raw counts without --weight, "
+            "or leave both empty."
         )
 
 

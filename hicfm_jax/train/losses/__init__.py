@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from hicfm_jax.config import require
 from hicfm_jax.models.mae import PretrainOutput
 from hicfm_jax.models.preprocess import SCALINGS
-from hicfm_jax.train.losses import finetuning_losses, pretraining_losses
+from hicfm_jax.train.losses import finetuning_losses, gamma_poisson, pretraining_losses
 from hicfm_jax.train.losses.finetuning_losses import TargetLoss
 from hicfm_jax.train.losses.pretraining_losses import Reconstruction
 from hicfm_jax.types import Array
@@ -15,9 +15,13 @@ LOSSES = {
     "cosine": finetuning_losses.cosine_distance,
     "poisson": finetuning_losses.poisson_deviance,
     "log_mse": finetuning_losses.squared_log_error,
+    "gamma_poisson": gamma_poisson.gamma_poisson_deviance,
     "bernoulli": finetuning_losses.bernoulli_deviance,
 }
 """Losses of a fine-tuning target: `(output, target, scaling) -> [B]`; chosen in `config.targets`."""
+
+OF_COUNTS = ("poisson", "gamma_poisson")
+"""Losses that need a scale of log(1 + count)."""
 
 PRETRAIN_LOSSES = {
     "ssim": pretraining_losses.ssim_loss,
@@ -71,8 +75,8 @@ def target_losses(config: ConfigDict) -> dict[str, TargetLoss]:
         loss, scaling = settings[f"{name}_loss"], settings[f"{name}_scaling"]
         for field, value, table in (("loss", loss, LOSSES), ("scaling", scaling, SCALINGS)):
             require(value in table, f"targets.{name}_{field}", value, "one of " + ", ".join(table))
-        counts = loss != "poisson" or SCALINGS[scaling].offset == 1.0
-        require(counts, f"targets.{name}_scaling", scaling, "log10 or log1000 for a poisson loss")
+        counts = loss not in OF_COUNTS or SCALINGS[scaling].offset == 1.0
+        require(counts, f"targets.{name}_scaling", scaling, f"log10 or log1000 for a {loss} loss")
         if settings[f"{name}_weight"] > 0:
             found[name] = TargetLoss(LOSSES[loss], settings[f"{name}_weight"], SCALINGS[scaling])
     return found

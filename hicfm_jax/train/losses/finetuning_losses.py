@@ -93,10 +93,13 @@ def finetune_losses(
 
     Outputs, targets and `specs` (from `losses.target_losses`) are by target. `example_mask` is 0 for padding
     examples, `[B]`. Values of a target that are NaN have no part in its loss. The loss of several tracks
-    `[B, K, H]` is the mean of their losses. Original: `finetune/train_epoch.py`.
+    `[B, K, H]` is the mean of their losses. An output `NAME_log_shape` goes to the loss of that target.
+    Original: `finetune/train_epoch.py`.
     """
     parts = {}
     for name, spec in specs.items():
+        if (log_shape := outputs.get(f"{name}_log_shape")) is not None:
+            spec = spec._replace(loss=partial(spec.loss, log_shape=log_shape))
         mean = partial(target_loss, spec)
         if name == "track" and outputs[name].ndim == 3:
             each = jax.vmap(mean, in_axes=(1, 1, None))(outputs[name], targets[name], example_mask)

@@ -50,12 +50,17 @@ def check_config(config: ConfigDict) -> None:
     require(set(data.derive) <= set(allowed), "data.derive", tuple(data.derive), expected)
     head, tracks = kind.head or config.task, tuple(model.tracks)
     require(not tracks or head == "epigenome", "model.tracks", tracks, "empty except for task=epigenome")
+    pairs = (model.residual != "none" and head == "resolution") or not model.dispersion
+    require(pairs, "model.dispersion", model.dispersion, "False except for task=resolution with a residual")
+    gamma = config.targets.map_loss == "gamma_poisson"
+    expected = f"{gamma}, as targets.map_loss is {config.targets.map_loss}"
+    require(model.dispersion == gamma, "model.dispersion", model.dispersion, expected)
     if model.residual == "none":
         return
-    thin, scaling = tuple(data.thin), config.targets.map_scaling
+    thin, scaling = tuple(data.thin) or tuple(data.split), config.targets.map_scaling
     expected = f"none except for task={', '.join(WITH_RESIDUAL)}"
     require(head in WITH_RESIDUAL, "model.residual", model.residual, expected)
-    require(thin != (), "data.thin", thin, "set for model.residual: inputs are downsampled")
+    require(thin != (), "data.thin", thin, "set, or data.split, for model.residual: inputs are downsampled")
     if head == "resolution":
         require(scaling == "log10", "targets.map_scaling", scaling, "log10, the scale of model.residual")
 

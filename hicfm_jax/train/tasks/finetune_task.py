@@ -65,6 +65,8 @@ def finetune_task(config: ConfigDict, kind: TaskKind, shapes: Shapes) -> Task:
             depth_ratio=1 / batch.targets["kept"] if "kept" in batch.targets else None,
         )
         outputs = {name: getattr(output, kind.targets[name]) for name in specs}
+        if model.dispersion:
+            outputs["map_log_shape"] = output.log_shape
         return jax.tree.map(jax.nn.sigmoid, outputs) if kind.logits else outputs
 
     def in_sds(values):
@@ -175,7 +177,7 @@ def _check_shapes(config: ConfigDict, kind: TaskKind, shapes: Shapes, expected: 
         raise InputError(
             f"{tiles} have no target for task {config.task!r} (they have {stored}; it takes "
             f"{' or '.join(kind.targets)} with a weight above 0): store targets with the tiles, or "
-            "downsample their windows with data.thin."
+            "downsample their windows with data.thin or data.split."
         )
     for name, shape in expected.items():
         found = tuple(shapes.get(name, shape))

@@ -93,7 +93,9 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
 
 
 def _check(config: ConfigDict) -> None:
-    require(not config.data.thin, "data.thin", tuple(config.data.thin), "empty for task=pretrain")
+    for field in ("thin", "split"):
+        value = tuple(config.data[field])
+        require(value == (), f"data.{field}", value, "empty for task=pretrain")
 
 
 PRETRAIN = TaskKind(_create, pictures=("target", "visible to the encoder", "reconstruction"), check=_check)
