@@ -5,8 +5,6 @@ python scripts/benchmark.py --input=synthetic:0.12   the same for random tiles o
 python scripts/benchmark.py --compile_only --config=configs/NAME.py --devices=8 --config.mesh.fsdp=8
                                                      memory of a training step on each of 8 devices
 python scripts/benchmark.py --config=configs/NAME.py  (or --model=PRESET) how fast training is
-python scripts/benchmark.py --model=PRESET --against_torch
-                                                     the same beside the original's network in PyTorch
 """
 
 import json
@@ -30,8 +28,6 @@ _SIZE = flags.DEFINE_string("input_size", "448,448", "With --model: bins of a wi
 _DTYPE = flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "With --model: of products.")
 _TRAINABLE = flags.DEFINE_enum("trainable", "all", ["all", "decoder"], "With --model: parameters to train.")
 _STEPS = flags.DEFINE_integer("steps", 4, "Training steps to time.", lower_bound=1)
-_AGAINST_TORCH = flags.DEFINE_bool("against_torch", False, "Also time the original in PyTorch, in turn.")
-_TORCH_COMPILE = flags.DEFINE_bool("torch_compile", False, "With --against_torch: let torch.compile help.")
 _WINDOW = flags.DEFINE_string("window", "448", "Bins of a window's side, or HEIGHT,WIDTH.")
 _THIN = flags.DEFINE_multi_float("thin", [], "Least and largest fraction to keep: also time downsampling.")
 _THIN_PROCESSES = flags.DEFINE_integer("thin_processes", 0, "For downsampling, 0 = threads.", lower_bound=0)
@@ -43,12 +39,9 @@ _CONFIG = config_flags.DEFINE_config_file(
 _DEVICES = flags.DEFINE_integer("devices", 1, "With --compile_only: number, all CPUs.", lower_bound=1)
 flags.register_validator("config", cli.config_loads)
 _OTHERS = {
-    "input": (_TASK, _SIZE, _DTYPE, _TRAINABLE, _STEPS, _COMPILE_ONLY, _DEVICES, _AGAINST_TORCH),
+    "input": (_TASK, _SIZE, _DTYPE, _TRAINABLE, _STEPS, _COMPILE_ONLY, _DEVICES),
     "model": (_WINDOW, _THIN, _THIN_PROCESSES, _SECONDS),
-    "config": (
-        *(_WINDOW, _THIN, _THIN_PROCESSES, _SECONDS),
-        *(_BATCH, _TASK, _SIZE, _DTYPE, _TRAINABLE, _AGAINST_TORCH),
-    ),
+    "config": (_WINDOW, _THIN, _THIN_PROCESSES, _SECONDS, _BATCH, _TASK, _SIZE, _DTYPE, _TRAINABLE),
 }
 
 
@@ -79,13 +72,6 @@ def _step() -> tuple[str, dict]:
     return step.table(result), result
 
 
-def _comparison() -> tuple[str, dict]:
-    from benchmarks import step
-
-    result = step.compare_steps(_config(), _STEPS.value, _TORCH_COMPILE.value)
-    return step.comparison_table(result), result
-
-
 def _config():
     if _CONFIG.value is not None:
         return _CONFIG.value
@@ -102,10 +88,7 @@ def main() -> None:
     for flag in _OTHERS[given[0]]:
         if flag.present:
             raise InputError(f"--{flag.name} cannot be combined with --{given[0]}: leave it out.")
-    if _AGAINST_TORCH.value:
-        measure = _comparison
-    else:
-        measure = _compile if _COMPILE_ONLY.value else _stream if _INPUT.value is not None else _step
+    measure = _compile if _COMPILE_ONLY.value else _stream if _INPUT.value is not None else _step
     table, result = measure()
     print(table)
     print(json.dumps(result))

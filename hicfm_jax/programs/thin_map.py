@@ -2,7 +2,8 @@
 
     hicfm thin leaf.mcool shallow.cool --resolution=10000 --fraction=0.0625
 
-With --rest it writes the contacts that the same command without it drops. It takes seconds, and the memory of one chromosome.
+With --rest it writes the contacts that the same command without it drops. It takes seconds, and the memory
+of one chromosome.
 """
 
 import pathlib

@@ -46,8 +46,8 @@ def test_the_script_ends_in_one_json_object():
 @pytest.mark.slow  # two processes, one of which compiles a step
 @pytest.mark.needs("torch")
 def test_our_step_beside_that_of_pytorch():
-    flags = ("--model=vit_test", "--input_size=32,48", "--batch=2", "--steps=2", "--against_torch")
-    done = run_script("benchmark.py", *flags)
+    flags = ("--model=vit_test", "--input_size=32,48", "--batch=2", "--rounds=2")
+    done = run_script("benchmark_torch.py", *flags)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout.splitlines()[-1])
     assert set(result["ratios"]) < set(result["seconds"]) and "ours" in result["seconds"]

@@ -107,13 +107,6 @@ def enhance(
     return _collect(found, contact_map, network, plan, folder)[0]()
 
 
-def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
-    """The plan with the depths, see `settle_depth`, and the windows of the option `region`."""
-    plan = settle_depth(plan, contact_map, network)
-    region = plan.options.get("region")
-    return within_region(plan, region, contact_map) if region else plan
-
-
 def prepare(matrix: csr_array, positions: np.ndarray, network: Network) -> Iterator[ScanWindow]:
     """Windows of a chromosome, see `cut_windows`.
 
@@ -136,7 +129,7 @@ def contacts(output: HeadOutput, scaling: TargetScaling) -> Array:
 
 
 def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
-    """The plan with the depths, see `settle_depth`.
+    """The plan with the depths, see `settle_depth`, and the windows of the option `region`.
 
     Raises:
       InputError: also for the option `quantiles` with a network that has no dispersion, or other text than
@@ -149,7 +142,9 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
                 "train one with model.dispersion, or leave quantiles out."
             )
         _quantiles(plan)
-    return settle_depth(plan, contact_map, network)
+    plan = settle_depth(plan, contact_map, network)
+    region = plan.options.get("region")
+    return within_region(plan, region, contact_map) if region else plan
 
 
 def _quantiles(plan: ScanPlan) -> dict[str, float]:
