@@ -186,6 +186,18 @@ def find_config(name: str) -> str:
     return name
 
 
+def checkout() -> pathlib.Path | None:
+    """The folder of `scripts/`; None where the package is installed without it."""
+    root = pathlib.Path(__file__).resolve().parents[1]
+    return root if (root / "scripts/train.py").is_file() else None
+
+
+def called(script: str, command: str) -> str:
+    """How a user starts a program: `python scripts/SCRIPT.py`, or `hicfm COMMAND` without a checkout."""
+    python = min(sys.executable, os.path.relpath(sys.executable), key=len)
+    return f"{python} scripts/{script}.py" if checkout() else f"hicfm {command}"
+
+
 def config_folders() -> list[pathlib.Path]:
     """Where the configs of an installed package are, and those of a checkout."""
     package = pathlib.Path(__file__).resolve().parent

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from hicfm_jax.cli import checkout
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.comparison import POOLED
 from hicfm_jax.evaluate.scores import SCORES
@@ -104,12 +105,6 @@ def _runnable(stage: Stage) -> tuple[str, ...]:
     if checkout():
         return stage.command
     return ("-m", "hicfm_jax.programs", pathlib.Path(script).stem, *flags)
-
-
-def checkout() -> pathlib.Path | None:
-    """The folder of `scripts/`; None where the package is installed without it."""
-    root = pathlib.Path(__file__).resolve().parents[2]
-    return root if (root / "scripts/train.py").is_file() else None
 
 
 def fingerprint(path: str | os.PathLike) -> str:

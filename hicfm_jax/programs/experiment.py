@@ -17,9 +17,10 @@ import os
 
 from absl import flags
 
+from hicfm_jax.cli import checkout
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.experiment import own_reads, stages, track_stages
-from hicfm_jax.experiment.run import check_flags, checkout, run_stages, table
+from hicfm_jax.experiment.run import check_flags, run_stages, table
 from hicfm_jax.train.initialize import check_exists
 
 _MAP = flags.DEFINE_string("map", "", "Deep contact map of raw counts; default: simulate one.")

@@ -183,3 +183,9 @@ def test_info_of_a_checkpoint(tmp_path):
         assert words in shown.stdout
     missing = run_hicfm("info", tmp_path)
     assert missing.returncode == 2 and "holds no checkpoint" in missing.stderr
+
+
+def test_next_commands_are_those_that_are_installed(monkeypatch):
+    assert cli.called("make_tiles", "tiles").endswith(" scripts/make_tiles.py")
+    monkeypatch.setattr(cli, "checkout", lambda: None)
+    assert cli.called("make_tiles", "tiles") == "hicfm tiles"

@@ -1,11 +1,10 @@
 """Statistics of a tile dataset, for its manifest and for the user."""
 
-import os
-import sys
 import zlib
 from collections import Counter
 from collections.abc import Mapping
 
+from hicfm_jax.cli import called
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles import dataset
@@ -97,10 +96,9 @@ def advice(manifest: Mapping, output: str) -> str:
             f"their masks are not mirror-symmetric; better choose {remedy}."
         )
         sides = [max(PATCH, min(size, limit)) for size, limit in zip(sides, most, strict=True)]
-    python = min(os.path.relpath(sys.executable), sys.executable, key=len)
     config = "plants.py:small_batch --config.data.mix=" if manifest["mix"] else "arabidopsis.py:small_batch"
     lines.append(
-        f"Next: {python} scripts/train.py --config=configs/pretrain_{config} --config.data.tiles={output} "
+        f"Next: {called('train', 'train')} --config=configs/pretrain_{config} --config.data.tiles={output} "
         f"--config.model.input_size={sides[0]},{sides[1]} --workdir=runs/pretrain"
     )
     return "\n".join(lines)

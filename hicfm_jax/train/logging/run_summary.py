@@ -1,12 +1,11 @@
 """Last lines of a run: its files, first and last scores, next commands."""
 
 import json
-import os
-import sys
 
 from etils import epath
 from ml_collections import ConfigDict
 
+from hicfm_jax.cli import called
 from hicfm_jax.train.metrics import METRICS
 from hicfm_jax.train.tasks import TASKS
 
@@ -43,16 +42,15 @@ def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
             "These maps were simulated. With your own: --config.data.tiles=TILES, made by make_tiles.py.",
         ]
     elif not config.data.tiles:
-        python = min(sys.executable, os.path.relpath(sys.executable), key=len)
         simulate = config.data.simulate
         size = simulate.tile_size
         variant = ":demo" if size < 448 else ":small_batch"
         lines += [
             "",
             "These maps were simulated. With your own map:",
-            f"  {python} scripts/make_tiles.py --input=MAP.mcool --resolution={simulate.resolution} \\",
+            f"  {called('make_tiles', 'tiles')} --input=MAP.mcool --resolution={simulate.resolution} \\",
             f"      --tile_size={size} --stride={simulate.stride} --val_chromosomes=Chr4 --output=tiles/mine",
-            f"  {python} scripts/train.py --config=configs/pretrain_arabidopsis.py{variant} \\",
+            f"  {called('train', 'train')} --config=configs/pretrain_arabidopsis.py{variant} \\",
             "      --config.data.tiles=tiles/mine --workdir=runs/mine",
         ]
     return "\n".join(lines)
