@@ -221,7 +221,6 @@ def test_bad_resolution(cool, resolution):
         ("map.cool", {"chromsizes": {"Chr1": 5}}),
         ("map.hic", {"chromsizes": {"Chr1": 5}}),
         ("map.pairs.gz", {"weight": "KR"}),
-        ("map.pairs", {"chromsizes": {"Chr1": 5}}),
         ("map.txt", {"weight": "weight"}),
         ("map.npy", {"weight_kind": "divisive"}),
         ("map.pkl", {"engine": "hictk"}),

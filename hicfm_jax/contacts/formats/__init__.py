@@ -9,6 +9,7 @@ from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
 from hicfm_jax.contacts.formats.cool import open_cool, write_cool
 from hicfm_jax.contacts.formats.hic import open_hic, write_hic
+from hicfm_jax.contacts.formats.hicpro import open_matrix
 from hicfm_jax.contacts.formats.pairs import open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
 from hicfm_jax.contacts.formats.scool import open_scool
@@ -43,8 +44,10 @@ _WEIGHTS, _SIZES = {"weight", "weight_kind"}, frozenset({"chromsizes"})
 FORMATS: tuple[Format, ...] = (
     Format((".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), True),
     Format((".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS})),
-    Format((".pairs", ".pairs.gz"), open_pairs, write_pairs, whole_counts_only=True),
-    Format((".txt", ".txt.gz"), open_text, options=_SIZES),
+    Format((".pairs", ".pairs.gz"), open_pairs, write_pairs, _SIZES, whole_counts_only=True),
+    Format((".pairs.bgz", ".allvalidpairs", ".allvalidpairs.gz"), open_pairs, options=_SIZES),
+    Format((".txt", ".txt.gz", ".txt.bgz", ".bg2", ".bg2.gz"), open_text, options=_SIZES),
+    Format((".matrix",), open_matrix, options=frozenset({"group"})),
     Format((".npy",), open_array, options=_SIZES),
     Format((".npz",), open_npz, write_npz, _SIZES),
     Format((".pkl", ".pickle"), open_pickle, options=_SIZES),
@@ -65,16 +68,17 @@ def open_contacts(
     """Opens a file of contact counts. The counts themselves are read when they are requested.
 
     Args:
-      uri: a `.cool`, `.mcool` (both optionally `FILE::/group`), `.hic`, `.pairs`, `.pairs.gz`, `.txt`,
-        `.txt.gz`, `.npy`, `.npz` or `.pkl` file, or a cell of a `.scool` (`FILE::/cells/NAME`).
+      uri: a `.cool`, `.mcool` (both optionally `FILE::/group`), `.hic`, `.pairs`, `.pairs.gz`,
+        `.allValidPairs`, `.txt`, `.txt.gz`, `.bg2`, `.matrix` (optionally `FILE.matrix::BINS.bed`), `.npy`,
+        `.npz` or `.pkl` file, a cell of a `.scool` (`FILE::/cells/NAME`) or the sum of all (`FILE::/cells`).
       resolution: bin width in bp. A width that a file lacks is summed up from the largest stored one that
         divides it. None takes the file's only one.
       engine: the library that reads a `.hic` file: `hictk` (the default) or `straw`.
       weight: column of a cooler or normalization of a `.hic` file to balance the counts with; None gives
         raw counts.
       weight_kind: `multiplicative` or `divisive`, where the file does not say which its weights are.
-      chromsizes: chromosome lengths in bp, or a text file of names and lengths, for `.txt`, `.npy`, `.npz`
-        and `.pkl` files, which do not store them.
+      chromsizes: chromosome lengths in bp, or a text file of names and lengths, for formats that do not store
+        them: `.pairs`, `.txt` and other lists of contacts, `.npy`, `.npz` and `.pkl`.
 
     Returns:
       A ContactMap of raw counts, or of balanced float64 values if a weight is named.
