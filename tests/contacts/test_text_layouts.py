@@ -147,8 +147,7 @@ def test_hicpro_matrix_with_its_bins(tmp_path, contacts):
     [
         ("\t".join("0123456789" * 3) + "\n", "is a matrix of 30 columns without chromosomes"),
         ("1 2 5\n2 2 7\n", "is a sparse matrix without chromosomes .* rename it to .matrix"),
-        ("\ufffe", "UTF-16|columns"),
-        ("".join(f"r{n} {n * 7} {n} {n * 3 + 1} {n}\n" for n in range(30)), "would have .* its columns are others"),
+        ("".join(f"r{n} {n * 7} {n} {n * 3 + 1} {n}\n" for n in range(30)), "its columns are others"),
         ("".join(f"r chr{n % 3} {n} {n % 4} {n} x\n" for n in range(30)), "would have 7 chromosomes"),
     ],
 )  # fmt: skip

@@ -20,8 +20,8 @@ def open_matrix(path: str, resolution: int | None = None, group: str = "") -> Co
     Args:
       path: the file.
       resolution: bin width in bp; None takes the file's, a multiple is summed up.
-      group: the BED file of the bins (chromosome, start, end, number), as in `FILE.matrix::BINS.bed`. Default:
-        `FILE_abs.bed` or `FILE.bed` beside it.
+      group: the BED file of the bins (chromosome, start, end, number), as in `FILE.matrix::BINS.bed`.
+        Default: `FILE_abs.bed` or `FILE.bed` beside it.
 
     Raises:
       InputError: no BED file, bins that are not as wide as one another, or a malformed line.
@@ -47,8 +47,8 @@ def _table_beside(path: str) -> str:
         if os.path.isfile(name):
             return name
     raise InputError(
-        f"{path} has bin numbers only, and {os.path.basename(names[0])} is not beside it: give the BED file of "
-        f"its bins as {path}::BINS.bed."
+        f"{path} has bin numbers only, and {os.path.basename(names[0])} is not beside it: give the BED file "
+        f"of its bins as {path}::BINS.bed."
     )
 
 

@@ -42,7 +42,7 @@ def open_pairs(path: str, resolution: int | None, chromsizes: Chromsizes = None)
     sizes = header.chromsizes
     if not sizes:
         raise InputError(
-            f"{path} has no chromosome lengths: give a file of names and lengths with chromsizes, or put a "
+            f"{path} has no chromosome lengths: give a file of names and lengths with chromsizes=FILE, or put a "
             "line '#chromsize: NAME LENGTH' for each chromosome at its top."
         )
     check_bins(sizes, width, path)
@@ -55,8 +55,8 @@ def open_text(path: str, resolution: int | None, chromsizes: Chromsizes = None) 
 
     Bins are `pos // resolution` and columns are separated by white space, as in the original (`read_text` of
     its inference). Unlike there, contacts below the diagonal are mirrored, trans contacts are kept,
-    and malformed lines are errors. A file may also have another of `text_layouts.LAYOUTS`, which is recognized
-    by its columns.
+    and malformed lines are errors. A file may also have another of `text_layouts.LAYOUTS`, which is
+    recognized by its columns.
 
     Args:
       path: the file; lines that start with `#` at its top are a header.

@@ -110,7 +110,7 @@ def recognize(lines: Sequence[bytes], path: str, known: Collection[str]) -> Layo
         raise InputError(
             f"{path} would have {len(one | two)} chromosomes ({listed[:100]}, ...) in its first {len(sides)} "
             f"lines, so its columns are others: expected {_EXPECTED}; if they are right, give their lengths "
-            "with chromsizes."
+            "with chromsizes=FILE."
         )
     return layout
 
@@ -148,8 +148,8 @@ def _refuse_matrix(rows: Sequence[Sequence[bytes]], path: str) -> None:
     if width == 3:
         raise InputError(
             f"{path} is a sparse matrix without chromosomes (bin1 bin2 count): rename it to .matrix and put "
-            "its bins, lines of chromosome, start, end and number, beside it as FILE_abs.bed, or write it with "
-            "cooler dump --join."
+            "its bins, lines of chromosome, start, end and number, beside it as FILE_abs.bed, or write it "
+            "with cooler dump --join."
         )
     if width > 16 or 6 <= width == len(rows):
         raise InputError(
