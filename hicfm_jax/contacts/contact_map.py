@@ -33,6 +33,17 @@ def check_counts(counts: np.ndarray, where: str) -> None:
         )
 
 
+def check_same(written: "ContactMap", original: "ContactMap", path: object) -> None:
+    """Raises InputError unless a map that was just written reads back with its bins and its contacts."""
+    found, expected = written.total_count, original.total_count
+    bins = [(*each.chromsizes.items(), each.resolution) for each in (written, original)]
+    if bins[0] != bins[1] or not abs(found - expected) <= 1e-6 * expected:
+        raise InputError(
+            f"{path} reads back with {found:.9g} contacts on {len(written.chromsizes)} chromosomes, expected "
+            f"{expected:.9g} on {len(original.chromsizes)}, so it was not kept: write another format."
+        )
+
+
 class ContactMap:
     """Raw contact counts of a genome, cis and trans, at one resolution.
 

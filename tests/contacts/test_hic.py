@@ -147,7 +147,7 @@ def test_index_that_lists_nothing_is_damage(hic, engine):
     [
         (b"", "is empty"),
         (b"chr1\t0\t5\n" * 50, "not a .hic file"),
-        (b"HIC\0\x05\0\0\0" + bytes(100), "version=5"),
+        (b"HIC\0\x05\0\0\0" + bytes(100), "of version 5, expected 6 to 9"),
         (b"HIC\0\x09\0\0\0", "may be truncated, damaged"),
         (b"HIC\0\x09\0\0\0" + b"\xff" * 500, "corrupted"),
     ],

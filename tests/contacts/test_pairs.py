@@ -175,7 +175,7 @@ def test_a_bad_line_is_named(tmp_path, line, sentence):
     [
         (
             "## pairs format v1.0\n",
-            "has no chromosome lengths: give a file of names and lengths with chromsizes=FILE",
+            "has no chromosome lengths: give a file of names",
         ),
         (HEADER + "#chromsize: Chr3\n", "line 6, should read '#chromsize: NAME LENGTH'"),
         (HEADER + "#chromsize: Chr3 long\n", "line 6: 'long' is no length"),

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
-from hicfm_jax.contacts.formats.cool import open_cool, write_cool
-from hicfm_jax.contacts.formats.hic import open_hic, write_hic
+from hicfm_jax.contacts.formats.cool import check_cool, open_cool, write_cool
+from hicfm_jax.contacts.formats.hic import check_hic, open_hic, write_hic
 from hicfm_jax.contacts.formats.hicpro import open_matrix
-from hicfm_jax.contacts.formats.pairs import open_pairs, open_text, write_pairs
+from hicfm_jax.contacts.formats.pairs import check_pairs, open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
 from hicfm_jax.contacts.formats.scool import open_scool
 from hicfm_jax.errors import InputError
@@ -26,6 +26,7 @@ class Format:
       write: `write(contact_map, path)`, or with weights `write(contact_map, path, balance, metadata)`.
         Returns the resolutions written if there may be several. None: the format is only read.
       options: the keyword arguments of `open_contacts` that `open` takes, and `group` if files have groups.
+      check: `check(path, chromsizes)` raises InputError for chromosomes that the format cannot hold.
       holds_weights: whether files store weights and metadata.
       whole_counts_only: whether files store contacts one by one.
     """
@@ -34,6 +35,7 @@ class Format:
     open: Callable[..., ContactMap]
     write: Callable[..., list[int] | None] | None = None
     options: frozenset[str] = frozenset()
+    check: Callable[[str, Mapping[str, int]], None] = lambda path, chromsizes: None
     holds_weights: bool = False
     whole_counts_only: bool = False
 
@@ -42,9 +44,9 @@ _WEIGHTS, _SIZES = {"weight", "weight_kind"}, frozenset({"chromsizes"})
 
 # One line per format. Libraries that a format needs are imported in its functions.
 FORMATS: tuple[Format, ...] = (
-    Format((".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), True),
-    Format((".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS})),
-    Format((".pairs", ".pairs.gz"), open_pairs, write_pairs, _SIZES, whole_counts_only=True),
+    Format((".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), check_cool, True),
+    Format((".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS}), check_hic),
+    Format((".pairs", ".pairs.gz"), open_pairs, write_pairs, _SIZES, check_pairs, whole_counts_only=True),
     Format((".pairs.bgz", ".allvalidpairs", ".allvalidpairs.gz"), open_pairs, options=_SIZES),
     Format((".txt", ".txt.gz", ".txt.bgz", ".bg2", ".bg2.gz"), open_text, options=_SIZES),
     Format((".matrix",), open_matrix, options=frozenset({"group"})),
@@ -136,6 +138,11 @@ def output_format(path: str | os.PathLike) -> Format:
     return _find(os.fspath(path), "write")[1]
 
 
+def check_output(path: str | os.PathLike, contact_map: ContactMap) -> None:
+    """Raises InputError if the format of `path` cannot hold the chromosomes of a map; before long work."""
+    output_format(path).check(os.fspath(path), contact_map.chromsizes)
+
+
 def write_contacts(
     contact_map: ContactMap,
     path: str | os.PathLike,
@@ -154,7 +161,8 @@ def write_contacts(
       metadata: stored in a `.cool` or `.mcool` together with the map's own; other formats do not store it.
 
     Raises:
-      InputError: another suffix, a folder that does not exist, or counts that the format cannot hold.
+      InputError: another suffix, a folder that does not exist, counts or chromosomes that the format cannot
+        hold, or a file that reads back otherwise than it was written.
       OSError: the disk is full or not writable.
     """
     path = pathlib.Path(path)
@@ -165,6 +173,7 @@ def write_contacts(
         raise InputError(f"{path} is a directory: give a file name.")
     if balance and not form.holds_weights:
         raise InputError(f"{path}: a {suffix} file stores no weights: leave balancing out or write .mcool.")
+    form.check(str(path), contact_map.chromsizes)
     extra = (balance, metadata) if form.holds_weights else ()
     return form.write(contact_map.cached_beside(path), path, *extra) or [contact_map.resolution]
 

@@ -15,7 +15,7 @@ from hicfm_jax.contacts.chromsizes import (
     need_resolution,
     read_chromsizes,
 )
-from hicfm_jax.contacts.contact_map import ContactMap, Pair
+from hicfm_jax.contacts.contact_map import ContactMap, Pair, check_same
 from hicfm_jax.contacts.formats.matrices import MatrixReader, map_of_matrices, single_name
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
@@ -144,6 +144,7 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
                 _add(file, f"row_{ending}", matrix.row.astype(np.int32))
                 _add(file, f"col_{ending}", matrix.col.astype(np.int32))
                 _add(file, f"count_{ending}", matrix.data)
+        check_same(open_npz(str(partial)), contact_map, path)
 
 
 def _add(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:

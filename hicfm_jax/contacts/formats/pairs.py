@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from hicfm_jax.contacts.chromsizes import check_bins, choose_resolution, need_resolution, read_chromsizes
-from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.contacts.contact_map import ContactMap, check_same
 from hicfm_jax.contacts.formats.binned_contacts import map_of_contacts
 from hicfm_jax.contacts.formats.contact_list import Header, bin_contacts, largest_positions, read_header
+from hicfm_jax.contacts.formats.text_layouts import UNMAPPED
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
@@ -42,8 +43,8 @@ def open_pairs(path: str, resolution: int | None, chromsizes: Chromsizes = None)
     sizes = header.chromsizes
     if not sizes:
         raise InputError(
-            f"{path} has no chromosome lengths: give a file of names and lengths with chromsizes=FILE, or put a "
-            "line '#chromsize: NAME LENGTH' for each chromosome at its top."
+            f"{path} has no chromosome lengths: give a file of names and lengths with chromsizes=FILE, or "
+            "put a line '#chromsize: NAME LENGTH' for each chromosome at its top."
         )
     check_bins(sizes, width, path)
     binned = functools.cache(lambda: bin_contacts(path, header, sizes, width))
@@ -93,12 +94,9 @@ def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
     triangle, sorted chr1-chr2-pos1-pos2 with the chromosomes in the order of the header.
 
     Raises:
-      InputError: counts that are not whole, or chromosome names with white space.
+      InputError: counts that are not whole.
       OSError: the disk is full or not writable.
     """
-    for chrom in contact_map.chromsizes:
-        if chrom.split() != [chrom] or chrom in (".", "!"):
-            raise InputError(f"{path}: a .pairs file cannot name the chromosome {chrom!r}: rename it.")
     longest = max(max(map(len, contact_map.chromsizes)), 1)
     digits = len(str(max(contact_map.chromsizes.values())))
     compressed = path.suffix.lower() == ".gz"
@@ -112,6 +110,14 @@ def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
             file.write(b"#columns: readID chr1 pos1 chr2 pos2 strand1 strand2\n")
             for pair in contact_map.pairs():
                 file.writelines(_lines(contact_map, *pair))
+        check_same(open_pairs(str(partial), contact_map.resolution), contact_map, path)
+
+
+def check_pairs(path: str, chromsizes: Mapping[str, int]) -> None:
+    """Raises InputError for chromosomes that a `.pairs` file cannot hold."""
+    for chrom in chromsizes:
+        if chrom.split() != [chrom] or chrom in UNMAPPED:
+            raise InputError(f"{path}: a .pairs file cannot name the chromosome {chrom!r}: rename it.")
 
 
 def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[bytes]:
