@@ -1,14 +1,16 @@
 """Start and end of a script: exit status 0, or one sentence and status 2."""
 
+import contextlib
 import errno
 import logging as standard_logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 
 from absl import app, flags, logging
 
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, InputNote
 
 # Errors of a path that the user can mend: a full disk, missing rights, a file in place of a folder.
 _PLACE_ERRORS = {
@@ -57,6 +59,23 @@ def _is_news(record: standard_logging.LogRecord) -> bool:
     return not (of_orbax and record.exc_info)
 
 
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Prints each `InputNote` once, and no warnings of libraries, which name lines of their code."""
+    said = set()
+
+    def show(message: Warning | str, *_: object) -> None:
+        if str(message) not in said:
+            print(f"note: {message}", file=sys.stderr)
+        said.add(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", InputNote)
+        warnings.showwarning = show
+        yield
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs `main()` under absl; a user's mistake becomes one sentence and exit status 2.
 
@@ -70,7 +89,8 @@ def run(main: Callable[[], None]) -> None:
             for name in ("absl", "asyncio"):
                 standard_logging.getLogger(name).addFilter(_is_news)
         try:
-            main()
+            with _notes():
+                main()
         except KeyboardInterrupt:
             print("Stopped.", file=sys.stderr)
             sys.exit(130)  # as a shell reports it

@@ -18,6 +18,7 @@ import sys
 from absl import flags
 
 from hicfm_jax import cli
+from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, evaluate_loops, write_report
 from hicfm_jax.evaluate.compare_tracks import evaluate_track_files
@@ -74,6 +75,7 @@ def _maps(maps: dict[str, str]) -> str:
     return "\n".join([summary(comparison), *comparison.notes, f"Wrote {', '.join(map(str, files))}."])
 
 
+@reads_maps
 def main() -> None:
     if not (_REFERENCE.value or _REPRODUCIBILITY.value):
         raise InputError("--reference is not given: give it, or --reproducibility.")

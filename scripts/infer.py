@@ -9,6 +9,7 @@ from collections.abc import Callable
 from absl import flags
 
 from hicfm_jax import cli
+from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.infer import infer_file
 from hicfm_jax.infer.scan_plan import InferenceTask
 from hicfm_jax.infer.stitching import MERGES
@@ -60,6 +61,7 @@ _OPTIONS = [
 ]
 
 
+@reads_maps
 def main() -> None:
     size = _INPUT_SIZE.value
     print(

@@ -9,6 +9,8 @@ from absl import flags
 
 from hicfm_jax import cli
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
+from hicfm_jax.contacts.formats import check_output
+from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.storage import check_new_file
 
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
@@ -18,9 +20,11 @@ _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
 
 
+@reads_maps
 def main() -> None:
     check_new_file(pathlib.Path(_OUTPUT.value))
     deep = open_contacts(_INPUT.value, _RESOLUTION.value)
+    check_output(_OUTPUT.value, deep)
     shallow = thin(deep, _FRACTION.value, _SEED.value)
     metadata = {"thinned": {"input": _INPUT.value, "fraction": _FRACTION.value, "seed": _SEED.value}}
     write_contacts(shallow, _OUTPUT.value, metadata=metadata)

@@ -4,12 +4,13 @@ import functools
 import itertools
 import pathlib
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, InputNote
 from hicfm_jax.storage import check_space
 
 Pair = tuple[str, str]
@@ -59,6 +60,9 @@ class ContactMap:
       pairs: computes which pairs may have contacts, if not all do.
       metadata: stored in its file; often empty.
 
+    Attributes:
+      expects_whole: whether counts that are not whole are said, once; set for raw maps of files.
+
     Raises:
       InputError: a matrix of the wrong shape, below the diagonal, or with bad counts.
     """
@@ -85,6 +89,7 @@ class ContactMap:
         self._order = {chrom: index for index, chrom in enumerate(self.chromsizes)}
         self._count_total = total_count
         self._find_pairs = pairs
+        self.expects_whole = False
         self._last: tuple[Pair, scipy.sparse.csr_array] | None = None
         self._sums: dict[Pair, float] = {}  # contacts of the pairs that were loaded
         if callable(matrices):
@@ -252,6 +257,10 @@ class ContactMap:
         if matrix.dtype.kind not in "iu":
             whole = bool((matrix.data == np.floor(matrix.data)).all())
             matrix = matrix.astype(np.int64 if whole else np.float64)
+            if self.expects_whole and not whole:
+                self.expects_whole = False
+                note = f"{where} has counts that are not whole, as balanced or averaged maps do: raw counts"
+                warnings.warn(InputNote(f"{note} are expected."), stacklevel=2)
         if not matrix.data.all():
             matrix = matrix.copy()
             matrix.eliminate_zeros()

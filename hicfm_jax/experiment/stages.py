@@ -114,6 +114,14 @@ def simulation(workdir: str) -> Stage:
     return Stage("simulate a deep map (SIMULATED data, not an experiment)", command, path)
 
 
+def binning(workdir: str, deep: str, resolution: int | None, chromsizes: str) -> Stage:
+    """The stage that bins a list of contacts, on chromosomes of lengths that it does not hold."""
+    path, choices = os.path.join(workdir, "deep.cool"), {"input": deep, "chromsizes": chromsizes}
+    choices |= {"resolution": resolution} if resolution else {}
+    command = script_command("thin_map", **choices, fraction=1, output=path)
+    return Stage("bin the list of contacts", command, path, (deep, chromsizes))
+
+
 def stages(setting: Setting) -> list[Stage]:
     """All commands in order; later ones read the outputs of earlier ones."""
     deep, names = {"input": setting.deep, "resolution": setting.resolution}, setting.chromosomes

@@ -5,7 +5,7 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 
-from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, ContactMap
 from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
 from hicfm_jax.contacts.formats.cool import check_cool, open_cool, write_cool
 from hicfm_jax.contacts.formats.hic import check_hic, open_hic, write_hic
@@ -13,6 +13,7 @@ from hicfm_jax.contacts.formats.hicpro import open_matrix
 from hicfm_jax.contacts.formats.pairs import check_pairs, open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
 from hicfm_jax.contacts.formats.scool import open_scool
+from hicfm_jax.contacts.reading import reading_options
 from hicfm_jax.errors import InputError
 
 
@@ -93,6 +94,7 @@ def open_contacts(
     suffix, form = _find(path, "read")
     options = {"engine": engine, "weight": weight, "weight_kind": weight_kind, "chromsizes": chromsizes}
     options = {option: value for option, value in options.items() if value is not None}
+    options = {name: value for name, value in reading_options().items() if name in form.options} | options
     for option in options.keys() - form.options:
         raise InputError(f"{option}={options[option]!r} is no option of {suffix} files: leave {option} out.")
     if weight_kind is not None and weight in (None, "NONE"):
@@ -113,7 +115,9 @@ def open_contacts(
         raise InputError(f"{path} cannot be read: ask its owner for permission.")
     if os.path.getsize(path) == 0:
         raise InputError(f"{path} is empty (0 bytes): make or fetch it again.")
-    return form.open(path, resolution, **options)
+    opened = form.open(path, resolution, **options)
+    opened.expects_whole = weight in (None, "NONE") and ENHANCEMENT not in opened.metadata
+    return opened
 
 
 def used_options(uri: str) -> set[str]:

@@ -165,9 +165,9 @@ class CoolReader:
 
     def pixels(self, group: str, chrom1: str, chrom2: str) -> Iterator[tuple[np.ndarray, ...]]:
         """Rows, columns (int32, from the first bins of the chromosomes) and counts of a pair, in parts."""
-        clr, offset, _ = self._open(group)
-        names = list(_lengths(clr))
-        one, two = names.index(chrom1), names.index(chrom2)
+        _, offset, _ = self._open(group)
+        numbers = self._numbers(group)
+        one, two = numbers[chrom1], numbers[chrom2]
         first, last = offset[two], offset[two + 1]
         for bin1, bin2, count in self._parts(group, *offset[one : one + 2]):
             inside = (bin2 >= first) & (bin2 < last)
@@ -248,6 +248,11 @@ class CoolReader:
             if column.dtype.kind not in "iuf":
                 raise ValueError(f"{column.name} is of type {column.dtype}")
         return clr, offset, index
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def _numbers(self, group: str) -> dict[str, int]:
+        """The number of each chromosome."""
+        return {name: number for number, name in enumerate(_lengths(self._open(group)[0]))}
 
     def _parts(self, group: str, row0: int, row1: int) -> Iterator[tuple[np.ndarray, ...]]:
         """Yields (bin1, bin2, count) of the rows, some millions of pixels at a time."""
