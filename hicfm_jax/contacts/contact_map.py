@@ -1,11 +1,12 @@
 """A contact map: raw counts of all chromosome pairs at one resolution."""
 
+import fnmatch
 import functools
 import itertools
 import pathlib
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
@@ -23,6 +24,23 @@ MAX_COUNT = 2**53  # up to which float64 is exact; larger counts come from damag
 def bare_name(chrom: str) -> str:
     """`4` for `4`, `chr4` and `Chr4`, names of the same chromosome."""
     return chrom.lower().removeprefix("chr")
+
+
+def whole_names(entries: Sequence[str], known: Collection[str]) -> list[str]:
+    """Entries of a list that commas divide, with the `known` names that hold commas put together again.
+
+    An entry that is none of them may be a pattern (`chr1*`), which stands for the names that it fits.
+    """
+    most, found, start = 1 + max((name.count(",") for name in known), default=0), [], 0
+    while start < len(entries):
+        for end in range(min(start + most, len(entries)), start, -1):
+            name = ",".join(entries[start:end])
+            if name in known:
+                break
+        patterned = name not in known and set(name) & set("*?[")
+        found += patterned and fnmatch.filter(known, name) or [name]
+        start = end
+    return found
 
 
 def check_counts(counts: np.ndarray, where: str) -> None:
@@ -216,6 +234,13 @@ class ContactMap:
         if len(found) != 1:
             raise InputError(self._no_chromosome(name))
         return found[0]
+
+    def find_chromosomes(self, names: Iterable[str]) -> list[str]:
+        """The map's names of the entries of a list: names as of `find_chromosome`, or patterns (`chr1*`).
+
+        A name with commas comes in pieces, since commas divide lists of flags.
+        """
+        return [self.find_chromosome(name) for name in whole_names(list(names), self._order)]
 
     def _known(self, chrom: str) -> str:
         if chrom not in self._order:

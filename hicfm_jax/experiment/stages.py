@@ -32,7 +32,7 @@ def choose_chromosomes(
     validation, so that most of the genome is for training: for *Arabidopsis thaliana* Chr2 and Chr4, and
     Chr5. Too few chromosomes of that length, an unknown one, or one with two uses raise InputError.
     """
-    val, test = ([contact_map.find_chromosome(name) for name in names] for names in (val, test))
+    val, test = (contact_map.find_chromosomes(names) for names in (val, test))
     for name in val + test:
         if contact_map.n_bins(name) < bins:
             raise InputError(
