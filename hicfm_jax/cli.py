@@ -1,5 +1,6 @@
 """Start and end of a program: flags and help; exit status 0, or one sentence and status 2."""
 
+import contextlib
 import errno
 import importlib.metadata
 import itertools
@@ -9,12 +10,13 @@ import pathlib
 import re
 import sys
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
 from hicfm_jax import interrupts
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, InputNote
 
 # Errors of a path that the user can mend: a full disk, missing rights, a file in place of a folder.
 _PLACE_ERRORS = {
@@ -83,6 +85,23 @@ def _is_news(record: standard_logging.LogRecord) -> bool:
     return not (of_orbax and record.exc_info)
 
 
+@contextlib.contextmanager
+def _notes() -> Iterator[None]:
+    """Prints each `InputNote` once, and no warnings of libraries, which name lines of their code."""
+    said = set()
+
+    def show(message: Warning | str, *_: object) -> None:
+        if str(message) not in said:
+            print(f"note: {message}", file=sys.stderr)
+        said.add(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", InputNote)
+        warnings.showwarning = show
+        yield
+
+
 def run(
     main: Callable[[], None],
     text: str = "",
@@ -108,7 +127,8 @@ def run(
                 standard_logging.getLogger(name).addFilter(_is_news)
         try:
             interrupts.working()
-            main()
+            with _notes():
+                main()
         except KeyboardInterrupt:
             interrupts.stop()
         except (InputError, OSError) as error:
@@ -207,7 +227,8 @@ def config_folders() -> list[pathlib.Path]:
 def _help(text: str, positional: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
     words = " ".join(f"[{name.upper()}]" for name in positional)
     lines = [f"usage: {sys.argv[0]} {words} [--FLAG=VALUE ...]".replace("  ", " "), "", text.strip()]
-    own = [flag.name for flag in flags.FLAGS.get_key_flags_for_module(sys.argv[0])]
+    modules = (sys.argv[0], "hicfm_jax.contacts.reading")
+    own = [flag.name for module in modules for flag in flags.FLAGS.get_key_flags_for_module(module)]
     shared = [flag.name for flag in flags.FLAGS.get_key_flags_for_module("hicfm_jax.cli")]
     grouped = {name for names in groups.values() for name in names}
     rest = [name for name in own if name not in grouped]

@@ -1,4 +1,4 @@
-"""The exception for mistakes that the user can mend."""
+"""The exception for mistakes that the user can mend, and the warning for what he should know."""
 
 
 class InputError(ValueError):
@@ -7,4 +7,11 @@ class InputError(ValueError):
     The message is one sentence that names the file, flag or field, the value found, the value
     expected and what to do. Scripts print it without a traceback and exit with status 2
     (`hicfm_jax.cli.run`).
+    """
+
+
+class InputNote(UserWarning):
+    """What a user should know of a file that is read all the same, in one sentence.
+
+    Scripts print it as `note: ...` (`hicfm_jax.cli.run`).
     """

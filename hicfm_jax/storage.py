@@ -4,18 +4,26 @@ import contextlib
 import errno
 import fcntl
 import glob
+import json
 import os
 import pathlib
 import re
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 from etils import epath
 
 from hicfm_jax.errors import InputError
 
 _PARTIAL = ".partial"  # ends the names of hidden folders
+MOST_TEXT = 500_000_000
+"""Bytes of a list that is read into memory."""
+
+MOST_INFLATED = 300_000_000
+"""Bytes of the arrays of the smallest `.npz` file."""
 
 
 def in_bucket(path: str | os.PathLike) -> bool:
@@ -171,6 +179,52 @@ def check_new_file(path: pathlib.Path) -> None:
         raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: the folder {path.parent} is not writable: choose another.")
+
+
+def file_name(name: str) -> str:
+    """A name from a file, such as that of a chromosome or track, as the name of a file or folder.
+
+    Raises:
+      InputError: it would lead elsewhere, or no file system has it.
+    """
+    if not name.isprintable() or "/" in name or name in ("", ".", "..") or len(os.fsencode(name)) > 200:
+        raise InputError(
+            f"{name[:80]!r} cannot name a file, expected 1 to 200 printable characters, none of them '/': "
+            "rename it."
+        )
+    return name
+
+
+def parse_json(text: str | bytes) -> Any:
+    """As `json.loads`; ValueError also for what is nested so deeply that Python gives up."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def check_text(path: str | os.PathLike) -> None:
+    """Raises InputError for a device, a pipe or a folder, or a list of more than `MOST_TEXT` bytes."""
+    if not os.path.isfile(path):
+        raise InputError(f"{path} is not a file: give the path of a text file.")
+    if os.path.getsize(path) > MOST_TEXT:
+        raise InputError(
+            f"{path} has {os.path.getsize(path) / 1e6:,.0f} MB, expected a list of at most "
+            f"{MOST_TEXT / 1e6:,.0f} MB: give another file."
+        )
+
+
+def check_inflated(path: str | os.PathLike) -> None:
+    """Raises InputError for an `.npz` whose arrays are far larger than honest ones of a file of its size."""
+    path = epath.Path(path)
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    most = MOST_INFLATED + 200 * path.stat().length
+    if size > most:
+        raise InputError(
+            f"{path} has {path.stat().length / 1e6:,.1f} MB and would take {size / 1e6:,.0f} MB of memory, "
+            f"expected at most {most / 1e6:,.0f} MB: it is damaged or made to do harm; make it again."
+        )
 
 
 def check_space(path: pathlib.Path, needed: float) -> None:

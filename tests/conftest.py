@@ -85,6 +85,12 @@ def data_dir() -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def cases_dir() -> pathlib.Path:
+    """Folder of small files as people have them, which failed once."""
+    return _folder("cases")
+
+
+@pytest.fixture(scope="session")
 def fixtures_dir() -> pathlib.Path:
     """Folder of the golden numbers computed with the original PyTorch code."""
     return _folder("fixtures")

@@ -1,6 +1,5 @@
 """Checkpoint folders of this project: choosing a step, reading, writing."""
 
-import json
 import math
 import os
 import re
@@ -15,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from hicfm_jax.checkpoints.checksums import check_digest, sealed
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import atomic_folder, in_bucket, local_path
+from hicfm_jax.storage import atomic_folder, in_bucket, local_path, parse_json
 
 # Folder of a workdir with one folder per step: `params`, `meta`, and `training` (of a run) or `adam`.
 FOLDER = "checkpoints"
@@ -113,7 +112,7 @@ def is_converted(workdir: str | os.PathLike) -> bool:
 def read_meta(path: str | os.PathLike) -> dict[str, Any]:
     """Metadata of a checkpoint, {} if there are none; `path` as for `step_folder`."""
     try:
-        return json.loads((step_folder(path) / "meta" / "metadata").read_text())
+        return parse_json((step_folder(path) / "meta" / "metadata").read_text())
     except (InputError, OSError, ValueError):  # `read` reports damage
         return {}
 
@@ -127,7 +126,7 @@ def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
     folder = step_folder(path)
     moments = [name for name in ("adam", "training") if with_adam and (folder / name).is_dir()]
     try:
-        meta = json.loads((folder / "meta" / "metadata").read_text())
+        meta = parse_json((folder / "meta" / "metadata").read_text())
         items = {name: _arrays(folder / name) for name in ["params", *moments]}
         check_digest(meta, **items)
     except Exception as error:  # Orbax raises many kinds for damaged files

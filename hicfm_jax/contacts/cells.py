@@ -7,6 +7,7 @@ from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats import open_contacts, stem, suffixes
 from hicfm_jax.contacts.formats.scool import CELLS, ScoolCells
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import check_text
 
 LIST_SUFFIXES = (".list", ".txt")
 """Of text files with the URI of a map in each line."""
@@ -62,6 +63,8 @@ class _ListedCells(Mapping[str, ContactMap]):
 def _read_list(path: str) -> dict[str, str] | None:
     """Name -> URI of each line; None for a `.txt` whose first line is no map, which may hold contacts."""
     known, uris = tuple(suffixes()), {}
+    if path.lower().endswith(".list"):
+        check_text(path)
     try:
         with open(path, encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):

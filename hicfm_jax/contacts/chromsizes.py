@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import check_text
 
 # Of one chromosome: the longest known ones (4 Gb) have a tenth of it at 2 kb, damaged headers more.
 MAX_BINS = 20_000_000
@@ -78,7 +79,8 @@ def _read_file(path: str, sizes: dict[str, int]) -> None:
         raise InputError(
             f"chromsizes={path} is no file: give a text file of names and lengths, or a mapping."
         )
-    with open(path, encoding="utf-8", errors="replace") as file:
+    check_text(path)
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             fields = line.split()
             if not fields or fields[0].startswith("#"):

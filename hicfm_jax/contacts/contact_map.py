@@ -1,15 +1,17 @@
 """A contact map: raw counts of all chromosome pairs at one resolution."""
 
+import fnmatch
 import functools
 import itertools
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, InputNote
 from hicfm_jax.storage import check_space
 
 Pair = tuple[str, str]
@@ -24,12 +26,40 @@ def bare_name(chrom: str) -> str:
     return chrom.lower().removeprefix("chr")
 
 
+def whole_names(entries: Sequence[str], known: Collection[str]) -> list[str]:
+    """Entries of a list that commas divide, with the `known` names that hold commas put together again.
+
+    An entry that is none of them may be a pattern (`chr1*`), which stands for the names that it fits.
+    """
+    most, found, start = 1 + max((name.count(",") for name in known), default=0), [], 0
+    while start < len(entries):
+        for end in range(min(start + most, len(entries)), start, -1):
+            name = ",".join(entries[start:end])
+            if name in known:
+                break
+        patterned = name not in known and set(name) & set("*?[")
+        found += patterned and fnmatch.filter(known, name) or [name]
+        start = end
+    return found
+
+
 def check_counts(counts: np.ndarray, where: str) -> None:
     """Raises InputError if a count is NaN, negative or above 2^53; `where` names file and chromosome."""
     bad = counts[~((counts >= 0) & (counts <= MAX_COUNT))]  # NaN is neither
     if bad.size:
         raise InputError(
             f"{where} holds the count {bad[0]}, expected counts from 0 to 2^53: give raw counts."
+        )
+
+
+def check_same(written: "ContactMap", original: "ContactMap", path: object) -> None:
+    """Raises InputError unless a map that was just written reads back with its bins and its contacts."""
+    found, expected = written.total_count, original.total_count
+    bins = [(*each.chromsizes.items(), each.resolution) for each in (written, original)]
+    if bins[0] != bins[1] or not abs(found - expected) <= 1e-6 * expected:
+        raise InputError(
+            f"{path} reads back with {found:.9g} contacts on {len(written.chromsizes)} chromosomes, expected "
+            f"{expected:.9g} on {len(original.chromsizes)}, so it was not kept: write another format."
         )
 
 
@@ -48,6 +78,9 @@ class ContactMap:
       pairs: computes which pairs may have contacts, if not all do.
       metadata: stored in its file; often empty.
       sd: standard deviations of the counts of an enhanced map, as a map with the same pixels.
+
+    Attributes:
+      expects_whole: whether counts that are not whole are said, once; set for raw maps of files.
 
     Raises:
       InputError: a matrix of the wrong shape, below the diagonal, or with bad counts.
@@ -77,6 +110,7 @@ class ContactMap:
         self._order = {chrom: index for index, chrom in enumerate(self.chromsizes)}
         self._count_total = total_count
         self._find_pairs = pairs
+        self.expects_whole = False
         self._last: tuple[Pair, scipy.sparse.csr_array] | None = None
         self._sums: dict[Pair, float] = {}  # contacts of the pairs that were loaded
         if callable(matrices):
@@ -215,6 +249,13 @@ class ContactMap:
             raise InputError(self._no_chromosome(name))
         return found[0]
 
+    def find_chromosomes(self, names: Iterable[str]) -> list[str]:
+        """The map's names of the entries of a list: names as of `find_chromosome`, or patterns (`chr1*`).
+
+        A name with commas comes in pieces, since commas divide lists of flags.
+        """
+        return [self.find_chromosome(name) for name in whole_names(list(names), self._order)]
+
     def _known(self, chrom: str) -> str:
         if chrom not in self._order:
             raise InputError(self._no_chromosome(chrom))
@@ -255,6 +296,10 @@ class ContactMap:
         if matrix.dtype.kind not in "iu":
             whole = bool((matrix.data == np.floor(matrix.data)).all())
             matrix = matrix.astype(np.int64 if whole else np.float64)
+            if self.expects_whole and not whole:
+                self.expects_whole = False
+                note = f"{where} has counts that are not whole, as balanced or averaged maps do: raw counts"
+                warnings.warn(InputNote(f"{note} are expected."), stacklevel=2)
         if not matrix.data.all():
             matrix = matrix.copy()
             matrix.eliminate_zeros()

@@ -10,7 +10,7 @@ import numpy as np
 
 from hicfm_jax.convert import torch_file
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import atomic_file, local_path
+from hicfm_jax.storage import atomic_file, local_path, parse_json
 
 SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar", ".safetensors")
 
@@ -99,7 +99,7 @@ def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[s
         with library.safe_open(path, framework="numpy") as file:
             facts = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        args = json.loads(facts.get("args", "{}"))
+        args = parse_json(facts.get("args", "{}"))
         return tensors, args if isinstance(args, dict) else {}
     except (library.SafetensorError, RecursionError, TypeError, ValueError) as error:
         raise InputError(

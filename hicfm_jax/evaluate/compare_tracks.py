@@ -15,7 +15,7 @@ from hicfm_jax.contacts.annotations.tracks import read_tracks
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.scores.map_tracks import track_correlation
 from hicfm_jax.evaluate.track_baselines import track_baselines
-from hicfm_jax.storage import atomic_file
+from hicfm_jax.storage import atomic_file, file_name
 
 TABLE_OF_SCORES = "tracks.csv"
 
@@ -96,7 +96,7 @@ def compare_tracks(
     """
     names = _common_names(predictions, truth)
     measured = {name: truth[name] for name in names}
-    fit_on = [contact_map.find_chromosome(chrom) for chrom in fit_on or ()]
+    fit_on = contact_map.find_chromosomes(fit_on or ())
     chromosomes = _chosen(chromosomes, contact_map, [*predictions.values(), truth], names, fit_on)
     compared, notes = dict(predictions), []
     if fit_on:
@@ -144,7 +144,7 @@ def _chosen(
     if chromosomes is None:
         found = [chrom for chrom in with_values if chrom not in fit_on]
     else:
-        found = [contact_map.find_chromosome(chrom) for chrom in chromosomes]
+        found = contact_map.find_chromosomes(chromosomes)
     if both := [chrom for chrom in found if chrom in fit_on]:
         raise InputError(
             f"The baselines would be fitted on {', '.join(both)}, which is to be evaluated: choose other "
@@ -211,7 +211,7 @@ def evaluate_track_files(
     contact_map = open_contacts(uri, resolution)
     found = {name: read_tracks(path, contact_map) for name, path in predictions.items()}
     if fit_on is None and chromosomes:
-        compared = {contact_map.find_chromosome(chrom) for chrom in chromosomes}
+        compared = set(contact_map.find_chromosomes(chromosomes))
         fit_on = [chrom for chrom in contact_map.chromsizes if chrom not in compared]
     measured = read_tracks(truth, contact_map)
     comparison = compare_tracks(
@@ -226,7 +226,7 @@ def evaluate_track_files(
             for tracks in (comparison.predictions[shown], comparison.truth)
         )
         figure = track_figures.draw_tracks(contact_map, chrom, predicted, true)
-        track_figures.save(target / f"{chrom}.png", figure)
+        track_figures.save(target / f"{file_name(chrom)}.png", figure)
     return f"{track_summary(comparison)}\nWrote {folder}."
 
 

@@ -133,7 +133,7 @@ def evaluate_loops(
 
 
 def _chosen(contact_map: ContactMap, chromosomes: Sequence[str] | None) -> list[str]:
-    names = map(contact_map.find_chromosome, chromosomes or contact_map.chromsizes)
+    names = contact_map.find_chromosomes(chromosomes or contact_map.chromsizes)
     return [name for name in names if contact_map.matrix(name).nnz]
 
 

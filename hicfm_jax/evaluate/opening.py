@@ -40,10 +40,11 @@ class ComparedMaps:
         refused raises InputError.
         """
         given = self.reference.chromsizes if chromosomes is None else chromosomes
-        names, notes = [], []
-        for name in map(self.reference.find_chromosome, given):
-            if name in names:
+        names, notes, seen = [], [], set()
+        for name in self.reference.find_chromosomes(given):
+            if name in seen:
                 raise InputError(f"Chromosome {name} is given twice: name each one once.")
+            seen.add(name)
             try:
                 self.check(name, maps)
                 names.append(name)

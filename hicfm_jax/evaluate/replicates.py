@@ -97,8 +97,7 @@ def match_chromosomes(
     first = next(iter(maps.values()))
     matched: dict[str, list[str]] = {}
     notes, reason = [], ""
-    for chrom in chosen or first.chromsizes:
-        chrom = first.find_chromosome(chrom)
+    for chrom in first.find_chromosomes(chosen or first.chromsizes):
         try:
             matched[chrom] = [_counterpart(each, name, first, chrom) for name, each in maps.items()]
         except InputError as error:

@@ -32,7 +32,7 @@ def choose_chromosomes(
     validation, so that most of the genome is for training: for *Arabidopsis thaliana* Chr2 and Chr4, and
     Chr5. Too few chromosomes of that length, an unknown one, or one with two uses raise InputError.
     """
-    val, test = ([contact_map.find_chromosome(name) for name in names] for names in (val, test))
+    val, test = (contact_map.find_chromosomes(names) for names in (val, test))
     for name in val + test:
         if contact_map.n_bins(name) < bins:
             raise InputError(
@@ -112,6 +112,14 @@ def simulation(workdir: str) -> Stage:
     path = os.path.join(workdir, "simulated.cool")
     command = script_command("simulate_map", output=path, resolution=30_000, contacts="104e6")
     return Stage("simulate a deep map (SIMULATED data, not an experiment)", command, path)
+
+
+def binning(workdir: str, deep: str, resolution: int | None, chromsizes: str) -> Stage:
+    """The stage that bins a list of contacts, on chromosomes of lengths that it does not hold."""
+    path, choices = os.path.join(workdir, "deep.cool"), {"input": deep, "chromsizes": chromsizes}
+    choices |= {"resolution": resolution} if resolution else {}
+    command = script_command("thin_map", **choices, fraction=1, output=path)
+    return Stage("bin the list of contacts", command, path, (deep, chromsizes))
 
 
 def stages(setting: Setting) -> list[Stage]:

@@ -164,7 +164,7 @@ def make_plan(
         )
     if not contact_map.total_count:
         raise InputError(f"{contact_map.name} has no contacts: give a map of raw counts.")
-    chosen = {contact_map.find_chromosome(name) for name in chromosomes or contact_map.chromsizes}
+    chosen = set(contact_map.find_chromosomes(chromosomes or contact_map.chromsizes))
     plan = ScanPlan(
         task=task,
         window=window,

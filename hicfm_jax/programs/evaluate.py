@@ -20,6 +20,7 @@ import sys
 
 from absl import flags
 
+from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, evaluate_loops, write_report
 from hicfm_jax.evaluate.compare_tracks import evaluate_track_files
@@ -84,6 +85,7 @@ def _maps(maps: dict[str, str]) -> str:
     return "\n".join([summary(comparison), *comparison.notes, f"Wrote {', '.join(map(str, files))}."])
 
 
+@reads_maps
 def main() -> None:
     for library in ("cooltools", "matplotlib", "skimage"):  # not first after minutes of scoring
         if importlib.util.find_spec(library) is None:

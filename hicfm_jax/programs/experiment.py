@@ -39,6 +39,9 @@ _WEIGHTS = flags.DEFINE_string("weights", "", "Resolution model of the original,
 _TRACKS = flags.DEFINE_string(
     "tracks", "", "Predict these tracks instead: TABLE.tsv or TABLE.tsv:COLUMN,COLUMN of the map's assembly."
 )
+_CHROMSIZES = flags.DEFINE_string(
+    "chromsizes", None, "Names and lengths of the chromosomes, if the map is a list of contacts without them."
+)
 _OWN = flags.DEFINE_bool("own_reads", False, "Enhance the map itself, trained on nothing but its reads.")
 _TUNE = flags.DEFINE_string("tune", "scratch", "With --own_reads: scratch trains from random parameters.")
 _TARGET = flags.DEFINE_float("target_contacts", None, "With --own_reads: contacts of the enhanced map.")
@@ -55,6 +58,10 @@ def main() -> None:
         simulation = stages.simulation(workdir)
         run_stages([simulation], root, workdir)
         deep = simulation.output
+    elif _CHROMSIZES.value:
+        binning = stages.binning(workdir, deep, _RESOLUTION.value, os.path.abspath(_CHROMSIZES.value))
+        run_stages([binning], root, workdir)
+        deep = binning.output
     variant = "demo" if _VARIANT.value == "demo" else ""
     contact_map = open_contacts(deep, _RESOLUTION.value)
     fractions = tuple(stages.parse_fraction(text) for text in _FRACTIONS.value)

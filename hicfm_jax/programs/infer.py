@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from absl import flags
 
+from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.infer import infer_file
 from hicfm_jax.infer.scan_plan import InferenceTask
 from hicfm_jax.infer.stitching import MERGES
@@ -72,6 +73,7 @@ GROUPS = {
 }
 
 
+@reads_maps
 def main() -> None:
     size = _INPUT_SIZE.value
     print(

@@ -15,6 +15,7 @@ from absl import flags
 from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.chromsizes import SeveralResolutions
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
+from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.contacts.species import guess_species, longest_chromosomes
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
@@ -27,6 +28,7 @@ _RESOLUTION = flags.DEFINE_integer(
 _LISTED = 12  # names in a list
 
 
+@reads_maps
 def main() -> None:
     path = pathlib.Path(_FILE.value)
     if (path / MANIFEST).is_file():

@@ -13,6 +13,7 @@ from absl import flags
 
 from hicfm_jax.contacts import open_contacts, simulate, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import write_bedpe
+from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.contacts.simulation.planted_loops import plant_loops, planted_table
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
@@ -35,6 +36,7 @@ _INPUT = flags.DEFINE_string(
 _BALANCE = flags.DEFINE_bool("balance", False, "Also store ICE weights at each resolution; takes minutes.")
 
 
+@reads_maps
 def main() -> None:
     if _INPUT.value and not _LOOPS.value:
         raise InputError("--input needs --loops: give the loops per Mb to add to the map.")

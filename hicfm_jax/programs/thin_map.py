@@ -12,6 +12,8 @@ from absl import flags
 
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
 from hicfm_jax.contacts.downsampling import rest
+from hicfm_jax.contacts.formats import check_output
+from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.progress import doing
 from hicfm_jax.storage import check_new_file
 
@@ -23,10 +25,12 @@ _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says th
 _REST = flags.DEFINE_bool("rest", False, "Write the contacts that are dropped, in place of those kept.")
 
 
+@reads_maps
 def main() -> None:
     check_new_file(pathlib.Path(_OUTPUT.value))
     with doing(f"Reading {_INPUT.value}"):
         deep = open_contacts(_INPUT.value, _RESOLUTION.value)
+    check_output(_OUTPUT.value, deep)
     shallow = thin(deep, _FRACTION.value, _SEED.value)
     metadata = {"thinned": {"input": _INPUT.value, "fraction": _FRACTION.value, "seed": _SEED.value}}
     if _REST.value:

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import json
 import math
 import os
 import resource
@@ -12,12 +11,14 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import file_name, parse_json
 from hicfm_jax.types import PATCH
 
 FORMAT_VERSION = 2
 """Increases whenever older code cannot read new tiles, or the reverse."""
 
 DATASET_NAME = "hic_tiles"
+MOST_PIXELS = 1 << 27  # of a tile: a damaged manifest may state any shape
 MANIFEST = "manifest.json"
 
 
@@ -96,7 +97,7 @@ def read_manifest(path: str | os.PathLike) -> dict:
     if not path.is_dir():
         raise InputError(f"{path} is not a folder of tiles: {make}.")
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest = parse_json((path / MANIFEST).read_text())
         found = manifest["format_version"]
     except FileNotFoundError:
         raise InputError(
@@ -127,6 +128,14 @@ def _is_dict_of(is_valid, value) -> bool:
     return isinstance(value, dict) and all(map(is_valid, value.values()))
 
 
+def _is_splits(value) -> bool:
+    if not _is_dict_of(_is_split, value) or not set(value) <= {"train", "val", "test"}:
+        return False
+    for assay in (assay for split in value.values() for assay in split["assays"]):
+        file_name(assay)
+    return True
+
+
 def _is_split(value) -> bool:
     if not isinstance(value, dict) or not _is_dict_of(_is_count, value.get("assays")):
         return False
@@ -142,7 +151,8 @@ def _is_track(value) -> bool:
 
 
 def _is_shape(value) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(map(_is_count, value))
+    counts = isinstance(value, list) and len(value) > 0 and all(map(_is_count, value))
+    return counts and math.prod(value) <= MOST_PIXELS
 
 
 _FIELDS = {
@@ -154,7 +164,7 @@ _FIELDS = {
     "targets": lambda value: _is_dict_of(_is_shape, value),
     "tracks": lambda value: value is None or (isinstance(value, list) and all(map(_is_track, value))),
     "mix": lambda value: _is_dict_of(_is_weight, value),
-    "splits": lambda value: _is_dict_of(_is_split, value),
+    "splits": _is_splits,
     "tiles": lambda value: isinstance(value, dict),
 }
 """The fields that are used of a manifest, and the check of each."""

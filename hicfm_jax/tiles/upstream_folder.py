@@ -122,7 +122,7 @@ def export_folder(
     progress = progress or NullProgress()
     splits = dataset.read_manifest(folder)["splits"]
     for assay in {assay for split in splits.values() for assay in split["assays"]}:
-        if pathlib.PurePath(assay).name != assay or assay != " ".join(assay.split()):
+        if assay != " ".join(assay.split()):
             raise InputError(
                 f"{folder}: the assay {assay!r} cannot name a folder: make the tiles under another name."
             )
@@ -133,6 +133,10 @@ def export_folder(
             for assay in split["assays"]:
                 (partial / name / assay).mkdir(parents=True)
             for number, tile in enumerate(_stored_tiles(folder, name)):
+                if tile["assay"] not in split["assays"]:
+                    raise dataset.damaged(
+                        folder, f"a tile is of {tile['assay'][:80]!r}, which it does not list"
+                    )
                 write_tile(partial / name / tile["assay"] / f"{number:07d}.pkl", tile)
                 progress.advance(1, f"writing {name}")
     return {name: dict(split["assays"]) for name, split in splits.items()}

@@ -103,7 +103,7 @@ def test_a_users_mistake_is_one_sentence(tmp_path, scool):
         listed.write_text(text)
         with pytest.raises(InputError, match=message):
             open_cells(listed)
-    with pytest.raises(InputError, match="holds 3 maps at 1000 bp: choose one of .*::/cells/a, "):
+    with pytest.raises(InputError, match="holds 3 cells: choose one of .*::/cells/a, "):
         open_contacts(scool)
     with pytest.raises(InputError, match="no cooler at ::/cells/z, expected one of /cells/a"):
         open_contacts(f"{scool}::/cells/z")

@@ -12,7 +12,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
 from hicfm_jax.contacts.formats.hic_engines import ENGINES
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, InputNote
 
 pytestmark = pytest.mark.needs("hictkpy")
 
@@ -147,7 +147,7 @@ def test_index_that_lists_nothing_is_damage(hic, engine):
     [
         (b"", "is empty"),
         (b"chr1\t0\t5\n" * 50, "not a .hic file"),
-        (b"HIC\0\x05\0\0\0" + bytes(100), "version=5"),
+        (b"HIC\0\x05\0\0\0" + bytes(100), "of version 5, expected 6 to 9"),
         (b"HIC\0\x09\0\0\0", "may be truncated, damaged"),
         (b"HIC\0\x09\0\0\0" + b"\xff" * 500, "corrupted"),
     ],
@@ -189,3 +189,29 @@ open_contacts({str(hic[0])!r}, 1000, {engine!r}).matrix("Chr1")
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert rf"pip install -e '.[{extra}]'" in result.stderr.splitlines()[-1]
+
+
+def test_fragments_only_is_said(tmp_path, engine):
+    """A whole file without resolutions in bp."""
+    header = b"HIC\0" + struct.pack("<iq", 8, 200) + b"test\0" + struct.pack("<ii", 0, 2)
+    header += b"All\0" + struct.pack("<i", 10) + b"Chr1\0" + struct.pack("<i", 10_000)
+    header += struct.pack("<iiiii", 0, 1, 1, 1, 5)  # no widths in bp; one in fragments, with one site
+    (tmp_path / "map.hic").write_bytes(header.ljust(400, b"\0"))
+    with pytest.raises(InputError, match="restriction fragments only, expected some in bp"):
+        open_contacts(tmp_path / "map.hic", 1000, engine)
+
+
+def test_contacts_beyond_an_end_are_said(hic):
+    """Chr1 of 10,500 bp becomes one of 5,000 bp, as with the lengths of another assembly."""
+    path, dense = hic
+    at = path.read_bytes().index(b"Chr1\0" + struct.pack("<q", 10_500)) + 5
+    damage(path, at, struct.pack("<q", 5_000))
+    contact_map = open_contacts(path, 1000)
+    with pytest.warns(InputNote, match="they may lie beyond an end"):
+        assert contact_map.matrix("Chr1").sum() == dense[:5, :5].sum()
+
+
+def test_many_chromosomes_are_refused_beforehand(tmp_path):
+    sizes = {f"s{number}": 5_000 for number in range(501)}
+    with pytest.raises(InputError, match="expected at most 500, found 501: write .mcool"):
+        write_contacts(ContactMap(sizes, 5_000, {}), tmp_path / "many.hic")

@@ -173,12 +173,18 @@ def test_a_bad_line_is_named(tmp_path, line, sentence):
 @pytest.mark.parametrize(
     ("header", "sentence"),
     [
-        ("## pairs format v1.0\n", "has no chromosome lengths: put a line '#chromsize: NAME LENGTH'"),
+        (
+            "## pairs format v1.0\n",
+            "has no chromosome lengths: give a file of names",
+        ),
         (HEADER + "#chromsize: Chr3\n", "line 6, should read '#chromsize: NAME LENGTH'"),
         (HEADER + "#chromsize: Chr3 long\n", "line 6: 'long' is no length"),
         (HEADER + "#chromsize: Chr2 5\n", "line 6: chromosome 'Chr2' comes twice"),
         (HEADER + "#chromsize: Chr3 99999999999999\n", "expected at most 20000000: mend its length"),
-        (HEADER + "#columns: readID chr1 pos1 strand1\n", "line 6, names 0 columns 'chr2', expected one"),
+        (
+            HEADER + "#columns: readID chr1 pos1 strand1\n",
+            "line 6, should name each of the columns chr1, pos1, chr2 and pos2 once",
+        ),
     ],
 )
 def test_a_bad_header_is_one_sentence(tmp_path, header, sentence):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hicfm_jax.contacts import open_contacts
+from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
 from hicfm_jax.contacts.formats.cool import CoolReader
 from hicfm_jax.errors import InputError
 
@@ -221,7 +221,6 @@ def test_bad_resolution(cool, resolution):
         ("map.cool", {"chromsizes": {"Chr1": 5}}),
         ("map.hic", {"chromsizes": {"Chr1": 5}}),
         ("map.pairs.gz", {"weight": "KR"}),
-        ("map.pairs", {"chromsizes": {"Chr1": 5}}),
         ("map.txt", {"weight": "weight"}),
         ("map.npy", {"weight_kind": "divisive"}),
         ("map.pkl", {"engine": "hictk"}),
@@ -267,3 +266,28 @@ def test_real_mcool_resolutions_agree(data_dir):
     summed = open_contacts(f"{path}::/resolutions/100000", 1_000_000)
     for pair in stored.pairs():
         np.testing.assert_array_equal(stored.matrix(*pair).toarray(), summed.matrix(*pair).toarray())
+
+
+def test_coolers_of_old_writers_have_no_format(cool):
+    path, dense = cool
+    with h5py.File(path, "r+") as file:
+        for name in ("format", "storage-mode", "bin-type"):
+            del file.attrs[name]
+    assert open_contacts(path).total_count == dense.sum()
+
+
+@pytest.mark.parametrize("sizes", [{"long": 3_000_000_000}, {"Chr1": 5_000_000, "染色体": 1_000_000}])
+@pytest.mark.parametrize("name", ["map.cool", "map.mcool"])
+def test_chromosomes_that_coolers_cannot_hold_are_refused(tmp_path, sizes, name):
+    with pytest.raises(InputError, match="coolers store .* write .*.npz"):
+        write_contacts(ContactMap(sizes, 1_000_000, {}), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    write_contacts(ContactMap(sizes, 1_000_000, {}), tmp_path / "map.npz")
+    assert open_contacts(tmp_path / "map.npz").chromsizes == sizes
+
+
+@pytest.mark.parametrize("names", [["c1", "scaf,3"], ["c*"], ["chrC1", "scaf", "3"]])
+def test_names_with_commas_and_patterns(names):
+    contact_map = ContactMap({"c1": 5, "scaf,3": 5, "b": 5}, 1, {})
+    expected = ["c1"] if names == ["c*"] else ["c1", "scaf,3"]
+    assert contact_map.find_chromosomes(",".join(names).split(",")) == expected

@@ -5,13 +5,15 @@ import os
 import pathlib
 from collections.abc import Callable, Iterable, Mapping
 
-from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, ContactMap
 from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
-from hicfm_jax.contacts.formats.cool import open_cool, write_cool
-from hicfm_jax.contacts.formats.hic import open_hic, write_hic
-from hicfm_jax.contacts.formats.pairs import open_pairs, open_text, write_pairs
+from hicfm_jax.contacts.formats.cool import check_cool, open_cool, write_cool
+from hicfm_jax.contacts.formats.hic import check_hic, open_hic, write_hic
+from hicfm_jax.contacts.formats.hicpro import open_matrix
+from hicfm_jax.contacts.formats.pairs import check_pairs, open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
 from hicfm_jax.contacts.formats.scool import open_scool
+from hicfm_jax.contacts.reading import reading_options
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
 
@@ -26,6 +28,7 @@ class Format:
       write: `write(contact_map, path)`, or with weights `write(contact_map, path, balance, metadata)`.
         Returns the resolutions written if there may be several. None: the format is only read.
       options: the keyword arguments of `open_contacts` that `open` takes, and `group` if files have groups.
+      check: `check(path, chromsizes)` raises InputError for chromosomes that the format cannot hold.
       holds_weights: whether files store weights and metadata.
       whole_counts_only: whether files store contacts one by one.
     """
@@ -34,6 +37,7 @@ class Format:
     open: Callable[..., ContactMap]
     write: Callable[..., list[int] | None] | None = None
     options: frozenset[str] = frozenset()
+    check: Callable[[str, Mapping[str, int]], None] = lambda path, chromsizes: None
     holds_weights: bool = False
     whole_counts_only: bool = False
 
@@ -42,10 +46,12 @@ _WEIGHTS, _SIZES = {"weight", "weight_kind"}, frozenset({"chromsizes"})
 
 # One line per format. Libraries that a format needs are imported in its functions.
 FORMATS: tuple[Format, ...] = (
-    Format((".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), True),
-    Format((".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS})),
-    Format((".pairs", ".pairs.gz"), open_pairs, write_pairs, whole_counts_only=True),
-    Format((".txt", ".txt.gz"), open_text, options=_SIZES),
+    Format((".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), check_cool, True),
+    Format((".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS}), check_hic),
+    Format((".pairs", ".pairs.gz"), open_pairs, write_pairs, _SIZES, check_pairs, whole_counts_only=True),
+    Format((".pairs.bgz", ".allvalidpairs", ".allvalidpairs.gz"), open_pairs, options=_SIZES),
+    Format((".txt", ".txt.gz", ".txt.bgz", ".bg2", ".bg2.gz"), open_text, options=_SIZES),
+    Format((".matrix",), open_matrix, options=frozenset({"group"})),
     Format((".npy",), open_array, options=_SIZES),
     Format((".npz",), open_npz, write_npz, _SIZES),
     Format((".pkl", ".pickle"), open_pickle, options=_SIZES),
@@ -66,16 +72,17 @@ def open_contacts(
     """Opens a file of contact counts. The counts themselves are read when they are requested.
 
     Args:
-      uri: a `.cool`, `.mcool` (both optionally `FILE::/group`), `.hic`, `.pairs`, `.pairs.gz`, `.txt`,
-        `.txt.gz`, `.npy`, `.npz` or `.pkl` file, or a cell of a `.scool` (`FILE::/cells/NAME`).
+      uri: a `.cool`, `.mcool` (both optionally `FILE::/group`), `.hic`, `.pairs`, `.pairs.gz`,
+        `.allValidPairs`, `.txt`, `.txt.gz`, `.bg2`, `.matrix` (optionally `FILE.matrix::BINS.bed`), `.npy`,
+        `.npz` or `.pkl` file, a cell of a `.scool` (`FILE::/cells/NAME`) or the sum of all (`FILE::/cells`).
       resolution: bin width in bp. A width that a file lacks is summed up from the largest stored one that
         divides it. None takes the file's only one.
       engine: the library that reads a `.hic` file: `hictk` (the default) or `straw`.
       weight: column of a cooler or normalization of a `.hic` file to balance the counts with; None gives
         raw counts.
       weight_kind: `multiplicative` or `divisive`, where the file does not say which its weights are.
-      chromsizes: chromosome lengths in bp, or a text file of names and lengths, for `.txt`, `.npy`, `.npz`
-        and `.pkl` files, which do not store them.
+      chromsizes: chromosome lengths in bp, or a text file of names and lengths, for formats that do not store
+        them: `.pairs`, `.txt` and other lists of contacts, `.npy`, `.npz` and `.pkl`.
 
     Returns:
       A ContactMap of raw counts, or of balanced float64 values if a weight is named.
@@ -88,6 +95,7 @@ def open_contacts(
     suffix, form = _find(path, "read")
     options = {"engine": engine, "weight": weight, "weight_kind": weight_kind, "chromsizes": chromsizes}
     options = {option: value for option, value in options.items() if value is not None}
+    options = {name: value for name, value in reading_options().items() if name in form.options} | options
     for option in options.keys() - form.options:
         raise InputError(f"{option}={options[option]!r} is no option of {suffix} files: leave {option} out.")
     if weight_kind is not None and weight in (None, "NONE"):
@@ -108,7 +116,9 @@ def open_contacts(
         raise InputError(f"{path} cannot be read: ask its owner for permission.")
     if os.path.getsize(path) == 0:
         raise InputError(f"{path} is empty (0 bytes): make or fetch it again.")
-    return form.open(path, resolution, **options)
+    opened = form.open(path, resolution, **options)
+    opened.expects_whole = weight in (None, "NONE") and ENHANCEMENT not in opened.metadata
+    return opened
 
 
 def used_options(uri: str) -> set[str]:
@@ -133,6 +143,11 @@ def output_format(path: str | os.PathLike) -> Format:
     return _find(os.fspath(path), "write")[1]
 
 
+def check_output(path: str | os.PathLike, contact_map: ContactMap) -> None:
+    """Raises InputError if the format of `path` cannot hold the chromosomes of a map; before long work."""
+    output_format(path).check(os.fspath(path), contact_map.chromsizes)
+
+
 def write_contacts(
     contact_map: ContactMap,
     path: str | os.PathLike,
@@ -151,7 +166,8 @@ def write_contacts(
       metadata: stored in a `.cool` or `.mcool` together with the map's own; other formats do not store it.
 
     Raises:
-      InputError: another suffix, a folder that does not exist, or counts that the format cannot hold.
+      InputError: another suffix, a folder that does not exist, counts or chromosomes that the format cannot
+        hold, or a file that reads back otherwise than it was written.
       OSError: the disk is full or not writable.
     """
     path = pathlib.Path(path)
@@ -162,6 +178,7 @@ def write_contacts(
         raise InputError(f"{path} is a directory: give a file name.")
     if balance and not form.holds_weights:
         raise InputError(f"{path}: a {suffix} file stores no weights: leave balancing out or write .mcool.")
+    form.check(str(path), contact_map.chromsizes)
     extra = (balance, metadata) if form.holds_weights else ()
     with doing(f"Computing {contact_map.name}"):
         cached = contact_map.cached_beside(path)

@@ -15,11 +15,11 @@ from hicfm_jax.contacts.chromsizes import (
     need_resolution,
     read_chromsizes,
 )
-from hicfm_jax.contacts.contact_map import ContactMap, Pair
+from hicfm_jax.contacts.contact_map import ContactMap, Pair, check_same
 from hicfm_jax.contacts.formats.matrices import MatrixReader, map_of_matrices, single_name
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import atomic_file, check_space
+from hicfm_jax.storage import atomic_file, check_inflated, check_space
 
 Chromsizes = Mapping[str, int] | str | os.PathLike | None
 
@@ -66,6 +66,7 @@ class ArrayReader(MatrixReader):
         if path.lower().endswith(".npy"):
             matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
+            check_inflated(path)
             matrix = scipy.sparse.load_npz(path)
             if matrix.format != "coo":  # which is always checked
                 matrix.check_format(full_check=True)
@@ -79,6 +80,7 @@ class GenomeReader:
 
     def __init__(self, path: str):
         self.path = path
+        check_inflated(path)
         self._file = np.load(path, allow_pickle=False)
         names = set(self._file.files)
         if "format" not in names and not {"chromosomes", "lengths", "resolution", "pairs"} <= names:
@@ -151,6 +153,7 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
                 _add(file, f"count_{ending}", matrix.data)
                 if contact_map.sd is not None:
                     _add(file, f"sd_{ending}", contact_map.sd.matrix(chrom1, chrom2).tocoo().data)
+        check_same(open_npz(str(partial)), contact_map, path)
 
 
 def _add(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:

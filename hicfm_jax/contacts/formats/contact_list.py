@@ -1,68 +1,86 @@
 """Parser of text files with one contact per line."""
 
+import codecs
 import collections
 import contextlib
 import csv
 import dataclasses
+import functools
 import gzip
 import io
 import re
+import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import numpy as np
 
 from hicfm_jax.contacts.chromsizes import add_length
 from hicfm_jax.contacts.formats.binned_contacts import BinnedContacts
-from hicfm_jax.errors import InputError
+from hicfm_jax.contacts.formats.text_layouts import PAIRS, UNMAPPED, Layout, named_columns, recognize
+from hicfm_jax.errors import InputError, InputNote
 
-UNMAPPED = ("!", ".")  # chromosome names of unmapped sides, as pairtools writes them
 BYTES_AT_ONCE = 8_000_000
 LONGEST_LINE = 1_000_000
 MAX_POSITION = 10**12
 
-# The four columns that are read, named as in the specification and by pairtools.
-_COLUMNS = (("chr1", "chrom1"), ("pos1",), ("chr2", "chrom2"), ("pos2",))
+LINES_SEEN = 2_000  # by which the layout is recognized
+BYTES_SEEN = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """The `#` lines at the top of a file.
+    """The lines at the top of a file, and the layout of the lines below.
 
     Attributes:
-      chromsizes: lengths in bp from `#chromsize: NAME LENGTH` lines, in their order.
-      columns: numbers of the columns chr1, pos1, chr2, pos2; by default the specification's.
-      lines: number of lines.
+      chromsizes: lengths in bp that were given, or else those of `#chromsize: NAME LENGTH` lines.
+      layout: the columns.
+      first: position of the first base of a chromosome, 0 or 1.
+      lines: number of lines of the header.
+      width: of the bins in bp, if the file has pixels rather than contacts.
     """
 
     chromsizes: dict[str, int]
-    columns: tuple[int, ...]
+    layout: Layout
+    first: int
     lines: int
+    width: int | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Contacts:
-    """Contacts of some lines: chromosome numbers `[n]` into `names`, positions `[n]` in bp from 0."""
+    """Contacts of some lines: chromosome numbers `[n]` into `names`, positions `[n]` in bp from 0.
+
+    `count` is the number of contacts of each line, `[n]` float64; None stands for one each.
+    """
 
     names: list[str]
     chrom1: np.ndarray
     pos1: np.ndarray
     chrom2: np.ndarray
     pos2: np.ndarray
+    count: np.ndarray | None = None
 
 
-def read_header(path: str) -> Header:
-    """Reads the lines that start with `#`.
+def read_header(path: str, first: int, given: Mapping[str, int] | None = None) -> Header:
+    """Reads the lines that start with `#` and recognizes the columns below.
+
+    Args:
+      path: the file.
+      first: position of the first base of a chromosome where the layout does not say it.
+      given: lengths of the chromosomes, if they are not to be those of the file.
 
     Raises:
-      InputError: a damaged file, or an invalid `#chromsize` or `#columns` line.
+      InputError: a damaged file, an invalid `#chromsize` or `#columns` line, or what `recognize` refuses.
     """
     chromsizes: dict[str, int] = {}
-    columns, lines = (1, 2, 3, 4), 0
+    layout, lines, below = None, 0, []
     with _opened(path) as file:
         while (line := file.readline(LONGEST_LINE)).startswith(b"#"):
             lines += 1
+            if line.startswith(b"## pairs format"):
+                layout = PAIRS
             where = f"{path}, line {lines},"
             if len(line) == LONGEST_LINE:
                 raise InputError(_too_long(path, lines))
@@ -73,25 +91,42 @@ def read_header(path: str) -> Header:
                     raise InputError(f"{where} should read '#chromsize: NAME LENGTH', not {line[:60]!r}.")
                 add_length(chromsizes, *fields, where.rstrip(","))
             elif key == "columns":
-                columns = _find_columns(value.split(), where)
-    return Header(chromsizes, columns, lines)
+                layout = named_columns(value.split())
+                if layout is None:
+                    raise InputError(
+                        f"{where} should name each of the columns chr1, pos1, chr2 and pos2 once: "
+                        "write '#columns: readID chr1 pos1 chr2 pos2 ...'."
+                    )
+        if not layout and (layout := named_columns(line.decode("utf-8", "replace").split())):
+            lines, line = lines + 1, file.readline(LONGEST_LINE)
+        while line and len(below) < LINES_SEEN and sum(map(len, below)) < BYTES_SEEN:
+            below += [line] if line.strip() else []
+            line = file.readline(LONGEST_LINE)
+    sizes = dict(given or chromsizes)
+    if not layout and (layout := recognize(below, path, sizes)) != PAIRS:
+        places = ", ".join(str(column + 1) for column in layout.columns)
+        warnings.warn(
+            InputNote(f"{path} is read as {layout.title}: contacts are in the columns {places}."),
+            stacklevel=2,
+        )
+    width = None if layout.end is None else _bin_width(below, layout, path)
+    return Header(sizes, layout, first if layout.first is None else layout.first, lines, width)
 
 
-def read_contacts(path: str, header: Header, chromsizes: Mapping[str, int], first: int) -> Iterator[Contacts]:
+def read_contacts(path: str, header: Header, chromsizes: Mapping[str, int]) -> Iterator[Contacts]:
     """Yields the contacts of a file, some megabytes of lines at a time, without those of unmapped sides.
 
     Args:
       path: the file, plain or gzipped.
       header: from `read_header`.
       chromsizes: chromosome -> length in bp.
-      first: position of the first base of a chromosome, 0 or 1.
 
     Raises:
       InputError: names the first line that is malformed or outside its chromosome.
     """
     for first_line, block in _blocks(path, header.lines):
         try:
-            contacts = _parse(block, header.columns, first)
+            contacts = _parse(block, header)
             sizes = np.array([chromsizes[name] for name in contacts.names], dtype=np.int64)
             for chrom, position in ((contacts.chrom1, contacts.pos1), (contacts.chrom2, contacts.pos2)):
                 if ((position < 0) | (position >= sizes[chrom])).any():
@@ -99,7 +134,7 @@ def read_contacts(path: str, header: Header, chromsizes: Mapping[str, int], firs
         except (ValueError, OverflowError, LookupError) as error:
             for number, line in enumerate(block.splitlines(), start=first_line):
                 if line.strip():
-                    _check_line(line, f"{path}, line {number},", _separator(block), header, chromsizes, first)
+                    _check_line(line, f"{path}, line {number},", _separator(block), header, chromsizes)
             reason = " ".join(str(error).split())[:200]
             raise InputError(
                 f"{path} cannot be read from line {first_line} on ({reason}): make it again."
@@ -107,26 +142,29 @@ def read_contacts(path: str, header: Header, chromsizes: Mapping[str, int], firs
         yield contacts
 
 
-def bin_contacts(
-    path: str, header: Header, chromsizes: Mapping[str, int], resolution: int, first: int
-) -> BinnedContacts:
-    """Bins all contacts of a file in one pass (arguments and errors of `read_contacts`)."""
-    binned = BinnedContacts(chromsizes, resolution)
-    for contacts in read_contacts(path, header, chromsizes, first):
+def bin_contacts(path: str, header: Header, chromsizes: Mapping[str, int], resolution: int) -> BinnedContacts:
+    """Bins all contacts of a file in one pass (arguments of `read_contacts`).
+
+    Raises:
+      InputError: see `read_contacts`; also pixels that are listed on both sides of the diagonal.
+    """
+    binned = BinnedContacts(chromsizes, resolution, np.int32 if header.layout.count is None else np.float64)
+    for contacts in read_contacts(path, header, chromsizes):
         offset = binned.offset[[binned.index[name] for name in contacts.names]]
         binned.add(
             offset[contacts.chrom1] + contacts.pos1 // resolution,
             offset[contacts.chrom2] + contacts.pos2 // resolution,
+            contacts.count,
         )
-    binned.flush()
+    binned.finish(path)
     return binned
 
 
-def largest_positions(path: str, header: Header, first: int) -> dict[str, int]:
+def largest_positions(path: str, header: Header) -> dict[str, int]:
     """Chromosome -> its largest position in bp from 0, in the order of appearance."""
     largest: dict[str, int] = {}
     any_name = collections.defaultdict(lambda: MAX_POSITION)
-    for contacts in read_contacts(path, header, any_name, first):
+    for contacts in read_contacts(path, header, any_name):
         block = np.full(len(contacts.names), -1)
         np.maximum.at(block, contacts.chrom1, contacts.pos1)
         np.maximum.at(block, contacts.chrom2, contacts.pos2)
@@ -140,25 +178,31 @@ def _opened(path: str) -> Iterator[BinaryIO]:
     with open(path, "rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
         file.seek(0)
+        text = gzip.GzipFile(fileobj=file) if zipped else file
         try:
-            yield gzip.GzipFile(fileobj=file) if zipped else file
+            start = text.read(3)
+            if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise InputError(f"{path} is text in UTF-16: convert it with iconv -f UTF-16 -t UTF-8.")
+            if start != codecs.BOM_UTF8:  # which some editors write
+                text.seek(0)
+            yield text
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise InputError(
                 f"{path} cannot be unpacked ({error}): it may be truncated; make or fetch it again."
             ) from error
 
 
-def _find_columns(names: list[str], where: str) -> tuple[int, ...]:
-    found = []
-    for known in _COLUMNS:
-        places = [place for place, name in enumerate(names) if name in known]
-        if len(places) != 1:
-            raise InputError(
-                f"{where} names {len(places)} columns {known[0]!r}, expected one: "
-                "write '#columns: readID chr1 pos1 chr2 pos2 ...'."
-            )
-        found += places
-    return tuple(found)
+def _bin_width(lines: Sequence[bytes], layout: Layout, path: str) -> int:
+    """The width in bp of most of the bins on the first lines."""
+    widths: collections.Counter = collections.Counter()
+    for line in lines:
+        with contextlib.suppress(LookupError, ValueError):
+            fields = line.split(b"\t" if b"\t" in line else None)
+            widths[int(fields[layout.end]) - int(fields[layout.columns[1]])] += 1
+    (width, _), *_ = widths.most_common(1) or [(0, 0)]
+    if width <= 0:
+        raise InputError(f"{path} holds no bins: expected lines chrom1 start1 end1 chrom2 start2 end2 count.")
+    return width
 
 
 def _blocks(path: str, header_lines: int) -> Iterator[tuple[int, bytes]]:
@@ -188,41 +232,56 @@ def _separator(block: bytes) -> str:
     return "\t" if b"\t" in block.lstrip().partition(b"\n")[0] else r"\s+"
 
 
-def _parse(block: bytes, columns: tuple[int, ...], first: int) -> Contacts:
+def _parse(block: bytes, header: Header) -> Contacts:
     import pandas as pd
 
     if b"\0" in block:
         raise ValueError("zero bytes")
-    chrom1, pos1, chrom2, pos2 = columns
-    frame = pd.read_csv(
-        io.BytesIO(block),
+    chrom1, pos1, chrom2, pos2 = columns = header.layout.columns
+    counts = [] if header.layout.count is None else [header.layout.count]
+    read = functools.partial(
+        pd.read_csv,
         sep=_separator(block),
         header=None,
-        names=range(max(columns) + 1),  # without names a short first line would shift the others' columns
+        names=range(max(*columns, *counts) + 1),  # a short first line would shift the others' columns
         index_col=False,
-        usecols=columns,
-        dtype={chrom1: str, pos1: np.int64, chrom2: str, pos2: np.int64},
+        usecols=[*columns, *counts],
         na_filter=False,
         quoting=csv.QUOTE_NONE,
     )
+    types = {chrom1: str, chrom2: str, **dict.fromkeys(counts, np.float64)}
+    try:
+        frame = read(io.BytesIO(block), dtype={**types, pos1: np.int64, pos2: np.int64})
+    except ValueError:
+        frame = read(io.BytesIO(block), dtype={**types, pos1: str, pos2: str})
     frame = frame[~(frame[chrom1].isin(UNMAPPED) | frame[chrom2].isin(UNMAPPED))]
+    for column in (pos1, pos2):
+        # As words where unmapped sides have no position.
+        if frame[column].dtype != np.int64:
+            if not frame[column].str.fullmatch(r"[0-9]{1,18}").all():
+                raise ValueError("a position that is no number")
+            frame = frame.astype({column: np.int64})
     codes, names = pd.factorize(np.concatenate([frame[chrom1], frame[chrom2]]))
     code1, code2 = codes.reshape(2, -1)
-    names = [str(name) for name in names]
-    return Contacts(names, code1, frame[pos1].to_numpy() - first, code2, frame[pos2].to_numpy() - first)
+    places = [frame[column].to_numpy() - header.first for column in (pos1, pos2)]
+    count = frame[counts[0]].to_numpy() if counts else None
+    return Contacts([str(name) for name in names], code1, places[0], code2, places[1], count)
 
 
 def _check_line(
-    line: bytes, where: str, separator: str, header: Header, chromsizes: Mapping[str, int], first: int
+    line: bytes, where: str, separator: str, header: Header, chromsizes: Mapping[str, int]
 ) -> None:
     """Raises InputError if a line breaks a rule."""
     fields = line.split(None if separator == r"\s+" else separator.encode())
-    if len(fields) <= max(header.columns):
+    layout, first = header.layout, header.first
+    last_column = max(*layout.columns, layout.count or 0)
+    if len(fields) <= last_column:
+        columns = "readID chr1 pos1 chr2 pos2" if layout == PAIRS else layout.title
         raise InputError(
-            f"{where} has {len(fields)} columns, expected at least {max(header.columns) + 1}: "
-            f"readID chr1 pos1 chr2 pos2, found {line[:60]!r}."
+            f"{where} has {len(fields)} columns, expected at least {last_column + 1}: "
+            f"{columns}, found {line[:60]!r}."
         )
-    chrom1, pos1, chrom2, pos2 = (fields[column] for column in header.columns)
+    chrom1, pos1, chrom2, pos2 = (fields[column] for column in layout.columns)
     names = [chrom.decode("utf-8", "replace") for chrom in (chrom1, chrom2)]
     if set(names) & set(UNMAPPED):
         return

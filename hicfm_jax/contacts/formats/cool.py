@@ -10,7 +10,7 @@ import numpy as np
 
 from hicfm_jax.contacts.balancing import balance, weight_kind_of
 from hicfm_jax.contacts.chromsizes import choose_resolution, zoom_levels
-from hicfm_jax.contacts.contact_map import MAX_COUNT, ContactMap, Pair, check_counts
+from hicfm_jax.contacts.contact_map import MAX_COUNT, ContactMap, Pair, check_counts, check_same
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
@@ -21,6 +21,7 @@ PIXELS_WRITTEN = 2_000_000  # passed to cooler at once, which needs some 100 byt
 
 COUNT, SD = "count", "sd"  # columns of the pixels; the latter, of enhanced maps, is this project's own
 _COLUMNS = ("bin1_id", "bin2_id", COUNT)
+_TABLES = {"chroms", "bins", "pixels", "indexes"}
 
 
 def open_cool(
@@ -34,7 +35,10 @@ def open_cool(
     reader = ReadingProcess(CoolReader, path)
     widths = reader.ask("groups")
     if not widths:
-        raise InputError(f"{path} is an HDF5 file without a cooler in it: give a .cool or .mcool file.")
+        raise InputError(
+            f"{path} is an HDF5 file without a cooler in it (tables {', '.join(sorted(_TABLES))}): give a "
+            ".cool or .mcool file."
+        )
     return open_group(reader, widths, resolution, group, weight, weight_kind)
 
 
@@ -130,9 +134,32 @@ class CoolReader:
         """The coolers in the file: group -> bin width in bp, None where the width varies."""
         import cooler
 
-        yield {
-            name: _width(cooler.Cooler(self._file[name])) for name in cooler.fileops.list_coolers(self.path)
-        }
+        yield {name: _width(cooler.Cooler(self._file[name])) for name in self._coolers(self._file, set())}
+
+    def _coolers(self, group, seen: set[int]) -> Iterator[str]:
+        """The groups with the tables of a cooler; old files do not name their format.
+
+        Raises InputError where a part of the file is a link to another file.
+        """
+        import h5py
+
+        seen.add(h5py.h5o.get_info(group.id).addr)
+        if _TABLES <= set(group):
+            yield group.name
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                raise InputError(self._elsewhere(f"{group.name.rstrip('/')}/{name}"))
+            if isinstance(link, h5py.HardLink):
+                inner = group[name]
+                if isinstance(inner, h5py.Group) and h5py.h5o.get_info(inner.id).addr not in seen:
+                    yield from self._coolers(inner, seen)
+
+    def _elsewhere(self, name: str) -> str:
+        return (
+            f"{self.path} takes {name} from another file, which is not read for safety: copy the map into "
+            "one file with cooler cp."
+        )
 
     def layout(self, group: str) -> Iterator[tuple[dict[str, int], dict[str, object]]]:
         """Chromosome lengths in bp, and the metadata that the writer stored, if they are a JSON object."""
@@ -146,9 +173,9 @@ class CoolReader:
 
     def pixels(self, group: str, column: str, chrom1: str, chrom2: str) -> Iterator[tuple[np.ndarray, ...]]:
         """Rows, columns (int32, from the first bins of the chromosomes) and values of a pair, in parts."""
-        clr, offset, _ = self._open(group)
-        names = list(_lengths(clr))
-        one, two = names.index(chrom1), names.index(chrom2)
+        _, offset, _ = self._open(group)
+        numbers = self._numbers(group)
+        one, two = numbers[chrom1], numbers[chrom2]
         first, last = offset[two], offset[two + 1]
         for bin1, bin2, values in self._parts(group, *offset[one : one + 2], column):
             inside = (bin2 >= first) & (bin2 < last)
@@ -193,6 +220,10 @@ class CoolReader:
         """
         import cooler
 
+        for table in _TABLES:
+            for column in self._file[group][table].values():
+                if column.is_virtual or column.external:
+                    raise InputError(self._elsewhere(column.name))
         clr = cooler.Cooler(self._file[group])
         if clr.storage_mode != "symmetric-upper":
             raise InputError(
@@ -225,6 +256,11 @@ class CoolReader:
             if column.dtype.kind not in "iuf":
                 raise ValueError(f"{column.name} is of type {column.dtype}")
         return clr, offset, index
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019
+    def _numbers(self, group: str) -> dict[str, int]:
+        """The number of each chromosome."""
+        return {name: number for number, name in enumerate(_lengths(self._open(group)[0]))}
 
     def _parts(
         self, group: str, row0: int, row1: int, column: str = COUNT
@@ -328,11 +364,27 @@ def write_cool(
             cooler.zoomify_cooler(
                 str(plain), str(result), resolutions, chunksize=5_000_000, dtypes=dtypes, metadata=metadata
             )
+        check_same(open_cool(str(result), contact_map.resolution), contact_map, path)
         with doing(f"Balancing {path}"):
             for group in groups if balance else []:
                 # Genome-wide iterations do not converge for chromosomes without contacts between them.
                 cooler.balance_cooler(cooler.Cooler(f"{result}::{group}"), cis_only=cis_only, store=True)
     return resolutions
+
+
+def check_cool(path: str, chromsizes: Mapping[str, int]) -> None:
+    """Raises InputError for chromosomes that a cooler cannot hold."""
+    longest = max(chromsizes, key=chromsizes.get)
+    if chromsizes[longest] > np.iinfo(np.int32).max:
+        raise InputError(
+            f"{path}: coolers store lengths up to {np.iinfo(np.int32).max} bp, and {longest[:40]!r} has "
+            f"{chromsizes[longest]}: write .hic, .pairs or .npz."
+        )
+    if foreign := [chrom for chrom in chromsizes if not chrom.isascii()]:
+        raise InputError(
+            f"{path}: coolers store names in ASCII, which {foreign[0][:40]!r} is not: rename it, or write "
+            ".pairs or .npz."
+        )
 
 
 def pixel_layout(contact_map: ContactMap) -> tuple[dict[str, type], int]:

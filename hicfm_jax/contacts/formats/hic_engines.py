@@ -1,14 +1,18 @@
 """Readers of `.hic` files with hictk and with hic-straw."""
 
 import functools
+import os
 import struct
+import warnings
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
 from hicfm_jax.contacts.contact_map import Pair
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, InputNote
 
+VERSIONS = range(6, 10)
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -24,15 +28,29 @@ class HictkReader:
         except ImportError as error:
             raise InputError(f"{path} needs hictkpy to be read: pip install -e '.[hic]'.") from error
         with open(path, "rb") as file:
-            if file.read(4) != b"HIC\0":
-                raise InputError(
-                    f"{path} is not a .hic file, which starts with 'HIC': it may be of another format."
-                )
+            magic, version = file.read(4), int.from_bytes(file.read(4), "little")
+        if magic != b"HIC\0":
+            raise InputError(
+                f"{path} is not a .hic file, which starts with 'HIC': it may be of another format."
+            )
+        if version not in VERSIONS:
+            raise InputError(
+                f"{path} is a .hic file of version {version}, expected {VERSIONS[0]} to {VERSIONS[-1]}: make "
+                "it again with a newer Juicer or hictk."
+            )
         hictkpy.logging.setLevel("CRITICAL")
-        file = hictkpy.MultiResFile(path)
+        try:
+            file = hictkpy.MultiResFile(path)
+        except RuntimeError as error:
+            if _has_widths(path):
+                raise
+            raise InputError(
+                f"{path} has resolutions in restriction fragments only, expected some in bp: make it again "
+                "with them (juicer_tools pre -r 10000)."
+            ) from error
         self.chromsizes, self._resolutions = dict(file.chromosomes()), file.resolutions().tolist()
-        listed = _listed_pairs(path, list(file.chromosomes(include_ALL=True)))
-        self.pairs = dict.fromkeys(pair for pair in listed if set(pair) <= self.chromsizes.keys())
+        self._path, listed = path, _listed_pairs(path, list(file.chromosomes(include_ALL=True)))
+        self.pairs = {pair: place for pair, place in listed.items() if set(pair) <= self.chromsizes.keys()}
         self._file = functools.cache(functools.partial(hictkpy.File, path))
 
     def layout(self) -> Iterator[tuple[dict[str, int], list[int], list[Pair]]]:
@@ -44,15 +62,25 @@ class HictkReader:
         if (chrom1, chrom2) not in self.pairs:
             return
         size, columns = self.chromsizes[chrom1], -(-self.chromsizes[chrom2] // resolution)
-        rows, start = max(1, self.pixels_at_once // columns), 0
+        rows, start, contacts = max(1, self.pixels_at_once // columns), 0, 0.0
         while start < size:
             end, found = min(start + rows * resolution, size), 0
             for part in self._fetch(resolution, chrom1, start, end, chrom2):
                 found += len(part[2])
+                contacts += part[2].sum()
                 yield part
             # Maps are sparse: as many rows as give about `pixels_at_once` pixels.
             rows = max(1, min(4 * rows, rows * self.pixels_at_once // max(found, 1)))
             start = end
+        stated = _stated_sum(self._path, self.pairs[chrom1, chrom2], resolution)
+        # A hint, not a checksum: hictk leaves pixels out of it, so that more may be there.
+        if stated - contacts > max(0.5, 1e-5 * stated):
+            note = (
+                f"{self._path} states {stated:,.0f} contacts of {chrom1} x {chrom2} and has {contacts:,.0f} "
+                "within the chromosomes: the others are left out; they may lie beyond an end, as with the "
+                "chrom.sizes of another assembly."
+            )
+            warnings.warn(InputNote(note), stacklevel=2)
 
     def _fetch(self, resolution: int, chrom1: str, start: int, end: int, chrom2: str) -> Iterator[Part]:
         # A query of a cis map may reach below the diagonal in a square around it only.
@@ -148,8 +176,8 @@ class StrawReader(HictkReader):
 ENGINES = {"hictk": HictkReader, "straw": StrawReader}
 
 
-def _listed_pairs(path: str, chromosomes: Sequence[str]) -> list[Pair]:
-    """The pairs in the master index of a `.hic` file, which neither library lists.
+def _listed_pairs(path: str, chromosomes: Sequence[str]) -> dict[Pair, int]:
+    """The pairs in the master index of a `.hic` file, which neither library lists, and the place of each.
 
     Layout: https://github.com/aidenlab/hic-format. Trying all pairs of 3,000 scaffolds takes 15 minutes.
     """
@@ -159,13 +187,54 @@ def _listed_pairs(path: str, chromosomes: Sequence[str]) -> list[Pair]:
         (entries,) = struct.unpack("<i", file.read(4))
         if entries < 1:
             raise ValueError("its index lists no matrix")
-        pairs = []
+        pairs = {}
         for _ in range(entries):
             start = file.tell()
             key, end, _ = file.read(24).partition(b"\0")
             one, two = (int(number) for number in key.split(b"_"))
             if not end or not 0 <= one <= two < len(chromosomes):
                 raise ValueError(f"its index lists the pair {one}_{two}")
-            pairs.append((chromosomes[one], chromosomes[two]))
-            file.seek(start + len(key) + 1 + 12)  # after position and size of the matrix
+            file.seek(start + len(key) + 1)
+            (pairs[chromosomes[one], chromosomes[two]],) = struct.unpack("<q4x", file.read(12))
     return pairs
+
+
+def _stated_sum(path: str, place: int, resolution: int) -> float:
+    """The sum of counts that the record of a matrix, at `place` in the file, states at a resolution (bp)."""
+    with open(path, "rb") as file:
+        file.seek(place + 8)
+        (count,) = struct.unpack("<i", file.read(4))
+        for _ in range(count):
+            unit, (stated, width, blocks) = _word(file), struct.unpack("<4xf12xi8xi", file.read(36))
+            if (unit, width) == (b"BP", resolution):
+                return stated
+            file.seek(16 * blocks, os.SEEK_CUR)
+    return 0.0
+
+
+def _has_widths(path: str) -> bool:
+    """Whether a file has bins in bp, or cannot tell."""
+    with open(path, "rb") as file:
+        try:
+            (version,) = struct.unpack("<4xi", file.read(8))
+            file.seek(8, os.SEEK_CUR)
+            _word(file)
+            file.seek(16 if version > 8 else 0, os.SEEK_CUR)
+            for _ in range(2 * struct.unpack("<i", file.read(4))[0]):
+                _word(file)
+            for _ in range(struct.unpack("<i", file.read(4))[0]):
+                _word(file)
+                file.seek(8 if version > 8 else 4, os.SEEK_CUR)
+            return struct.unpack("<i", file.read(4))[0] != 0
+        except (struct.error, EOFError):
+            return True
+
+
+def _word(file: BinaryIO) -> bytes:
+    """The next word of a binary file, which a zero byte ends."""
+    word = bytearray()
+    while (letter := file.read(1)) != b"\0":
+        if not letter:
+            raise EOFError("it ends within a word")
+        word += letter
+    return bytes(word)

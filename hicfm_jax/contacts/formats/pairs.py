@@ -7,78 +7,84 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import scipy.sparse
 
-from hicfm_jax.contacts.chromsizes import check_bins, need_resolution, read_chromsizes
-from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.formats.contact_list import bin_contacts, largest_positions, read_header
+from hicfm_jax.contacts.chromsizes import check_bins, choose_resolution, need_resolution, read_chromsizes
+from hicfm_jax.contacts.contact_map import ContactMap, check_same
+from hicfm_jax.contacts.formats.binned_contacts import map_of_contacts
+from hicfm_jax.contacts.formats.contact_list import Header, bin_contacts, largest_positions, read_header
+from hicfm_jax.contacts.formats.text_layouts import UNMAPPED
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
 PIXELS_AT_ONCE = 1_000
 
 
-def open_pairs(path: str, resolution: int | None) -> ContactMap:
+Chromsizes = Mapping[str, int] | str | os.PathLike | None
+
+
+def open_pairs(path: str, resolution: int | None, chromsizes: Chromsizes = None) -> ContactMap:
     """Opens a `.pairs` or `.pairs.gz` file; its contacts are binned when the first counts are requested.
 
     Positions count from 1, so base 1 is in bin 0, as in `cooler cload pairs`. The two sides may be in either
     order; lines with an unmapped side (`!`, `.`) are left out. Source: the 4DN pairs format specification,
-    draft 1.0.
+    draft 1.0. A file without `#columns:` may have any of `text_layouts.LAYOUTS`.
+
+    Args:
+      path: the file.
+      resolution: bin width in bp.
+      chromsizes: mapping or two-column file of lengths in bp. Default: the `#chromsize:` lines.
 
     Raises:
-      InputError: no resolution, no `#chromsize:` lines, or a damaged header; when counts are requested, a
-        malformed line or a position outside its chromosome.
+      InputError: no resolution, no lengths, or a damaged header; when counts are requested, a malformed line
+        or a position outside its chromosome.
     """
-    width = need_resolution(resolution, path)
-    header = read_header(path)
+    header = read_header(path, 1, read_chromsizes(chromsizes))
+    width = _bins_of(header, resolution, path)
     sizes = header.chromsizes
     if not sizes:
         raise InputError(
-            f"{path} has no chromosome lengths: put a line '#chromsize: NAME LENGTH' for each chromosome "
-            "at its top."
+            f"{path} has no chromosome lengths: give a file of names and lengths with chromsizes=FILE, or "
+            "put a line '#chromsize: NAME LENGTH' for each chromosome at its top."
         )
     check_bins(sizes, width, path)
-    binned = functools.cache(lambda: bin_contacts(path, header, sizes, width, first=1))
-
-    def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-        return binned().load(chrom1, chrom2)
-
-    return ContactMap(
-        sizes, width, load, path, total_count=lambda: binned().total, pairs=lambda: binned().pairs
-    )
+    binned = functools.cache(lambda: bin_contacts(path, header, sizes, width))
+    return map_of_contacts(path, sizes, width, binned)
 
 
-def open_text(
-    path: str, resolution: int | None, chromsizes: Mapping[str, int] | str | os.PathLike | None = None
-) -> ContactMap:
+def open_text(path: str, resolution: int | None, chromsizes: Chromsizes = None) -> ContactMap:
     """Opens and reads a file of lines `readID chr1 pos1 chr2 pos2`, positions counted from 0.
 
     Bins are `pos // resolution` and columns are separated by white space, as in the original (`read_text` of
     its inference). Unlike there, contacts below the diagonal are mirrored, trans contacts are kept,
-    and malformed lines are errors.
+    and malformed lines are errors. A file may also have another of `text_layouts.LAYOUTS`, which is
+    recognized by its columns.
 
     Args:
       path: the file; lines that start with `#` at its top are a header.
-      resolution: bin width in bp.
+      resolution: bin width in bp; None takes that of a file of pixels.
       chromsizes: mapping or two-column file of lengths in bp. Default: the header's `#chromsize:` lines, or
         else each chromosome ends with the last bin that has a contact.
 
     Raises:
       InputError: no resolution, a malformed line, or a position outside its chromosome.
     """
-    width = need_resolution(resolution, path)
-    header = read_header(path)
-    sizes = read_chromsizes(chromsizes) or header.chromsizes
+    header = read_header(path, 0, read_chromsizes(chromsizes))
+    width = _bins_of(header, resolution, path)
+    sizes = header.chromsizes
     if not sizes:
-        largest = largest_positions(path, header, first=0)
+        largest = largest_positions(path, header)
         sizes = {chrom: (position // width + 1) * width for chrom, position in largest.items()}
     if not sizes:
         raise InputError(f"{path} holds no contacts and no chromosome lengths: give chromsizes.")
     check_bins(sizes, width, path)
-    binned = bin_contacts(path, header, sizes, width, first=0)
-    return ContactMap(
-        sizes, width, binned.load, path, total_count=lambda: binned.total, pairs=lambda: binned.pairs
-    )
+    return bin_contacts(path, header, sizes, width).as_map(path)
+
+
+def _bins_of(header: Header, resolution: int | None, path: str) -> int:
+    if header.width is None:
+        return need_resolution(resolution, path)
+    choose_resolution(path, [header.width], resolution)
+    return resolution or header.width
 
 
 def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
@@ -88,12 +94,9 @@ def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
     triangle, sorted chr1-chr2-pos1-pos2 with the chromosomes in the order of the header.
 
     Raises:
-      InputError: counts that are not whole, or chromosome names with white space.
+      InputError: counts that are not whole.
       OSError: the disk is full or not writable.
     """
-    for chrom in contact_map.chromsizes:
-        if chrom.split() != [chrom] or chrom in (".", "!"):
-            raise InputError(f"{path}: a .pairs file cannot name the chromosome {chrom!r}: rename it.")
     longest = max(max(map(len, contact_map.chromsizes)), 1)
     digits = len(str(max(contact_map.chromsizes.values())))
     compressed = path.suffix.lower() == ".gz"
@@ -107,6 +110,14 @@ def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
             file.write(b"#columns: readID chr1 pos1 chr2 pos2 strand1 strand2\n")
             for pair in contact_map.pairs():
                 file.writelines(_lines(contact_map, *pair))
+        check_same(open_pairs(str(partial), contact_map.resolution), contact_map, path)
+
+
+def check_pairs(path: str, chromsizes: Mapping[str, int]) -> None:
+    """Raises InputError for chromosomes that a `.pairs` file cannot hold."""
+    for chrom in chromsizes:
+        if chrom.split() != [chrom] or chrom in UNMAPPED:
+            raise InputError(f"{path}: a .pairs file cannot name the chromosome {chrom!r}: rename it.")
 
 
 def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[bytes]:

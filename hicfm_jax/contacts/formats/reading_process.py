@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection
 
@@ -25,7 +26,7 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, InputNote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,9 @@ class ReadingProcess:
                     kind, value = connection.recv()
                     if kind == "part":
                         yield value
+                        continue
+                    if kind == "note":
+                        warnings.warn(InputNote(value), stacklevel=2)
                         continue
                     finished = kind != "damage"  # after which the state of a library is undefined
                     if kind == "end":
@@ -223,10 +227,15 @@ def _answer_requests(connection: Connection, reader: type, path: str, limits: Li
         try:
             # The default action of this signal ends the process; each part sets the clock back.
             signal.setitimer(signal.ITIMER_PROF, seconds)
-            opened = opened or reader(path)
-            for part in getattr(opened, method)(*args):
-                connection.send(("part", part))
-                signal.setitimer(signal.ITIMER_PROF, seconds)
+            with warnings.catch_warnings(record=True) as notes:
+                warnings.simplefilter("always", InputNote)
+                opened = opened or reader(path)
+                for part in getattr(opened, method)(*args):
+                    connection.send(("part", part))
+                    signal.setitimer(signal.ITIMER_PROF, seconds)
+            for note in notes:
+                if issubclass(note.category, InputNote):
+                    connection.send(("note", str(note.message)))
             answer = "end", None
         except InputError as error:
             answer = "input", str(error)

@@ -5,8 +5,12 @@ import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
+import numpy as np
+
+from hicfm_jax.contacts.chromsizes import choose_resolution
 from hicfm_jax.contacts.contact_map import ContactMap
-from hicfm_jax.contacts.formats.cool import CoolReader, open_group, pixel_layout, sorted_pixels
+from hicfm_jax.contacts.formats.binned_contacts import BinnedContacts
+from hicfm_jax.contacts.formats.cool import CoolReader, check_cool, open_group, pixel_layout, sorted_pixels
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
@@ -23,11 +27,17 @@ class ScoolReader(CoolReader):
 
         All cells share the bins of the first one, so that the others need not be opened.
         """
-        cells = sorted(self._file[CELLS]) if CELLS in self._file else []
+        names = {name.rpartition("/")[2] for name in self._coolers(self._file, set()) if CELLS in name}
+        cells = sorted(names)
         if not cells:
             raise InputError(f"{self.path} has no cells at ::{CELLS[:-1]}: give a .scool file.")
         width = int(self._file[CELLS + cells[0]].attrs["bin-size"])
         yield {CELLS + cell: width for cell in cells}
+
+    def genome(self, group: str) -> Iterator[tuple[np.ndarray, ...]]:
+        """All pixels of a cell, in parts: bins numbered over the genome, and counts."""
+        _, offset, _ = self._open(group)
+        yield from self._parts(group, 0, offset[-1])
 
 
 def open_scool(
@@ -37,9 +47,31 @@ def open_scool(
     weight: str | None = None,
     weight_kind: str | None = None,
 ) -> ContactMap:
-    """Opens one cell, `FILE::/cells/NAME`, or the only one; see `open_contacts` for arguments and errors."""
+    """Opens one cell, `FILE::/cells/NAME`, the only one, or `FILE::/cells`, the sum of all cells.
+
+    See `open_contacts` for arguments and errors.
+    """
     reader = ReadingProcess(ScoolReader, path)
-    return open_group(reader, reader.ask("groups"), resolution, group, weight, weight_kind)
+    widths = reader.ask("groups")
+    if len(widths) > 1 and not group:
+        listed = ", ".join(f"{path}::{cell}" for cell in list(widths)[:10])
+        raise InputError(
+            f"{path} holds {len(widths)} cells: choose one of {listed}, or their sum, {path}::{CELLS[:-1]}."
+        )
+    if len(widths) == 1 or group.strip("/") != CELLS.strip("/"):
+        return open_group(reader, widths, resolution, group, weight, weight_kind)
+    if weight is not None:
+        raise InputError(f"{path}::{group} is the sum of all cells, which has no weights: leave weight out.")
+    first, width = next(iter(widths.items()))
+    choose_resolution(path, [width], resolution)
+    sizes, _ = reader.ask("layout", first)
+    binned = BinnedContacts(sizes, width, np.float64)
+    for cell in widths:
+        for bin1, bin2, count in reader.stream("genome", cell):
+            binned.add(bin1, bin2, count.astype(np.float64))
+    binned.finish(path)
+    stored = binned.as_map(f"{path}::{CELLS[:-1]}")
+    return stored if resolution in (None, width) else stored.coarsen(resolution // width)
 
 
 class ScoolCells(Mapping[str, ContactMap]):
@@ -101,6 +133,7 @@ def write_cells(
             own = contact_map.chromsizes, contact_map.resolution
             if layout is None:
                 layout = own
+                check_cool(str(path), own[0])
                 bins = cooler.binnify(pd.Series(contact_map.chromsizes), contact_map.resolution)
             elif own != layout or list(own[0]) != list(layout[0]):
                 raise InputError(

@@ -55,7 +55,7 @@ def compartment_track(matrix: scipy.sparse.sparray, expected: Expected) -> np.nd
     """First eigenvector of the correlation matrix of observed / expected, `[n]`; its sign is arbitrary.
 
     Lieberman-Aiden et al. 2009, Science 326:289. NaN for bins with few contacts; all NaN with fewer than
-    three other bins. Arguments as for `log_insulation`.
+    three other bins, or where observed / expected is constant. Arguments as for `log_insulation`.
     """
     track = np.full(matrix.shape[0], np.nan)
     visible = visible_bins(expected)
@@ -69,6 +69,8 @@ def compartment_track(matrix: scipy.sparse.sparray, expected: Expected) -> np.nd
     length = np.linalg.norm(profile, axis=1, keepdims=True)
     profile /= np.where(length > 0, length, 1)
     correlation = profile @ profile.T
+    if not correlation.any():
+        return track  # a chromosome without structure, as one with contacts on the diagonal only
     start = np.random.default_rng(0).standard_normal(len(correlation))  # eigsh's own start is random
     _, vectors = scipy.sparse.linalg.eigsh(correlation, k=1, which="LA", v0=start)
     track[visible] = vectors[:, 0]

@@ -20,7 +20,7 @@ from hicfm_jax.infer.tasks.target_depth import as_deep_as_trained, original_dept
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
-from hicfm_jax.storage import atomic_folder
+from hicfm_jax.storage import atomic_folder, file_name
 from hicfm_jax.types import Array
 
 PICTURE = "tracks.png"
@@ -165,7 +165,7 @@ def write(
     predicted = [chrom for chrom in plan.chromosomes if np.isfinite(tracks[names[0]][chrom]).any()]
     with atomic_folder(path) as folder:
         for name, track in tracks.items():
-            write_bigwig(folder / f"{name}.bigWig", contact_map, track)
+            write_bigwig(folder / f"{file_name(name)}.bigWig", contact_map, track)
         write_table(folder / TABLE, contact_map, tracks)
         _draw(folder / PICTURE, contact_map, tracks, predicted[0], progress)
     chromosomes = f"{len(predicted)} chromosome{'s' * (len(predicted) != 1)}"

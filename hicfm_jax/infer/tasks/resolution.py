@@ -180,6 +180,7 @@ def write(
     """
     integer, balance = plan.options.get("integer"), plan.options.get("balance")
     form = output_format(path)
+    form.check(str(path), contact_map.chromsizes)
     if form.whole_counts_only:
         if integer is False:
             raise InputError(f"{path}: a {suffix} file has whole contacts only: leave integer out.")

@@ -15,6 +15,7 @@ from hicfm_jax import storage
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
+from hicfm_jax.storage import parse_json
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import shards, summary, windows
 from hicfm_jax.tiles.build.map_file import MapFile
@@ -178,7 +179,7 @@ def _begin(plan: Plan, partial: pathlib.Path, most: int, progress: NullProgress)
 def _read_state(partial: pathlib.Path) -> dict | None:
     """What the unfinished build was begun with; None if there is none or it had not begun."""
     try:
-        state = json.loads((partial / _STATE).read_text())
+        state = parse_json((partial / _STATE).read_text())
     except (OSError, ValueError):
         return None
     return state if isinstance(state, dict) else None

@@ -7,13 +7,14 @@ import logging
 import os
 import pathlib
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, InputNote
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import write_atomically
 from hicfm_jax.tiles import dataset
@@ -149,6 +150,7 @@ _writer: PieceWriter | None = None  # of a worker process
 def _start_worker(job: Job) -> None:
     global _writer
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends the build; its pieces stay
+    warnings.simplefilter("ignore", InputNote)  # the main process has said it
     _writer = PieceWriter(job)
 
 

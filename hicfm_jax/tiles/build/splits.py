@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.contact_map import whole_names
 from hicfm_jax.errors import InputError
 
 SPLITS = ("train", "val", "test")
@@ -16,7 +17,7 @@ class HeldOut:
 
     Attributes:
       val_chromosomes, test_chromosomes: names in all maps that have them, where `chr4` and `4` also
-        match a map's `Chr4`; or `ASSAY:NAME` for the chromosome of one map.
+        match a map's `Chr4`; patterns (`chr1*`); or `ASSAY:NAME` for the chromosome of one map.
       val_assays, test_assays: names of maps.
     """
 
@@ -74,21 +75,22 @@ class HeldOut:
 def find_chromosomes(contact_maps: Mapping[str, ContactMap], names: Sequence[str], what: str) -> list[str]:
     """The maps' own names of chromosomes, see `ContactMap.find_chromosome`.
 
-    A name may be `ASSAY:NAME` for the chromosome of one map, and keeps its prefix: `rice:chr4` ->
-    `rice:Chr4`. Raises InputError for a name in `what` that no map has, with the existing ones.
+    A name may be a pattern, as `chr1*` for the homoeologs of wheat; and `ASSAY:NAME` for the chromosome of
+    one map, which keeps its prefix: `rice:chr4` -> `rice:Chr4`. Raises InputError for a name in `what` that
+    no map has, with the existing ones.
     """
     found = []
-    for name in names:
+    known = dict.fromkeys(name for each in contact_maps.values() for name in each.chromsizes)
+    for name in whole_names(names, known):
         assay, colon, inner = name.partition(":")
         if colon and assay in contact_maps:
-            found.append(f"{assay}:{contact_maps[assay].find_chromosome(inner)}")
+            found += [f"{assay}:{each}" for each in contact_maps[assay].find_chromosomes([inner])]
             continue
         own = {}
         for contact_map in contact_maps.values():
             with contextlib.suppress(InputError):  # another map may have it
                 own[contact_map.find_chromosome(name)] = True
         if not own:
-            known = dict.fromkeys(name for each in contact_maps.values() for name in each.chromsizes)
             raise InputError(
                 f"{what} names {name!r} but the maps have {', '.join(list(known)[:30])}: use one of these."
             )

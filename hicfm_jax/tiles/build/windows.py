@@ -9,6 +9,7 @@ import numpy as np
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import check_text
 from hicfm_jax.types import PATCH
 
 MODES = ("grid", "diagonal", "locus")
@@ -164,6 +165,7 @@ def read_loci(
     Further columns, comments, `track` and `browser` lines are ignored. Raises InputError for no such file,
     an invalid line, an unknown chromosome, or a locus beyond its end.
     """
+    check_text(path)
     try:
         with open(path, encoding="utf-8") as file:
             lines = file.read().splitlines()

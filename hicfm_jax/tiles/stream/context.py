@@ -13,6 +13,7 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.contacts.expected import Expected
+from hicfm_jax.storage import check_inflated
 from hicfm_jax.tiles.dataset import damaged
 
 FILE = "context.npz"
@@ -89,6 +90,7 @@ def read_context(
     """Reads the file of a dataset; raises InputError if it is damaged or lacks a `needed` chromosome."""
     path = epath.Path(folder) / FILE
     try:
+        check_inflated(path)
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             expected = unpack({name: file[name] for name in file.files})
         missing = [key for key in needed if key not in expected]
