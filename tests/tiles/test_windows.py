@@ -169,7 +169,7 @@ def test_loci_of_a_bed_file(tmp_path):
         ("A\t0\n", r"line 1 is 'A\\t0': expected chromosome, start and end"),
         ("A\tx\t9\n", "expected chromosome, start and end"),
         ("# nothing\n", "has no locus"),
-        (None, "cannot be read"),
+        (None, "is not a file"),
     ],
 )
 def test_a_bed_file_that_does_not_fit_is_refused(tmp_path, content, message):
