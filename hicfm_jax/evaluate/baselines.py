@@ -126,9 +126,7 @@ def tune_baselines(
     sigma = best_width(SIGMAS, lambda width: loss(gaussian, width))
     factor = best_width(FACTORS, lambda width: loss(bicubic, width))
     aware = best_width(SIGMAS, lambda width: loss(coverage_aware, width))
-    index = SIGMAS.index(aware)
-    far = best_width(SIGMAS[index:], lambda width: loss(coverage_aware_blend, aware, width))
-    near = best_width(SIGMAS[index::-1], lambda width: loss(coverage_aware_blend, width, far))
+    near, far = best_blend(aware, lambda *widths: loss(coverage_aware_blend, *widths))
     both = f"sigma {near:g} bins near, {far:g} bins far"
     return [
         unchanged,
@@ -151,6 +149,13 @@ def best_width(values: Sequence[float], loss: Callable[[float], float]) -> float
         if worse >= PATIENCE:
             break
     return best
+
+
+def best_blend(aware: float, loss: Callable[[float, float], float]) -> tuple[float, float]:
+    """The widths near and far of least loss, from the best one of the coverage-aware Gaussian on."""
+    index = SIGMAS.index(aware)
+    far = best_width(SIGMAS[index:], lambda width: loss(aware, width))
+    return best_width(SIGMAS[index::-1], lambda width: loss(width, far)), far
 
 
 def _cubic_weights(blocks: int, factor: int) -> np.ndarray:

@@ -27,7 +27,12 @@ LEVELS = (0.5, 0.9)  # of the intervals
 REGIONS = {"near": (0, 10), "middle": (10, 100), "far": (100, 1 << 30)}  # bins from the diagonal
 SURE = 2.0  # standard errors from which a difference counts
 NETWORK = "network"
-FILTERS = {"Gaussian": baselines.gaussian, "coverage-aware Gaussian": baselines.coverage_aware}
+GAUSSIAN, AWARE, BLEND = "Gaussian", "coverage-aware Gaussian", "coverage-aware blend"
+FILTERS = {
+    GAUSSIAN: baselines.gaussian,
+    AWARE: baselines.coverage_aware,
+    BLEND: baselines.coverage_aware_blend,
+}
 LEAST_EXPECTED = 0.05
 """Fraction of the expected contacts in every filter's estimate: one of 0 would exclude any contact."""
 
@@ -40,7 +45,7 @@ class _Pixels:
     held: np.ndarray  # contacts set aside
     mean: np.ndarray  # predicted of these
     sd: np.ndarray | None  # of their intensity
-    filtered: Callable[[str, float], np.ndarray]  # estimate of a filter of this width
+    filtered: Callable[..., np.ndarray]  # (name of the filter, its widths) -> its estimate
 
 
 def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> dict[str, object]:
@@ -75,11 +80,11 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
     scale, ratio = held_out.total_count / target, held_out.total_count / fitted.total_count
     chromosomes = [chrom for chrom in enhanced.chromsizes if fitted.matrix(chrom).nnz]
     pixels = [_pixels(enhanced, fitted, held_out, chrom, scale, ratio) for chrom in chromosomes]
-    widths = {name: _best_width(pixels, name) for name in FILTERS}
+    widths = _best_widths(pixels)
     edges = _edges(max(int(each.distance.max()) for each in pixels) + 1)
     sums = _Sums(edges, list(FILTERS))
     for each in pixels:
-        sums.add(each, {name: each.filtered(name, width) for name, width in widths.items()})
+        sums.add(each, {name: each.filtered(name, *sigmas) for name, sigmas in widths.items()})
     strata = sums.strata(enhanced.resolution)
     found = {
         "verdict": verdict(strata, list(FILTERS)),
@@ -87,7 +92,10 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
         "resolution": enhanced.resolution,
         "held_out_contacts": held_out.total_count,
         "fitted_contacts": fitted.total_count,
-        "filters": {name: f"sigma {width:g} bins" for name, width in widths.items()},
+        "filters": {
+            name: f"sigma {' near, '.join(f'{sigma:g}' for sigma in sigmas)} bins{' far' * (name == BLEND)}"
+            for name, sigmas in widths.items()
+        },
         "strata": strata,
     }
     return found | _intervals(pixels) if enhanced.sd is not None else found
@@ -111,8 +119,8 @@ def _pixels(
     def cut(contact_map: ContactMap) -> np.ndarray:
         return contact_map.matrix(chrom)[:MOST_BINS, :MOST_BINS].toarray()[rows, columns].astype(np.float64)
 
-    def filtered(name: str, width: float) -> np.ndarray:
-        smooth = FILTERS[name](counts, ratio, width)[rows, columns]
+    def filtered(name: str, *widths: float) -> np.ndarray:
+        smooth = FILTERS[name](counts, ratio, *widths)[rows, columns]
         return (1 - LEAST_EXPECTED) * smooth + LEAST_EXPECTED * expected[rows, columns]
 
     sd = None if enhanced.sd is None else cut(enhanced.sd) * scale
@@ -126,11 +134,14 @@ def deviance(counts: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return 2 * (scipy.special.xlogy(counts, np.where(counts > 0, counts, 1.0) / mean) - counts + mean)
 
 
-def _best_width(pixels: Sequence[_Pixels], name: str) -> float:
-    return baselines.best_width(
-        baselines.SIGMAS,
-        lambda width: sum(deviance(each.held, each.filtered(name, width)).sum() for each in pixels),
-    )
+def _best_widths(pixels: Sequence[_Pixels]) -> dict[str, tuple[float, ...]]:
+    """The widths of every filter with the least deviance."""
+
+    def loss(name: str) -> Callable[..., float]:
+        return lambda *widths: sum(deviance(each.held, each.filtered(name, *widths)).sum() for each in pixels)
+
+    found = {name: (baselines.best_width(baselines.SIGMAS, loss(name)),) for name in (GAUSSIAN, AWARE)}
+    return found | {BLEND: baselines.best_blend(*found[AWARE], loss(BLEND))}
 
 
 def _edges(size: int) -> list[int]:

@@ -12,7 +12,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.certificate import certify, verdict, write_certificate
 
 SIZES, SIZE, DEEP = {"Chr1": 200_000}, 200, 16.0
-FILTERS = ["Gaussian", "coverage-aware Gaussian"]
+FILTERS = ["Gaussian", "coverage-aware Gaussian", "coverage-aware blend"]
 
 
 def contact_map(upper, name, **options):
@@ -87,7 +87,10 @@ def test_a_map_without_structure_does_not_beat_the_filters(reads):
 )
 def test_the_verdict_says_where(signs, words):
     strata = [
-        {"from_bp": 2000 * i, "z": {FILTERS[0]: {"-": -9.0, "0": 1.0, "+": 9.0}[sign], FILTERS[1]: -9.0}}
+        {
+            "from_bp": 2000 * i,
+            "z": {FILTERS[0]: {"-": -9.0, "0": 1.0, "+": 9.0}[sign], **dict.fromkeys(FILTERS[1:], -9.0)},
+        }
         for i, sign in enumerate(signs)
     ]
     assert words in verdict(strata, FILTERS)
