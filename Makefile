@@ -23,11 +23,11 @@ tracks: .venv/installed ## train on tracks, predict, compare: MAP=leaf.mcool TRA
 	$(BIN)/python scripts/experiment.py --workdir=$(or $(OUT),runs/tracks) --map=$(MAP) --tracks=$(TRACKS) \
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(FLAGS)
 
-test: lint ## what a contributor needs to trust a change, under 4 minutes on two cores
+test: lint ## what a contributor needs to trust a change, minutes on two cores
 	.venv/$(PYTEST) -m "not slow and not default_compiler"
 	HICFM_DEFAULT_COMPILER=1 .venv/$(PYTEST) -m "default_compiler and not slow" $(COMPILED)
 
-test-all: test test-slow ## everything, under 15 minutes on two cores
+test-all: test test-slow ## everything
 
 test-slow: .venv/installed
 	.venv/$(PYTEST) -m slow
