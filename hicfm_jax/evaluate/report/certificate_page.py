@@ -107,7 +107,8 @@ def _maps(enhanced: ContactMap, chrom: str) -> Figure:
             ratio[np.abs(mean - expected) < SURE * sd] = np.nan
         panels = {"log10(1 + contacts)": (np.log10(1 + mean), {"cmap": fall()})}
         if sd is not None:
-            panels["sd / mean"] = (sd / mean, {"cmap": "viridis", "vmin": 0, "vmax": 1})
+            relative = sd / mean
+            panels["sd / mean"] = (relative, {"cmap": "viridis", "vmin": 0, "vmax": _most(relative)})
     limits = {"cmap": "RdBu_r", "vmin": -RATIO_LIMIT, "vmax": RATIO_LIMIT}
     panels["log2(mean / expected), gray where not sure"] = (ratio, limits)
     figure = Figure(figsize=(4.2 * len(panels), 3.8), dpi=DPI, layout="constrained")
@@ -121,3 +122,9 @@ def _maps(enhanced: ContactMap, chrom: str) -> Figure:
         axis.set_xlabel(f"{chrom}, Mb", fontsize=9)
         figure.colorbar(image, ax=axis, shrink=0.8)
     return figure
+
+
+def _most(values: np.ndarray) -> float:
+    """Almost the largest value: the few above it would hide the differences of all others."""
+    finite = values[np.isfinite(values)]
+    return float(np.quantile(finite, 0.99)) if finite.size else 1.0
