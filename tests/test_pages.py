@@ -81,12 +81,14 @@ LONGER = {
     "docs/how-to/reconstruction.md": {"leaf.mcool": (LARGE, 30_000, 1.0)},
     "docs/how-to/make_tiles.md": {"col0.mcool": (SMALL * 2, 10_000, 1.0)},
     "docs/how-to/loops.md": {"shallow.cool": (SMALL, 10_000, 0.1)},
+    "docs/how-to/own_reads.md": {"root.mcool": (MIDDLE, 30_000, 0.1)},
 }
 """Maps of a page that needs others than `MAPS`."""
 
 CHECKPOINTS = {
     "runs/pretrain": "pretrain",
     "runs/enhance": "resolution",
+    "runs/own": "resolution",
     "runs/experiment/enhance": "resolution",
     "runs/deeper": "resolution",
     "runs/loops": "loop",
@@ -166,7 +168,7 @@ def room(tmp_path, monkeypatch, request, stored):
             about = {"total_counts": {"deep": 1e8}} if task == "resolution" else {}
             tracks = ("genes", "RNA") if task == "epigenome" else ()
             residual = "coverage" if task == "resolution" else "none"
-            write_checkpoint(tmp_path / path, task, residual, tracks, **about)
+            write_checkpoint(tmp_path / path, task, residual, tracks, path == "runs/own", **about)
     for name, task in {"pretrain": "pretrain", "schic": "single_cell"}.items():
         file = f"hicfoundation_{name}.pth.tar"
         if file in text:
