@@ -1,6 +1,7 @@
 """A trained network, and what is needed to apply it."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,9 @@ from hicfm_jax.models.heads import OUTPUTS, TaskModel
 from hicfm_jax.models.preprocess import TargetScaling, target_scaling
 from hicfm_jax.models.presets import create_model
 from hicfm_jax.progress import NullProgress
+from hicfm_jax.storage import check_memory
+
+_TABLE_BYTES = 16  # of the position table of ViT-L for a pixel
 
 ENHANCING = ("resolution", "finetune")
 """Tasks whose heads give deeper maps."""
@@ -106,6 +110,8 @@ def load_network(
       InputError: no such checkpoint, damaged, of another task or size, or with an untrained head.
     """
     path = os.fspath(path)
+    if input_size is not None:
+        check_memory(_TABLE_BYTES * math.prod(input_size), "give smaller windows with input_size")
     weights = load_weights(path, head[0] if "pretrain" in head else None, input_size, progress=progress)
     if weights.report.source == "pretrain":
         weights = for_task(weights, head[0], input_size or default_window)

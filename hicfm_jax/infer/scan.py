@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -19,7 +20,10 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 from hicfm_jax.progress import NullProgress, doing
+from hicfm_jax.storage import check_memory
 from hicfm_jax.tiles.build import cutting
+
+_BYTES_A_PIXEL = 100  # of a batch, at least: counts, image and activations
 
 
 class ScanWindow(NamedTuple):
@@ -64,7 +68,8 @@ def scan(
       (chromosome, `WindowValues`) for a task that does not merge. Nothing for a chromosome without contacts.
 
     Raises:
-      InputError: no chromosome has contacts, or the network gives values that are not finite.
+      InputError: no chromosome has contacts, the network gives values that are not finite, or a batch needs
+        more memory than there is.
     """
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size} but must be 1 or more.")
@@ -76,7 +81,9 @@ def scan(
         positions = {chrom: task.positions(contact_map.n_bins(chrom), plan) for chrom in plan.chromosomes}
     windows = sum(map(len, positions.values()))
     # No larger than the map needs, but of one size for small maps, which then share a compiled program.
-    predict = _predictor(network, plan, min(batch_size, max(windows, 8)), progress)
+    batch_size = min(batch_size, max(windows, 8))
+    check_memory(_BYTES_A_PIXEL * batch_size * math.prod(plan.window), "choose a smaller batch_size")
+    predict = _predictor(network, plan, batch_size, progress)
     scanned, warned = False, False
     progress.start(windows)
     try:

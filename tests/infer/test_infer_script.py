@@ -111,7 +111,7 @@ def test_what_a_large_map_takes_is_told_before_the_work(tmp_path, shallow, check
         infer_file("resolution", shallow, None, checkpoint, tmp_path / "deeper.npz")
 
 
-def test_a_users_mistake_is_one_sentence_and_status_2(tmp_path, shallow, checkpoint):
+def test_a_users_mistake_is_one_sentence_and_status_2(tmp_path, shallow, checkpoint, monkeypatch):
     output = tmp_path / "deep.cool"
     flags = (f"--input={shallow}", f"--checkpoint={checkpoint}", f"--output={output}")
     done = run_script("infer.py", "--task=sleep", *flags)
@@ -123,6 +123,11 @@ def test_a_users_mistake_is_one_sentence_and_status_2(tmp_path, shallow, checkpo
     ]:
         with pytest.raises(InputError, match=message):
             infer_file("resolution", str(shallow), resolution, path, output)
+    with pytest.raises(InputError, match="GB are available: give smaller windows with input_size"):
+        infer_file("resolution", str(shallow), 1000, checkpoint, output, input_size=(1_600_000, 1_600_000))
+    monkeypatch.setattr("hicfm_jax.infer.scan._BYTES_A_PIXEL", 1e12)
+    with pytest.raises(InputError, match="GB are available: choose a smaller batch_size"):
+        infer_file("resolution", str(shallow), 1000, checkpoint, output)
     assert not list(tmp_path.iterdir())
 
 
