@@ -17,6 +17,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import TRACKS
 from hicfm_jax.models.presets import head_options
 from hicfm_jax.storage import in_bucket
+from hicfm_jax.train.checkpoint import has_checkpoints
 from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import TASKS
 
@@ -30,7 +31,8 @@ def source_of(workdir: str | os.PathLike, config: ConfigDict) -> tuple[str, bool
       InputError: `config.init_from` names another source too, or nothing.
     """
     if not is_converted(workdir):
-        check_exists(config.init_from)
+        if not has_checkpoints(workdir):  # a run that continues needs it no more
+            check_exists(config.init_from)
         return config.init_from, False
     if config.init_from:
         raise InputError(

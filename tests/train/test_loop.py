@@ -11,7 +11,7 @@ from PIL import Image
 from configs import pretrain_arabidopsis
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
-from hicfm_jax.train import loop, sharding
+from hicfm_jax.train import initialize, loop, sharding
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer, create_schedule
@@ -203,7 +203,9 @@ def test_replicates_stay_in_their_micro_batches():
 def test_a_run_resumes_after_the_model_it_started_from_is_gone(matrix, config, tmp_path, monkeypatch):
     config.init_from = str(tmp_path / "gone")
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "read_source", lambda *_, **__: None)  # as if it were there
+        # As if it were there.
+        patch.setattr(initialize, "check_exists", lambda source: None)
+        patch.setattr(loop, "read_source", lambda *_, **__: None)
         config.train.total_steps = 2
         loop.train_and_evaluate(config, tmp_path / "new")
     config.train.total_steps = 3
