@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator
 
 _SECONDS = 60  # between lines where there is no terminal
-_PATIENCE = 2.0  # seconds that a step may take without a line
+_PATIENCE = 2.0  # seconds that a step may take without a line on a terminal
+_PATIENCE_OF_LOGS = 20.0  # elsewhere, where programs read the last line
 
 
 class NullProgress:
@@ -101,7 +102,7 @@ class _Steps:
         line = f"{text}…"
         if last is not None and now - last > _SECONDS:
             line += f" {(now - start) / 60:.0f} min so far"
-        elif last is not None or now - start < _PATIENCE:
+        elif last is not None or now - start < (_PATIENCE if sys.stderr.isatty() else _PATIENCE_OF_LOGS):
             return
         step[2] = now
         with contextlib.suppress(OSError, ValueError):  # stderr may be closed

@@ -10,7 +10,7 @@ from hicfm_jax.progress import doing, shown_steps
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(progress, "_PATIENCE", 0.1)
+    monkeypatch.setattr(progress, "_PATIENCE_OF_LOGS", 0.1)
 
 
 def test_the_innermost_step_that_takes_long_is_shown_once(capsys):
