@@ -223,6 +223,7 @@ def test_loci_have_one_embedding_each(tmp_path, pretraining):
     np.testing.assert_allclose(found.values["loci"][0], features[inside].mean(axis=0), rtol=0, atol=1e-5)
 
 
+@pytest.mark.needs("torch")
 def test_a_head_without_layers_of_its_own_serves(fixtures_dir):
     network = load_network(fixtures_dir / "upstream_tiny_reproducibility.pth.tar", None, HEAD)
     assert embed_map(toy_map(), network, depth=2).values["windows"].shape[1] == 16
