@@ -2,7 +2,6 @@
 
 import importlib
 import pathlib
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 import scipy.sparse
 from flax.traverse_util import unflatten_dict
 
+from benchmarks.step import spread
 from benchmarks.synthetic import synthetic_map
 from hicfm_jax.checkpoints.parameters import fresh_parameters, parameter_shapes
 from hicfm_jax.checkpoints.weights import PUBLISHED_SCALINGS
@@ -103,7 +103,7 @@ def measure_inference(
             seconds.append((1000 * watch.seconds / watch.windows, whole))
     for run, ((_, first), *rest) in ((run, times) for run, times in zip(runs, times, strict=True) if times):
         run["first_seconds"] = first
-        per_window, whole = (_spread(column) for column in zip(*rest, strict=True))
+        per_window, whole = (spread(column) for column in zip(*rest, strict=True))
         run["seconds_per_1000_windows"], run["seconds_per_chromosome"] = per_window, whole
     return {
         "device": jax.devices()[0].device_kind,
@@ -135,7 +135,7 @@ def measure_mean_shift(bins: int = 10_000, loops: int = 2_000, rounds: int = 5) 
             peaks = mean_shift.find_peaks(scores, threshold, rule)
             times.append(time.perf_counter() - begun)
             result[f"peaks_{rule}"] = len(peaks)
-    return result | {f"seconds_{rule}": _spread(times) for rule, times in seconds.items()}
+    return result | {f"seconds_{rule}": spread(times) for rule, times in seconds.items()}
 
 
 def loop_scores(bins: int, loops: int) -> scipy.sparse.csr_array:
@@ -231,10 +231,6 @@ def _reconstruct(contact_map, network, folder, batch_size, progress):
 
 
 _RUNS: dict[str, Run] = {"single_cell": _single_cell, "reconstruction": _reconstruct}
-
-
-def _spread(values: Sequence[float]) -> list[float]:
-    return [statistics.median(values), min(values), max(values)]
 
 
 def _shown(spread: Sequence[float]) -> str:

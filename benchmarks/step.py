@@ -194,8 +194,8 @@ def compare_steps(config: ConfigDict, rounds: int, compiled: bool = False) -> di
         "batch": config.train.global_batch_size,
         "input_size": list(config.model.input_size),
         "rounds": rounds,
-        "seconds": {name: _spread(times[1:]) for name, times in seconds.items()},
-        "ratios": {name: _spread(np.array(seconds[name][1:]) / ours) for name in VARIANTS},
+        "seconds": {name: spread(times[1:]) for name, times in seconds.items()},
+        "ratios": {name: spread(np.array(seconds[name][1:]) / ours) for name in VARIANTS},
         "matmul_tflops": {library: rate / 1e12 for library, (rate, _) in figures.items()},
         "peak_memory_bytes": {library: peak for library, (_, peak) in figures.items()},
     }
@@ -225,8 +225,13 @@ def _run_ours(end: Connection, settings: dict[str, Any]) -> None:
     keep_freed_memory()  # as scripts/train.py does
     step = Step(ConfigDict(settings))
     device = step.mesh.devices.flat[0]
-    _answer(end, lambda _: step(), lambda: matmul_rate("float32"), lambda: _used(device.memory_stats()))
-    step.check()
+
+    def figures() -> tuple[float, int]:
+        step.check()
+        peak = _used(device.memory_stats())
+        return matmul_rate("float32"), peak
+
+    _answer(end, lambda _: step(), figures)
 
 
 def _run_torch(end: Connection, *arguments: Any) -> None:
@@ -236,20 +241,19 @@ def _run_torch(end: Connection, *arguments: Any) -> None:
 
     device = arguments[3]
     step = torch_step.TorchStep(*arguments)
-    peak = {"peak_bytes_in_use": torch.cuda.max_memory_allocated()} if device == "cuda" else None
-    _answer(end, step, lambda: torch_step.matmul_rate(device), lambda: _used(peak))
+
+    def figures() -> tuple[float, int]:
+        stats = {"peak_bytes_in_use": torch.cuda.max_memory_allocated()} if device == "cuda" else None
+        peak = _used(stats)
+        return torch_step.matmul_rate(device), peak
+
+    _answer(end, step, figures)
 
 
-def _answer(
-    end: Connection,
-    step: Callable[[str], float],
-    rate: Callable[[], float],
-    peak: Callable[[], int],
-) -> None:
+def _answer(end: Connection, step: Callable[[str], float], figures: Callable[[], tuple[float, int]]) -> None:
     while (name := end.recv()) != _ASKED:
         end.send(step(name))
-    used = peak()
-    end.send((rate(), used))
+    end.send(figures())
 
 
 def _used(of_device: dict[str, int] | None) -> int:
@@ -259,7 +263,8 @@ def _used(of_device: dict[str, int] | None) -> int:
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _spread(values: Sequence[float]) -> list[float]:
+def spread(values: Sequence[float]) -> list[float]:
+    """Median, least and most."""
     return [float(statistics.median(values)), float(min(values)), float(max(values))]
 
 
