@@ -12,7 +12,7 @@ from tests.commands import ROOT
 SETUP = """
 import hashlib, time
 from hicfm_jax import interrupts
-interrupts.GRACE = 0.2
+interrupts.GRACE = {grace}
 def body():
     {body}
 with interrupts.watched():
@@ -54,7 +54,8 @@ def _interrupted(command, wait):
 
 @pytest.mark.parametrize("name", BODIES)
 def test_one_line_and_status_130(name):
-    program = SETUP.format(body=BODIES[name])
+    grace = 20 if name == "unwinding" else 0.2
+    program = SETUP.format(body=BODIES[name], grace=grace)
     ended = _interrupted(["-c", program], lambda process: process.stdout.readline())
     status, out, err, seconds = ended
     assert (status, err) == (130, "Stopped.\n") and seconds < 3

@@ -101,7 +101,7 @@ def recognize(lines: Sequence[bytes], path: str, known: Collection[str]) -> Layo
     fitting = [(layout, sides) for layout, sides in fitting if len(sides) > len(rows) / 2]
     if not fitting:
         return PAIRS  # whose reader names the first line that is none
-    layout, sides = min(fitting, key=lambda each: _doubts(each[1], known))
+    layout, sides = min(fitting, key=lambda each: _doubts(each[1], len(rows), known))
     one, two = (set(side) - _UNMAPPED for side in zip(*sides, strict=True))
     numbers = [all(name.isdigit() for name in side) for side in (one, two)]
     strange = len(one | two) > 2 and not one & two and numbers[0] != numbers[1]
@@ -133,11 +133,12 @@ def _sides(layout: Layout, rows: Sequence[Sequence[bytes]]) -> list[tuple[bytes,
     return found
 
 
-def _doubts(sides: Sequence[tuple[bytes, bytes]], known: Collection[str]) -> tuple[int, ...]:
+def _doubts(sides: Sequence[tuple[bytes, bytes]], lines: int, known: Collection[str]) -> tuple[int, ...]:
     names = collections.Counter(name for side in sides for name in side if name not in _UNMAPPED)
     unknown = sum(count for name, count in names.items() if name.decode("utf-8", "replace") not in known)
     unmapped = 2 * len(sides) - names.total()
-    return (unknown if known else 0) + unmapped, len(names), sum(name.isdigit() for name in names)
+    unfit = 2 * (lines - len(sides))
+    return unfit + (unknown if known else 0) + unmapped, len(names), sum(name.isdigit() for name in names)
 
 
 def _refuse_matrix(rows: Sequence[Sequence[bytes]], path: str) -> None:
