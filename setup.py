@@ -20,6 +20,7 @@ CORE = [
     "ml-collections>=1.1",
     "absl-py>=2",
     "etils[epath]>=1.9",
+    "safetensors>=0.5",
     "tensorboardX>=2.6",
     "pillow>=10",
     "tqdm>=4.66",
@@ -40,7 +41,7 @@ EXTRAS = {
     "evaluate": ["cooltools>=0.7", "matplotlib>=3.8", "scikit-image>=0.24"],
     # Holds pandas below 3, and so is not in `all`.
     "embedding": ["anndata>=0.11", "umap-learn>=0.5.7"],
-    "torch": ["torch==2.13.0", "safetensors>=0.5"],
+    "torch": ["torch==2.13.0"],
     "cuda": [f"jax[cuda12]{JAX}"],
     "tpu": [f"jax[tpu]{JAX}"],
     "dev": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", RUFF, "pre-commit>=4", "tensorboard>=2.20"],

@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from hicfm_jax.checkpoints import single_file
 from hicfm_jax.checkpoints.checksums import check_digest, sealed
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_folder, in_bucket, local_path, parse_json
@@ -53,6 +54,7 @@ def step_folder(path: str | os.PathLike) -> epath.Path:
     Args:
       path: that folder itself; or a workdir or its folder `checkpoints`, where `@best`, `@last` or `@STEP`
         may follow. Default: the step with the lowest validation loss, or the last where no step has one.
+        Or a checkpoint in one file, which is returned.
 
     Raises:
       InputError: there is no such checkpoint; lists the steps there are.
@@ -67,6 +69,9 @@ def chosen_step(path: str | os.PathLike) -> tuple[int, str]:
 
 
 def _choose(path: str | os.PathLike) -> tuple[epath.Path, str]:
+    if file := single_file.find(path):
+        packaged = file.parent == single_file.PACKAGED
+        return epath.Path(file), "it comes with the package" if packaged else "the one given"
     root, suffix = absolute(path), None
     match = re.fullmatch(r"(.+)@([^@/]*)", os.fspath(path))
     if match and not root.exists():
@@ -112,7 +117,10 @@ def is_converted(workdir: str | os.PathLike) -> bool:
 def read_meta(path: str | os.PathLike) -> dict[str, Any]:
     """Metadata of a checkpoint, {} if there are none; `path` as for `step_folder`."""
     try:
-        return parse_json((step_folder(path) / "meta" / "metadata").read_text())
+        folder = step_folder(path)
+        if folder.is_file():
+            return single_file.read_file(folder)[0]
+        return parse_json((folder / "meta" / "metadata").read_text())
     except (InputError, OSError, ValueError):  # `read` reports damage
         return {}
 
@@ -126,8 +134,12 @@ def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
     folder = step_folder(path)
     moments = [name for name in ("adam", "training") if with_adam and (folder / name).is_dir()]
     try:
-        meta = parse_json((folder / "meta" / "metadata").read_text())
-        items = {name: _arrays(folder / name) for name in ["params", *moments]}
+        if folder.is_file():
+            meta, params = single_file.read_file(folder)
+            items = {"params": unflatten_dict(params, sep="/")}
+        else:
+            meta = parse_json((folder / "meta" / "metadata").read_text())
+            items = {name: _arrays(folder / name) for name in ["params", *moments]}
         check_digest(meta, **items)
     except Exception as error:  # Orbax raises many kinds for damaged files
         raise InputError(
@@ -190,3 +202,17 @@ def write(
         handlers = {name: ocp.PyTreeCheckpointHandler(use_compression=False) for name in arrays}
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler("meta", **handlers)) as checkpointer:
             checkpointer.save(partial / FOLDER / str(step), args=ocp.args.Composite(**items), force=True)
+
+
+def write_file(path: str | os.PathLike, output: str | os.PathLike) -> None:
+    """Makes one file of a checkpoint, without AdamW's moments and without paths of this machine.
+
+    Raises:
+      InputError: see `read`; the output exists, or has another suffix than `single_file.SUFFIX`.
+    """
+    stored = read(path)
+    meta = {name: value for name, value in stored.meta.items() if name != "digest"}
+    config = {**meta["config"], "init_from": ""}
+    if "data" in config:
+        config["data"] = {**config["data"], "tiles": ""}
+    single_file.write_file(output, stored.params, {**meta, "config": config})

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 
+from hicfm_jax.checkpoints import single_file
 from hicfm_jax.convert import torch_file
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, local_path, parse_json
@@ -30,7 +33,9 @@ class OriginalFile(NamedTuple):
 
 
 def is_original_file(path: str | os.PathLike) -> bool:
-    """Whether this is, or by its suffix would be, a file of the original and not a folder of ours."""
+    """Whether this is, or by its suffix would be, a file of the original and not a checkpoint of ours."""
+    if single_file.find(path):
+        return False
     return os.path.isfile(path) or (os.fspath(path).endswith(SUFFIXES) and not os.path.isdir(path))
 
 
@@ -75,33 +80,22 @@ def write(path: str | os.PathLike, file: OriginalFile) -> None:
     with atomic_file(path) as partial:
         if pathlib.Path(path).suffix == ".safetensors":
             facts = {"format": "pt", "args": json.dumps(dict(file.args), sort_keys=True)}
-            _safetensors().numpy.save_file(dict(file.tensors), os.fspath(partial), metadata=facts)
+            safetensors.numpy.save_file(dict(file.tensors), os.fspath(partial), metadata=facts)
         else:
             content = {"model": file.tensors, "optimizer": file.optimizer, "epoch": file.epoch}
             content |= {"scaler": file.scaler, "args": file.args}
             torch_file.write(partial, {name: part for name, part in content.items() if part is not None})
 
 
-def _safetensors():
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise InputError(
-            ".safetensors files need safetensors, which is not installed: pip install -e '.[torch]'."
-        ) from error
-    return safetensors
-
-
 def _read_safetensors(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays by name, and the `args` that `write` stored (empty in files of other programs)."""
-    library = _safetensors()
     try:
-        with library.safe_open(path, framework="numpy") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             facts = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         args = parse_json(facts.get("args", "{}"))
         return tensors, args if isinstance(args, dict) else {}
-    except (library.SafetensorError, RecursionError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, RecursionError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is cut short, not a .safetensors file, or has numbers other than float16 or float32 "
             f"({error}): give one that has."

@@ -38,6 +38,7 @@ class Network:
       total_counts: contacts of the maps it was trained on, by assay.
       maps: bin width and longest chromosomes of these maps, see `tiles.stream.source.Source.maps`.
       fractions: least and most of those contacts that its inputs had in training; None if not known.
+      any_depth: whether it was trained on parts of these reads (`data.split`), to predict any other number.
     """
 
     model: TaskModel
@@ -52,6 +53,7 @@ class Network:
     total_counts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     maps: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     fractions: tuple[float, float] | None = None
+    any_depth: bool = False
 
     @property
     def window(self) -> tuple[int, int]:
@@ -98,8 +100,9 @@ def load_network(
     """Loads a network for a task of inference.
 
     Args:
-      path: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow; or `.pth.tar` or `.safetensors` of
-        the original. Such a file fits several tasks and does not say which: it is taken for `head[0]`.
+      path: workdir or checkpoint, `@best`, `@last` or `@STEP` may follow; the name of a network that comes
+        with the package; or `.pth.tar` or `.safetensors` of the original. Such a file fits several tasks and
+        does not say which: it is taken for `head[0]`.
       input_size: windows in bins (H, W), for a file that does not give its two sides.
       head: tasks whose heads serve, the preferred one first. Pretraining serves a head without layers of
         its own.
@@ -119,20 +122,22 @@ def load_network(
     task = _task(path, weights, head)
     weights.report = report = dataclasses.replace(weights.report, task=task)
     # Only a run of this project has this section: files of the original are converted without.
-    data = weights.meta.get("config", {}).get("data")
+    config = weights.meta.get("config", {})
+    data = config.get("data", {})
     return Network(
         model=create_model(report.model, report.input_size, task, **weights.head),
         params=unflatten_dict(weights.complete(), sep="/"),
         scaling=target_scaling(_scaling(weights, head)),
-        cutoff=(data or {}).get("cutoff", 0.0),
-        published=data is None and task == head[0],
+        cutoff=data.get("cutoff", 0.0),
+        published="data" not in config and task == head[0],
         checkpoint=path,
         step=weights.step,
         seen=weights.meta.get("seen"),
         unknown=tuple(weights.meta.get("unknown", ())),
         total_counts=weights.meta.get("total_counts", {}),
         maps=weights.meta.get("maps", {}),
-        fractions=tuple((data or {}).get("thin", ())) or None,
+        fractions=tuple(data.get("thin") or data.get("split") or ()) or None,
+        any_depth=bool(data.get("split")),
     )
 
 

@@ -53,6 +53,7 @@ class InferenceTask:
         `default_window`.
       infer: `(uri, resolution, checkpoint, path, suffix, input_size, batch_size, progress, choices)` -> a
         sentence on what was written, for a task that does not scan one map for one file; None: as others.
+      packaged: name of the network that comes with the package for it, see `checkpoints.single_file`.
       options: flags of this task that others may not have.
     """
 
@@ -72,6 +73,7 @@ class InferenceTask:
     choose_window: Callable[[ContactMap, Mapping[str, Any]], tuple[int, int] | None] | None = None
     infer: Callable[..., str] | None = None
     default_bound: int = 0
+    packaged: str = ""
     options: tuple[Option, ...] = ()
 
 
@@ -193,12 +195,18 @@ def refuse_unless(anyway: bool | None, sentence: str, remedy: str) -> str:
 def _range_warnings(contact_map: ContactMap, network: Network, anyway: bool | None) -> Iterator[str]:
     """Warnings about a map of another bin width or genome than those that the network was trained on."""
     widths = sorted({facts["resolution"] for facts in network.maps.values()})
+    if len(widths) > 1:  # made for any bin width and species
+        if not widths[0] <= contact_map.resolution <= widths[-1]:
+            yield (
+                f"{network.checkpoint} was trained on maps at {widths[0]:,} to {widths[-1]:,} bp, and "
+                f"{contact_map.name} has bins of {contact_map.resolution:,} bp: check the result."
+            )
+        return
     if widths and contact_map.resolution not in widths:
-        listed = " and ".join(f"{width:,}" for width in widths)
         yield refuse_unless(
             anyway,
-            f"{network.checkpoint} was trained on maps at {listed} bp, but {contact_map.name} has bins of "
-            f"{contact_map.resolution:,} bp",
+            f"{network.checkpoint} was trained on maps at {widths[0]:,} bp, but {contact_map.name} has bins "
+            f"of {contact_map.resolution:,} bp",
             f"choose resolution={widths[0]}",
         )
     longest = longest_chromosomes(contact_map.chromsizes)

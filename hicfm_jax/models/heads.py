@@ -104,8 +104,8 @@ class TaskModel(EncoderDecoder):
       residual: one of `RESIDUALS`; "coverage" for tasks resolution, loop and epigenome only.
       transformer: with a residual, False leaves out encoder and decoder.
       dispersion: with a residual, also predict how sure the map is, `HeadOutput.log_shape`.
-      pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`, and
-        `bin_path.BinPath`, which has no heads.
+      unsmoothed, pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`, and
+        `bin_path.BinPath`, which has neither the first nor heads.
     """
 
     task: str
@@ -116,6 +116,7 @@ class TaskModel(EncoderDecoder):
     residual: str = "none"
     transformer: bool = True
     dispersion: bool = False
+    unsmoothed: bool = False
     pixel_width: int = 32
     pixel_depth: int = 2
     bin_heads: int = 4
@@ -207,9 +208,9 @@ class TaskModel(EncoderDecoder):
 
         `map`, logits of loops, else `log10(1 + contacts)`; `log_shape` if it is predicted.
         """
-        path = PixelPath(
-            self.pixel_width, self.pixel_depth, self.bin_heads, self.dtype, self.dispersion, name="pixel_path"
-        )
+        choices = dict(dispersion=self.dispersion, unsmoothed=self.unsmoothed)
+        size = self.pixel_width, self.pixel_depth, self.bin_heads
+        path = PixelPath(*size, self.dtype, **choices, name="pixel_path")
         log_ratio, log_shape = path(shallow.counts, shallow.expected, pixels, bins)
         if self.task == "loop":
             return {"map": log_ratio + RARE}

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from hicfm_jax.models.smoothing import BASE, SIGMAS, log_ratios
+from hicfm_jax.models.smoothing import BASE, log_ratios
 from hicfm_jax.models.vit import Block, Dense
 from hicfm_jax.types import Array
 
@@ -58,6 +58,7 @@ class BinAttention(nn.Module):
 
 
 AT_FIRST = (0.0, 1.5, 0.0, -1.0)  # logits of the weights of `SIGMAS` before training: mostly the second
+UNSMOOTHED_AT_FIRST = -3.0  # of the counts as they are
 SHAPE_AT_FIRST = 10.0  # of the intensity's gamma distribution: standard deviation 0.32 of the mean
 LOG_SHAPES = (-3.0, 12.0)  # standard deviations from 4.5 means to 0.0025
 PIXEL_FEATURES = 8  # per pixel, from the transformer
@@ -73,6 +74,8 @@ class PixelPath(nn.Module):
       bin_heads: averages over similar rows and over similar columns (`BinAttention`); 0 for none.
       dtype: of the products; smoothing and the last sum are float32.
       dispersion: also predict the shape of a gamma distribution of the true contacts.
+      unsmoothed: choose among the widths of `SIGMAS` and the counts as they are, which are better than any
+        filter where a pixel has many contacts.
     """
 
     width: int
@@ -80,6 +83,7 @@ class PixelPath(nn.Module):
     bin_heads: int
     dtype: jnp.dtype = jnp.float32
     dispersion: bool = False
+    unsmoothed: bool = False
 
     @nn.compact
     def __call__(
@@ -99,6 +103,10 @@ class PixelPath(nn.Module):
           bins: its features of each row and each column, `[B, H, D]` and `[B, W, D]`; None without it.
         """
         ratios, evidence = log_ratios(counts, expected)
+        at_first = AT_FIRST
+        if self.unsmoothed:
+            single = jnp.log((counts + 0.5) / (expected + 0.5))
+            ratios, at_first = jnp.append(ratios, single[..., None], -1), (*AT_FIRST, UNSMOOTHED_AT_FIRST)
         visible = (expected > 0)[..., None]
         known = jnp.where(visible, ratios, 0.0)
         features = [
@@ -119,10 +127,10 @@ class PixelPath(nn.Module):
             features.append(pixels)
         x = jnp.where(visible, jnp.concatenate(features, axis=-1), 0.0).astype(self.dtype)
         x = self._convolutions(x)
-        out = nn.Conv(len(SIGMAS) + 1, (1, 1), kernel_init=nn.initializers.zeros, name="out")(x)
+        out = nn.Conv(len(at_first) + 1, (1, 1), kernel_init=nn.initializers.zeros, name="out")(x)
         out = out.astype(jnp.float32)
         # The width of the filter is chosen pixel by pixel, and a correction is added.
-        weights = jax.nn.softmax(out[..., :-1] + jnp.array(AT_FIRST), axis=-1)
+        weights = jax.nn.softmax(out[..., :-1] + jnp.array(at_first), axis=-1)
         log_ratio = (weights * ratios).sum(axis=-1) + out[..., -1]
         if not self.dispersion:
             return log_ratio, None

@@ -42,6 +42,7 @@ def create_model(
     residual: str = "none",
     transformer: bool = True,
     dispersion: bool = False,
+    unsmoothed: bool = False,
     pixel_width: int = 32,
     pixel_depth: int = 2,
     bin_heads: int = 4,
@@ -54,8 +55,8 @@ def create_model(
       task: "pretrain", or a key of `heads.OUTPUTS`.
       mask_ratio, mask_combine: see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `vit.Blocks`.
-      tracks, track_means, track_sds, residual, transformer, dispersion, pixel_width, pixel_depth, bin_heads:
-        see `heads.TaskModel`; `head_options` takes them from a config.
+      tracks, track_means, track_sds, residual, transformer, dispersion, unsmoothed, pixel_width, pixel_depth,
+        bin_heads: see `heads.TaskModel`; `head_options` takes them from a config.
 
     Returns:
       A Linen module. Pretraining: `model.apply({"params": p}, images, total_count, diag, noise=noise)`
@@ -92,9 +93,10 @@ def create_model(
     if "tracks" in OUTPUTS[task]:
         _check_tracks(tracks, track_means, track_sds)
     path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
+    path |= dict(transformer=transformer, dispersion=dispersion, unsmoothed=unsmoothed)
     head = dict(tracks=tuple(tracks), track_means=tuple(track_means), track_sds=tuple(track_sds))
     head |= dict(task=task, input_size=tuple(input_size), residual=residual)
-    return TaskModel(**size, **head, **path, transformer=transformer, dispersion=dispersion)
+    return TaskModel(**size, **head, **path)
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +104,8 @@ def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
     of_tracks = ("tracks", "track_means", "track_sds")
     options: dict[str, Any] = {name: tuple(model[name]) for name in of_tracks if model.get(name)}
     if model.get("residual", "none") != "none":
-        names = ("residual", "transformer", "dispersion", "pixel_width", "pixel_depth", "bin_heads")
+        names = ("residual", "transformer", "dispersion", "unsmoothed")
+        names += ("pixel_width", "pixel_depth", "bin_heads")
         options |= {name: model[name] for name in names if name in model}  # older checkpoints lack some
     return options
 

@@ -2,21 +2,23 @@
 
     hicfm convert hicfoundation_pretrain.pth.tar weights/pretrain
     hicfm convert runs/pretrain mine.pth.tar --export
+    hicfm convert runs/enhance enhance.safetensors
 
---task=NAME makes a head from a pretraining checkpoint; --input_size is that of its windows in bins.
-Needs PyTorch.
+The last makes one file of a checkpoint of this project, which serves in its place. --task=NAME makes a head
+from a pretraining checkpoint; --input_size is that of its windows in bins. A .pth.tar needs PyTorch.
 """
 
 from absl import flags
 
 from hicfm_jax import convert
+from hicfm_jax.checkpoints import folder, single_file
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import Progress
 
 _INPUT = flags.DEFINE_string(
-    "input", None, "File of the original; with --export a workdir or checkpoint, DIR[@best|@last|@STEP]."
+    "input", None, "File of the original, or a workdir or checkpoint, DIR[@best|@last|@STEP]."
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder to make; with --export a .pth.tar or .safetensors.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder or .safetensors; with --export a file of the original.")
 _EXPORT = flags.DEFINE_bool("export", False, "Write a file of the original from a checkpoint.")
 _TASK = flags.DEFINE_string("task", None, "Task of the parameters; default: the file's.")
 _INPUT_SIZE = flags.DEFINE_list("input_size", None, "ROWS,COLUMNS of a head's windows; default: the file's.")
@@ -42,6 +44,8 @@ def main() -> None:
             if flag.value is not None:
                 raise InputError(f"--{flag.name} cannot be combined with --export: leave it out.")
         convert.export(_INPUT.value, _OUTPUT.value, progress=Progress())
+    elif _OUTPUT.value.endswith(single_file.SUFFIX):
+        folder.write_file(_INPUT.value, _OUTPUT.value)
     else:
         options = (_TASK.value, _input_size(), _MODEL.value)
         print(convert.convert_to_folder(_INPUT.value, _OUTPUT.value, *options, progress=Progress()))

@@ -1,5 +1,6 @@
 r"""Applies a trained network to a whole map; the task resolution makes a deep map of a shallow one.
 
+    hicfm enhance shallow.mcool deep.mcool --resolution=30000
     hicfm enhance shallow.mcool deep.mcool --resolution=30000 --checkpoint=runs/enhance
     hicfm enhance shallow.mcool part.mcool --resolution=30000 --checkpoint=runs/enhance --region=Chr4:1M-5M
     hicfm infer shallow.mcool loops.bedpe --task=loop --resolution=10000 --checkpoint=runs/loops
@@ -35,8 +36,8 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
     "Workdir or checkpoint, DIR[@best|@last|@STEP], or a .pth.tar or .safetensors of the original. A workdir "
-    "gives the step with the lowest validation loss, else the last.",
-    required=True,
+    "gives the step with the lowest validation loss, else the last. If not given, task resolution takes "
+    "any_map, a small network for maps of any species that comes with the package.",
 )
 _OUTPUT = flags.DEFINE_string(
     "output", None, f"File to write. {_by_task(lambda task: ', '.join(task.outputs))}", required=True

@@ -31,7 +31,7 @@ def infer_file(
     task: str,
     uri: str,
     resolution: int | None,
-    checkpoint: str | os.PathLike,
+    checkpoint: str | os.PathLike | None,
     output: str | os.PathLike,
     *,
     input_size: tuple[int, int] | None = None,
@@ -44,7 +44,7 @@ def infer_file(
     Args:
       task: a key of `INFERENCE_TASKS`.
       uri, resolution: of the map, see `contacts.open_contacts`.
-      checkpoint, input_size: see `load_network`.
+      checkpoint, input_size: see `load_network`; None: the network that comes with the package for this task.
       output: a file with one of the task's suffixes, or a folder where the task has none; it appears when it
         is complete.
       batch_size, progress: see `scan.scan`.
@@ -69,6 +69,10 @@ def infer_file(
             f"{', '.join(chosen.outputs)}."
         )
     check_new_file(path)
+    if checkpoint is None:
+        if not chosen.packaged:
+            raise InputError(f"checkpoint is missing: no network for task {task} comes with the package.")
+        checkpoint = chosen.packaged
     if chosen.infer:
         return chosen.infer(
             uri, resolution, checkpoint, path, suffix, input_size, batch_size, progress, choices

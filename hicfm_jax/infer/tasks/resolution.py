@@ -38,7 +38,7 @@ _WRITING_BYTES = 23  # for each pixel of a chromosome, measured while 18 million
 
 def enhance(
     contact_map: ContactMap,
-    params: Network | Mapping[str, Any] | str | os.PathLike,
+    params: Network | Mapping[str, Any] | str | os.PathLike = "any_map",
     *,
     network: Network | None = None,
     chromosomes: Sequence[str] | None = None,
@@ -55,19 +55,20 @@ def enhance(
 ) -> ContactMap:
     """Predicts the map of a deeper experiment, for whole chromosomes.
 
-        deep = enhance(open_contacts("shallow.mcool", 10_000), "runs/enhance")
+        deep = enhance(open_contacts("shallow.mcool", 10_000))
         write_contacts(deep, "deep.mcool", balance=True)
 
     Cis contacts only; chromosomes keep names and lengths. Windows overlap and are merged.
 
     Args:
       contact_map: raw counts.
-      params: a checkpoint (path), a network of `load_network`, or parameters to replace those of `network`.
+      params: a checkpoint (path, or name of a network that comes with the package), a network of
+        `load_network`, or parameters to replace those of `network`.
       network: the network that the parameters are for.
       chromosomes: to enhance; all if not given.
-      target_contacts: of the whole deep map, cis and trans; those of the map that the checkpoint was
-        trained on if not given. Networks without `model.residual` give a fixed depth; their map is scaled
-        if contacts are given.
+      target_contacts: of the whole deep map, cis and trans; if not given, those of the map that the
+        checkpoint was trained on, or `target_depth.GAIN` times those of the input (`data.split`). Networks
+        without `model.residual` give a fixed depth; their map is scaled if contacts are given.
       merge: "average" or "original", see `stitching.MERGES`.
       stride: bins from window to window; half a window if not given, 20 for merge original.
       bound: of merge original, how many bins a window's rows and columns may begin apart; 0 if not given,
@@ -275,11 +276,13 @@ TASK = InferenceTask(
     write=write,
     positions=map_positions,
     settle=settle,
+    packaged="any_map",
     options=(
         Option(
             "target_contacts",
             float,
-            "Contacts of the whole deep map, cis and trans; those of the map trained on if not given.",
+            "Contacts of the whole deep map, cis and trans; if not given, those of the map trained on, or 16 "
+            "times those of the input for a network that takes any number.",
         ),
         Option("integer", bool, "Round to whole contacts; always on for .pairs. Pixels below 0.5 are empty."),
         Option("region", str, "CHROM:START-END: only the windows that cover it."),

@@ -12,6 +12,7 @@ from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan, refuse_unless
 
 ORIGINAL_CUTOFF = 100.0  # largest count of an image, for resolution and single cells
+GAIN = 16  # contacts of the enhanced map for each of the input, where a network takes any number
 _TOLERANCE = 1.1  # a downsampled map has a little more or less than the fraction requested
 
 
@@ -25,7 +26,7 @@ def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> S
     Raises:
       InputError: see `target_contacts`.
     """
-    target = target_contacts(network, plan.options.get("target_contacts"))
+    target = target_contacts(network, contact_map, plan.options.get("target_contacts"))
     plan = dataclasses.replace(
         plan,
         target_contacts=target,
@@ -83,10 +84,11 @@ def as_deep_as_trained(plan: ScanPlan, contact_map: ContactMap, network: Network
     return dataclasses.replace(plan, depth_ratio=deepest / contact_map.total_count)
 
 
-def target_contacts(network: Network, given: float | None) -> float | None:
+def target_contacts(network: Network, contact_map: ContactMap, given: float | None) -> float | None:
     """Contacts of the deep map, cis and trans: those given, else those the network was trained for.
 
-    None, if none are given, for a network that does not take the depth: its maps are not scaled.
+    If none are given, `GAIN` times those of the input for a network that takes any number, and None for one
+    that takes none: its maps are not scaled.
 
     Raises:
       InputError: not a positive number, or a network that takes the depth and was trained on several depths
@@ -98,6 +100,8 @@ def target_contacts(network: Network, given: float | None) -> float | None:
         return float(given)
     if not network.takes_depth:
         return None
+    if network.any_depth:
+        return GAIN * contact_map.total_count
     totals = set(network.total_counts.values())
     if len(totals) == 1:
         return float(totals.pop())
@@ -123,6 +127,19 @@ def depth_warnings(
             f"{contact_map.name} has {total:,.0f} contacts, more than the target of {target:,.0f}: the "
             "result is a smoother map, not a deeper one."
         )
+    if network.any_depth:
+        per_bin = [
+            network.total_counts[assay] / facts["bins"]
+            for assay, facts in network.maps.items()
+            if facts.get("bins") and assay in network.total_counts
+        ]
+        own = total / sum(map(contact_map.n_bins, contact_map.chromsizes))
+        if per_bin and not network.fractions[0] * min(per_bin) <= own <= max(per_bin):
+            yield (
+                f"{contact_map.name} has {own:,.3g} contacts per bin, and the network was trained on "
+                f"{network.fractions[0] * min(per_bin):,.2g} to {max(per_bin):,.3g}: check the result."
+            )
+        return
     if network.takes_depth and network.fractions:
         low, high = network.fractions
         if high * _TOLERANCE <= total / target <= 1:

@@ -43,12 +43,14 @@ class AssayInfo(NamedTuple):
       total_count: contacts of the whole map; None if unknown.
       resolution: bin width in bp; None if unknown.
       longest: lengths of its three longest chromosomes in bp; empty if unknown.
+      bins: of the whole genome; None if unknown.
     """
 
     chromosomes: Sequence[str]
     total_count: float | None
     resolution: int | None = None
     longest: Sequence[int] = ()
+    bins: int | None = None
 
 
 class Tiles(Protocol):

@@ -40,8 +40,9 @@ class DiskSplit:
             if assay in trans:  # the manifest does not name the chromosomes of its trans tiles: take all
                 chromosomes = content["chromosomes"]
             source = sources.get(assay, {})
-            longest = longest_chromosomes(source.get("chromsizes", {}))
-            facts = source.get("total_count"), manifest.get("resolution"), longest
+            lengths, width = source.get("chromsizes", {}), manifest.get("resolution")
+            bins = sum(-(-length // width) for length in lengths.values()) if width else None
+            facts = source.get("total_count"), width, longest_chromosomes(lengths), bins
             self.assays[assay] = AssayInfo(chromosomes, *facts)
         self._files, self._expected = None, {}
 

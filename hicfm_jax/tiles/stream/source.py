@@ -89,9 +89,9 @@ class Source:
         return {assay: float(info.total_count) for assay, info in found if info.total_count}
 
     def maps(self, split: str = "train") -> dict[str, dict]:
-        """`resolution` and `longest` chromosomes of each map with tiles in a split, where they are known."""
+        """`resolution`, `longest` chromosomes and `bins` of each map with tiles in a split, if known."""
         return {
-            assay: {"resolution": int(info.resolution), "longest": list(info.longest)}
+            assay: {"resolution": int(info.resolution), "longest": list(info.longest), "bins": info.bins}
             for assay, info in self._assays(split).items()
             if info.resolution
         }

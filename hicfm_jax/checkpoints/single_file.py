@@ -1,0 +1,66 @@
+"""Checkpoints in one `.safetensors` file, and those that come with the package."""
+
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from flax.traverse_util import unflatten_dict
+
+from hicfm_jax.checkpoints.checksums import sealed
+from hicfm_jax.errors import InputError
+from hicfm_jax.storage import atomic_file, parse_json
+
+SUFFIX = ".safetensors"
+PACKAGED = pathlib.Path(__file__).parents[1] / "pretrained"
+"""Folder of the networks that come with the package, each with a card, `NAME.md`."""
+
+_KEY = "hicfm_jax"  # in the file's metadata: those of the checkpoint as JSON
+
+
+def packaged_names() -> list[str]:
+    """Names of the networks that come with the package, each of which may be given as a checkpoint."""
+    return sorted(path.stem for path in PACKAGED.glob(f"*{SUFFIX}"))
+
+
+def find(path: str | os.PathLike) -> pathlib.Path | None:
+    """The file of a checkpoint of this project, given by path or by its name in the package; else None.
+
+    A file of the original has the same suffix and is none.
+    """
+    name = os.fspath(path)
+    if name in packaged_names() and not os.path.exists(name):
+        return PACKAGED / f"{name}{SUFFIX}"
+    return pathlib.Path(name) if name.endswith(SUFFIX) and _facts(name) is not None else None
+
+
+def _facts(path: str | os.PathLike) -> str | None:
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get(_KEY)
+    except (OSError, safetensors.SafetensorError):
+        return None  # a reader of such files names what is wrong
+
+
+def read_file(path: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Metadata, and parameters by path, of a file that `find` has found."""
+    return parse_json(_facts(path) or "{}"), safetensors.numpy.load_file(path)
+
+
+def write_file(path: str | os.PathLike, params: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+    """Writes parameters by path and metadata with checksums, whole or not at all.
+
+    Raises:
+      InputError: the file has another suffix, or exists.
+    """
+    if os.path.exists(path) or not os.fspath(path).endswith(SUFFIX):
+        raise InputError(f"{path} exists already or does not end in {SUFFIX}: choose another name.")
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    facts = {_KEY: json.dumps(sealed(meta, params=unflatten_dict(params, sep="/")), sort_keys=True)}
+    arrays = {name: np.ascontiguousarray(value) for name, value in params.items()}
+    with atomic_file(path) as partial:
+        safetensors.numpy.save_file(arrays, os.fspath(partial), metadata=facts)
