@@ -13,7 +13,7 @@ experiment: .venv/installed ## pretrain, fine-tune, enhance, compare: MAP=leaf.m
 	$(BIN)/python scripts/experiment.py --workdir=$(or $(OUT),runs/experiment) $(if $(MAP),--map=$(MAP)) \
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(WEIGHTS),--weights=$(WEIGHTS)) $(FLAGS)
 
-enhance: .venv/installed ## enhance a map by what its own reads teach: MAP=root.mcool TUNE=scratch [RESOLUTION= TARGET=contacts OUT=DIR FLAGS=]
+enhance: .venv/installed ## enhance a map and judge it by reads set aside: MAP=root.mcool [RESOLUTION= TUNE=1|scratch TARGET=contacts OUT=DIR FLAGS=]
 	@test -n "$(MAP)" || { echo "error: make enhance needs MAP=FILE."; exit 2; }
 	$(BIN)/python scripts/experiment.py --own_reads --workdir=$(or $(OUT),runs/enhance) --map=$(MAP) --tune=$(TUNE) \
 	    $(if $(RESOLUTION),--resolution=$(RESOLUTION)) $(if $(TARGET),--target_contacts=$(TARGET)) $(FLAGS)

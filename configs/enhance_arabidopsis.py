@@ -69,6 +69,7 @@ def own_reads(config):
     config.data.split = (0.2, 0.8)
     config.model.transformer = False
     config.model.dispersion = True
+    config.model.unsmoothed = True
     config.targets.map_loss = "gamma_poisson"
     config.targets.map_weight = 1.0
     config.train.total_steps = 400

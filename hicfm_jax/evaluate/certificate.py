@@ -101,6 +101,11 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
     return found | _intervals(pixels) if enhanced.sd is not None else found
 
 
+def total_deviance(certificate: Mapping) -> float:
+    """Poisson deviance of all held-out pixels from the network's prediction."""
+    return sum(each["pixels"] * each["deviance"][NETWORK] for each in certificate["strata"])
+
+
 def write_certificate(certificate: Mapping[str, object], folder: str | os.PathLike) -> pathlib.Path:
     """Writes `FILE` whole or not at all; an older one is replaced."""
     path = pathlib.Path(folder) / FILE

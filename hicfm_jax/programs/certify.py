@@ -3,16 +3,20 @@
     hicfm certify enhanced.mcool fitted.cool held_out.cool DIR --resolution=10000
 
 `thin_map.py --rest` splits a map into the two; training and infer.py take the fitted one. DIR gets
-certificate.json and report.html.
+certificate.json and report.html, of several enhanced maps those of the one that predicts the contacts best.
 """
+
+import shutil
 
 from absl import flags
 
 from hicfm_jax.contacts import open_contacts
-from hicfm_jax.evaluate.certificate import certify, write_certificate
+from hicfm_jax.evaluate.certificate import certify, total_deviance, write_certificate
 from hicfm_jax.evaluate.report import check_folder
+from hicfm_jax.storage import atomic_file
 
-_ENHANCED = flags.DEFINE_string("enhanced", None, "Cooler of infer.py --task=resolution.", required=True)
+_ENHANCED = flags.DEFINE_list("enhanced", None, "Coolers of infer.py --task=resolution.", required=True)
+_BEST = flags.DEFINE_string("best", None, "Copy the best of them to this file.")
 _FITTED = flags.DEFINE_string("fitted", None, "Map that it was made from.", required=True)
 _HELD_OUT = flags.DEFINE_string("held_out", None, "The contacts that were set aside.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
@@ -24,9 +28,17 @@ def main() -> None:
 
     folder = check_folder(_OUTPUT.value)
     folder.mkdir(parents=True, exist_ok=True)
-    uris = (_ENHANCED.value, _FITTED.value, _HELD_OUT.value)
-    enhanced, fitted, held_out = (open_contacts(uri, _RESOLUTION.value) for uri in uris)
-    certificate = certify(enhanced, fitted, held_out)
-    page = write_page(certificate, enhanced, folder)
-    path = write_certificate(certificate, folder)
-    print(f"{certificate['verdict']}\nWrote {path} and {page}.")
+    uris = (_FITTED.value, _HELD_OUT.value, *_ENHANCED.value)
+    fitted, held_out, *enhanced = (open_contacts(uri, _RESOLUTION.value) for uri in uris)
+    found = [certify(each, fitted, held_out) for each in enhanced]
+    losses = [total_deviance(each) for each in found]
+    best = losses.index(min(losses))
+    if len(losses) > 1:
+        found[best]["compared"] = dict(zip(_ENHANCED.value, losses, strict=True))
+        print(f"{_ENHANCED.value[best]} predicts the contacts that were set aside best.")
+    page = write_page(found[best], enhanced[best], folder)
+    path = write_certificate(found[best], folder)
+    if _BEST.value:
+        with atomic_file(_BEST.value) as partial:
+            shutil.copyfile(_ENHANCED.value[best], partial)
+    print(f"{found[best]['verdict']}\nWrote {path} and {page}.")

@@ -1,7 +1,7 @@
 """Pretrains, fine-tunes, enhances and compares, from one deep map, in one command.
 
     hicfm experiment leaf.mcool runs/experiment --resolution=30000
-    hicfm experiment root.mcool runs/enhance --resolution=30000 --own_reads
+    hicfm experiment root.mcool runs/enhance --resolution=30000 --own_reads --tune=1
     hicfm experiment leaf.mcool runs/tracks --resolution=10000 --tracks=table.tsv
 
 Shallow maps are downsampled from the deep one. Test chromosomes are never used for training. Rows of the
@@ -10,7 +10,7 @@ pretraining, and with --weights the original's resolution model. Without a map i
 command continues after an interruption. It takes about 60 minutes on two CPU cores, and 2.5 GB of memory.
 
 With --tracks=TABLE.tsv it predicts tracks instead, from the map and from shallow ones. With --own_reads it
-enhances the map itself, by what its own reads teach: enhanced.mcool, certificate.json and report.html.
+enhances the map itself, and judges it by reads set aside: enhanced.mcool, certificate.json and report.html.
 """
 
 import os
@@ -42,8 +42,14 @@ _TRACKS = flags.DEFINE_string(
 _CHROMSIZES = flags.DEFINE_string(
     "chromsizes", None, "Names and lengths of the chromosomes, if the map is a list of contacts without them."
 )
-_OWN = flags.DEFINE_bool("own_reads", False, "Enhance the map itself, trained on nothing but its reads.")
-_TUNE = flags.DEFINE_string("tune", "scratch", "With --own_reads: scratch trains from random parameters.")
+_OWN = flags.DEFINE_bool("own_reads", False, "Enhance the map itself, and judge it by reads set aside.")
+_TUNE = flags.DEFINE_enum(
+    "tune",
+    "",
+    own_reads.TUNES,
+    "With --own_reads: 1 adapts the network of the package to the map's reads first, scratch trains one from "
+    "random parameters on nothing else; default: no training.",
+)
 _TARGET = flags.DEFINE_float("target_contacts", None, "With --own_reads: contacts of the enhanced map.")
 _HOLDOUT = flags.DEFINE_float("holdout", 0.1, "With --own_reads: fraction of the reads for the certificate.")
 _TRAINING = flags.DEFINE_multi_string("train_flag", [], "Flag for every training run; repeatable.")
@@ -90,8 +96,8 @@ def main() -> None:
     about = {"map": deep, "resolution": setting.resolution, "contacts": setting.contacts}
     about |= {**setting.chromosomes._asdict(), "variant": _VARIANT.value}
     if _OWN.value:
-        chosen = own_reads.own_stages(setting, _TARGET.value, _HOLDOUT.value)
-        about |= {"own_reads": True}
+        chosen = own_reads.own_stages(setting, _TARGET.value, _HOLDOUT.value, _TUNE.value)
+        about |= {"own_reads": True, "tune": _TUNE.value}
     elif _TRACKS.value:
         tracks = os.path.abspath(_TRACKS.value)
         chosen, about = track_stages.track_stages(setting, tracks), about | {"tracks": tracks}

@@ -1,0 +1,90 @@
+"""Enhancement of maps of any species at several depths, beside filters tuned on the same map."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hicfm_jax.contacts import ContactMap, open_contacts
+from hicfm_jax.contacts.downsampling import rest, thin
+from hicfm_jax.evaluate.baselines import RESCALED
+from hicfm_jax.evaluate.compare import compare
+from hicfm_jax.evaluate.comparison import POOLED, Record
+from hicfm_jax.infer import enhance
+from hicfm_jax.infer.network import Network
+
+SCORES = ("r", "log_r", "mse")
+
+
+class Row(NamedTuple):
+    """Scores of the network, the best filter and the input, in the order of `SCORES`."""
+
+    name: str
+    fraction: float
+    network: tuple[float, ...]
+    filter: tuple[float, ...]
+    input: tuple[float, ...]
+
+
+def parse_map(text: str) -> tuple[str, str, int]:
+    """Name, URI and bin width of `NAME=URI@BP`."""
+    name, _, rest_of = text.partition("=")
+    uri, _, width = rest_of.rpartition("@")
+    return name, uri, int(width)
+
+
+def measure(
+    name: str,
+    deep: ContactMap,
+    network: Network,
+    fractions: Sequence[float],
+    judged: int = 2,
+    halves: bool = False,
+) -> list[Row]:
+    """Thins a map, enhances it and scores it on its longest chromosomes.
+
+    Args:
+      name: of the map, for the rows.
+      deep: raw counts.
+      network: of task resolution.
+      fractions: of the contacts that the inputs keep; with `halves`, of half of the contacts.
+      judged: number of chromosomes; the filters are tuned on the others.
+      halves: the reference is the other half of the contacts, and shares none with the input. Otherwise it
+        is the whole map.
+    """
+    by_length = sorted(deep.chromsizes, key=deep.chromsizes.get, reverse=True)
+    chromosomes, rows = by_length[:judged], []
+    source, reference = deep, deep
+    if halves:
+        source = thin(deep, 0.5, seed=1)
+        reference = rest(deep, source)
+    for fraction in fractions:
+        shallow = source if fraction == 1 else thin(source, fraction, seed=2)
+        found = enhance(shallow, network, target_contacts=reference.total_count)
+        maps = {"input": shallow, "network": found}
+        records = compare(maps, reference, chromosomes, baselines_of="input").records
+        pooled = [record for record in records if record.chromosome == POOLED]
+        filters = [_scores(each) for each in pooled if each.baseline and each.map != RESCALED]
+        by_name = {each.map: _scores(each) for each in pooled}
+        best = (*np.max([each[:2] for each in filters], axis=0).tolist(), min(each[2] for each in filters))
+        rows.append(Row(name, fraction, by_name["network"], best, by_name[RESCALED]))
+    return rows
+
+
+def open_map(text: str) -> tuple[str, ContactMap]:
+    """Name and map of `NAME=URI@BP`, counts in memory as whole numbers."""
+    name, uri, width = parse_map(text)
+    return name, open_contacts(uri, width)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown; the best filter is that of each score."""
+    lines = ["| map | share | network | best filter | input |", "| --- | --- | --- | --- | --- |"]
+    for row in rows:
+        cells = [" / ".join(f"{value:.3f}" for value in each) for each in row[2:]]
+        lines.append(f"| {row.name} | 1/{1 / row.fraction:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _scores(record: Record) -> tuple[float, ...]:
+    return tuple(record.scores[name].value for name in SCORES)
