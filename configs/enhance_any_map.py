@@ -10,6 +10,7 @@ have many. Variants:
 
   (none)       Maps of any species; docs/explanation/enhancement.md has the datasets and weights.
   arabidopsis  One species and bin width, with twice the width.
+  demo         Without tiles, on simulated maps: some minutes on two CPU cores.
   tune         Continues from `init_from=any_map` on one map's own reads: some minutes on two CPU cores.
 """
 
@@ -39,6 +40,11 @@ def arabidopsis(config):
     config.train.total_steps = 800
 
 
+def demo(config):
+    any_map(config)
+    config.train.total_steps = 100
+
+
 def tune(config):
     any_map(config)
     config.data.split = (0.2, 0.8)
@@ -48,4 +54,4 @@ def tune(config):
 
 # Configs are loaded as files, not as modules of a package.
 _own_reads = runpy.run_path(str(pathlib.Path(__file__).with_name("enhance_arabidopsis.py")))["own_reads"]
-VARIANTS = {"": any_map, "arabidopsis": arabidopsis, "tune": tune}
+VARIANTS = {"": any_map, "arabidopsis": arabidopsis, "demo": demo, "tune": tune}

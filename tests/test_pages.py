@@ -3,6 +3,7 @@
 import functools
 import gzip
 import io
+import itertools
 import json
 import pathlib
 import re
@@ -82,6 +83,10 @@ LONGER = {
     "docs/how-to/make_tiles.md": {"col0.mcool": (SMALL * 2, 10_000, 1.0)},
     "docs/how-to/loops.md": {"shallow.cool": (SMALL, 10_000, 0.1)},
     "docs/how-to/own_reads.md": {"root.mcool": (MIDDLE, 30_000, 0.1)},
+    "docs/how-to/inference.md": {
+        "leaf.mcool": (SMALL, 10_000, 1.0, True),
+        "root.mcool": (SMALL, 10_000, 0.1, True),
+    },
 }
 """Maps of a page that needs others than `MAPS`."""
 
@@ -97,7 +102,7 @@ CHECKPOINTS = {
 }
 
 
-def _map(bins: int, resolution: int, kept: float) -> ContactMap:
+def _map(bins: int, resolution: int, kept: float, trans: bool = False) -> ContactMap:
     rng, matrices = np.random.default_rng(0), {}
     n = bins * 30_000 // resolution
     distance = np.subtract.outer(np.arange(n), np.arange(n)).__abs__()
@@ -105,6 +110,8 @@ def _map(bins: int, resolution: int, kept: float) -> ContactMap:
         counts = np.triu(rng.poisson(60 / (1 + distance) ** 0.8))
         matrices[chrom, chrom] = scipy.sparse.csr_array(counts)
     sizes = dict.fromkeys((chrom for chrom, _ in matrices), n * resolution)
+    for pair in itertools.combinations(sizes, 2) if trans else ():
+        matrices[pair] = scipy.sparse.csr_array(rng.poisson(0.3, (n, n)))
     deep = ContactMap(sizes, resolution, matrices, "deep")
     return deep if kept == 1 else thin(deep, kept, seed=1)
 

@@ -23,7 +23,8 @@ FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 PATIENCE = 3  # worse values in a row after which the search stops
 
 RESCALED = "rescaled input"
-NAMES = (RESCALED, "Gaussian", "bicubic", "coverage-aware Gaussian", "coverage-aware blend")
+AWARE = "coverage-aware Gaussian"
+NAMES = (RESCALED, "Gaussian", "bicubic", AWARE, "coverage-aware blend")
 HALFWAY = 30  # bins; the distance at which both widths of the blend have equal weight
 
 
@@ -54,14 +55,18 @@ def bicubic(counts: scipy.sparse.sparray, ratio: float, factor: int) -> np.ndarr
 
 
 def coverage_aware(counts: scipy.sparse.sparray, ratio: float, sigma: float) -> np.ndarray:
-    """Smooths the ratio of observed to expected contacts.
+    """Smooths the ratio of observed contacts to those expected from decay and biases."""
+    return smoothed_ratio(dense(counts), find_expected(counts).dense(), ratio, sigma)
 
-    The counts, and their expected contacts from decay and biases, are each smoothed. The ratio of the two,
-    times the expected contacts, keeps decay and stripes sharp while it averages the rest.
+
+def smoothed_ratio(counts: np.ndarray, expected: np.ndarray, ratio: float, sigma: float) -> np.ndarray:
+    """Smooths the ratio of observed to expected contacts `[n, m]`.
+
+    The counts and their expected contacts are each smoothed. The ratio of the two, times the expected
+    contacts, keeps decay and stripes sharp while it averages the rest.
     """
-    expected = find_expected(counts).dense()
     observed, model = (
-        scipy.ndimage.gaussian_filter(values, sigma, mode="constant") for values in (dense(counts), expected)
+        scipy.ndimage.gaussian_filter(values, sigma, mode="constant") for values in (counts, expected)
     )
     return np.divide(observed, model, out=np.zeros_like(model), where=model > 0) * expected * ratio
 
@@ -132,7 +137,7 @@ def tune_baselines(
         unchanged,
         tuned("Gaussian", f"sigma {sigma:g} bins", gaussian, sigma),
         tuned("bicubic", f"blocks of {factor} bins", bicubic, factor),
-        tuned("coverage-aware Gaussian", f"sigma {aware:g} bins", coverage_aware, aware),
+        tuned(AWARE, f"sigma {aware:g} bins", coverage_aware, aware),
         tuned("coverage-aware blend", both, coverage_aware_blend, near, far),
     ]
 

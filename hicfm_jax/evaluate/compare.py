@@ -14,6 +14,7 @@ from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.scores.diagonals import Matrix, upper
 from hicfm_jax.evaluate.scores.scored_pair import PreparedMap, ScoredPair
 from hicfm_jax.evaluate.scores.whole_map import data_range
+from hicfm_jax.evaluate.trans_scores import compare_trans
 from hicfm_jax.progress import doing
 
 
@@ -27,6 +28,7 @@ def compare(
     baselines_of: str | None = None,
     tune_chromosomes: Sequence[str] | None = None,
     tune_by: str = "r",
+    trans: bool = False,
 ) -> Comparison:
     """Scores maps of raw counts against a reference, on each chromosome and pooled.
 
@@ -41,6 +43,7 @@ def compare(
         none.
       tune_chromosomes: where the baselines' widths are chosen; None means all that are not evaluated.
       tune_by: the score to optimize there: `r`, `log_r` or `mse`.
+      trans: also score the contacts between the evaluated chromosomes, see `trans_scores.compare_trans`.
 
     Raises:
       InputError: files, names or chromosomes that do not fit together.
@@ -66,7 +69,7 @@ def compare(
     for name, each in opened.maps.items():
         warnings += leakage_warnings(name, each.metadata, evaluated)
         notes += checkpoint_notes(name, each.metadata)
-    baselines, ratio = [], 1.0
+    baselines, ratio, tuned_on = [], 1.0, []
     if baselines_of is not None:
         ratio = reference.total_count / opened.maps[baselines_of].total_count
         tuned_on = _tuning_chromosomes(opened, evaluated, tune_chromosomes, baselines_of)
@@ -94,6 +97,10 @@ def compare(
                 made = each.make(opened.counts(baselines_of, chrom), ratio)
                 yield made, each.name, True, each.settings
 
+    between: list[Record] = []
+    if trans:
+        with doing("Scoring contacts between chromosomes"):
+            between = compare_trans(opened, evaluated, baselines_of, tuned_on, tune_by)
     views: list[ChromosomeView] = []
     by_map: dict[str, list[Record]] = {}
     for chrom in evaluated:
@@ -121,6 +128,7 @@ def compare(
         resolution=resolution,
         settings=_settings(resolution, max_diagonal),
         records=[pool(rows) for name, rows in by_map.items() if name not in partial]
+        + between
         + sum(by_map.values(), []),
         chromosomes=views,
         shallow=baselines_of,

@@ -10,6 +10,7 @@ import numpy as np
 from hicfm_jax.evaluate.scores import SCORES
 
 POOLED = "pooled"  # in place of a chromosome: all evaluated ones together
+TRANS = "trans"  # in place of a chromosome: the pixels between all evaluated ones
 
 
 class ScoredValue(NamedTuple):
@@ -25,7 +26,7 @@ class Record:
 
     Attributes:
       map: its name.
-      chromosome: of the reference, or `POOLED`.
+      chromosome: of the reference, `POOLED` or `TRANS`.
       scores: by name, see `scores.SCORES`.
       baseline: whether it is a built-in baseline.
       settings: the widths of a baseline, else empty.
@@ -129,7 +130,7 @@ class Comparison:
         raise KeyError((map, chromosome))
 
     def of(self, chromosome: str) -> list[Record]:
-        """The records of one chromosome or of `POOLED`, in the order of the maps."""
+        """The records of one chromosome, of `POOLED` or of `TRANS`, in the order of the maps."""
         return [record for record in self.records if record.chromosome == chromosome]
 
 

@@ -45,6 +45,7 @@ def run_stages(
       InputError: the workdir holds another experiment, or a command failed after printing its error.
     """
     path = pathlib.Path(workdir) / RECORD
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Predicted rows of whole chromosomes, on disk, as a contact map."""
+"""Predicted rows of chromosomes and pairs of them, on disk, as a contact map."""
 
 import functools
 import os
@@ -10,7 +10,7 @@ import scipy.sparse
 import scipy.special
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.contact_map import ENHANCEMENT
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, Pair
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 from hicfm_jax.infer.stitching import Rows
@@ -27,18 +27,19 @@ _AT_ONCE = 1 << 22  # pixels that are rounded at once
 class PredictedRows:
     """Pixels of merged rows in temporary files, `ROW_BYTES` each together at most.
 
-    The files have no names, so that nothing is left after a kill. All chromosomes share them, because an
-    assembly may have more scaffolds than a process may open files.
+    A region is a chromosome, or a pair of different ones. The files have no names, so that nothing is left
+    after a kill. All regions share them, because an assembly may have more scaffolds than a process may open
+    files.
 
     Args:
       folder: where the files are; None: where `tempfile` puts them (TMPDIR).
-      max_bins: pixels farther from the diagonal are left out; None: none are.
+      max_bins: pixels of a chromosome farther from the diagonal are left out; None: none are.
       least: predictions up to this are left out.
 
     Attributes:
       contacts: predicted so far, before any scaling.
       shallow_contacts: of the input in the same pixels, those up to `least` included.
-      input_contacts: of the input in all pixels of these chromosomes.
+      input_contacts: of the input in all pixels of these regions.
       spread: whether the rows have standard deviations.
     """
 
@@ -55,31 +56,33 @@ class PredictedRows:
             for name, dtype in dtypes.items()
         }
         self._pixels = 0
-        self._chromosomes: dict[str, tuple[int, list[np.ndarray]]] = {}  # first pixel, pixels of each row
+        self._regions: dict[str | Pair, tuple[int, list[np.ndarray]]] = {}  # first pixel, pixels of each row
 
-    def append(self, chrom: str, rows: Rows, shallow: scipy.sparse.csr_array) -> None:
-        """Adds the next rows of a chromosome; `shallow` is the input's, upper triangle `[n, n]`.
+    def append(self, region: str | Pair, rows: Rows, shallow: scipy.sparse.csr_array) -> None:
+        """Adds the next rows of a region; `shallow` is the input's, upper triangle `[n, n]` or `[n, m]`.
 
         Raises:
           OSError: the disk is full; named by the folder.
         """
         if not rows.first:
-            self._chromosomes[chrom] = self._pixels, [np.zeros(1, np.int64)]
+            self._regions[region] = self._pixels, [np.zeros(1, np.int64)]
             self.input_contacts += float(shallow.data.sum(dtype=np.float64))
         count, width = rows.mean.shape
-        distance = np.arange(width) - np.arange(count)[:, None]
-        mask = rows.covered & (distance >= 0) & (np.arange(width) < shallow.shape[0] - rows.first)
-        if self._max_bins is not None:
-            mask &= distance <= self._max_bins
+        mask = rows.covered & (np.arange(width) < shallow.shape[1] - rows.left)
+        if isinstance(region, str):
+            distance = np.arange(width) - np.arange(count)[:, None]
+            mask &= distance >= 0
+            if self._max_bins is not None:
+                mask &= distance <= self._max_bins
         counts = shallow[rows.first : rows.first + count].tocoo()
-        near = counts.col - rows.first < width
-        row, col = counts.row[near], counts.col[near] - rows.first
+        near = counts.col - rows.left < width
+        row, col = counts.row[near], counts.col[near] - rows.left
         self.shallow_contacts += float(counts.data[near][mask[row, col]].sum(dtype=np.float64))
         mask &= rows.mean > self._least
         self.contacts += float(rows.mean[mask].sum())
-        self._chromosomes[chrom][1].append(mask.sum(axis=1))
+        self._regions[region][1].append(mask.sum(axis=1))
         self._pixels += int(mask.sum())
-        parts = {"column": np.nonzero(mask)[1] + rows.first, "mean": rows.mean[mask]}
+        parts = {"column": np.nonzero(mask)[1] + rows.left, "mean": rows.mean[mask]}
         if rows.sd is not None:
             self.spread, parts["sd"] = True, rows.sd[mask]
         try:
@@ -90,12 +93,12 @@ class PredictedRows:
         except OSError as error:
             raise OSError(error.errno, error.strerror, self._folder) from error
 
-    def read(self, chrom: str, size: int, what: str = "mean") -> scipy.sparse.csr_array:
-        """Predicted contacts, or "sd", their standard deviations, upper triangle `[size, size]` float32.
+    def read(self, region: str | Pair, shape: tuple[int, int], what: str = "mean") -> scipy.sparse.csr_array:
+        """Predicted contacts, or "sd", their standard deviations, `[n, n]` or `[n, m]` float32.
 
-        A chromosome that was never added has none.
+        A region that was never added has none.
         """
-        start, lengths = self._chromosomes.get(chrom, (0, [np.zeros(size + 1, np.int64)]))
+        start, lengths = self._regions.get(region, (0, [np.zeros(shape[0] + 1, np.int64)]))
         ends = np.cumsum(np.concatenate(lengths), dtype=np.int64)
         parts = []
         for dtype, file in (self._files["column"], self._files[what]):
@@ -105,7 +108,7 @@ class PredictedRows:
         columns, values = parts
         if ends[-1] > np.iinfo(np.int32).max:  # scipy needs one dtype for both
             columns = columns.astype(np.int64)
-        return scipy.sparse.csr_array((values, columns, ends.astype(columns.dtype)), shape=(size, size))
+        return scipy.sparse.csr_array((values, columns, ends.astype(columns.dtype)), shape=shape)
 
 
 def enhanced_map(
@@ -117,8 +120,9 @@ def enhanced_map(
     exact: bool = False,
     metadata: Mapping[str, object] | None = None,
     quantile: float | None = None,
+    pairs: Sequence[Pair] = (),
 ) -> ContactMap:
-    """The predictions as a map of these chromosomes, cis only, with standard deviations if there are any.
+    """The predictions as a map of these chromosomes, with standard deviations if there are any.
 
     Args:
       shallow: the input.
@@ -131,15 +135,17 @@ def enhanced_map(
       metadata: of the map.
       quantile: such a quantile of each pixel in place of the mean, if rows have standard deviations: of the
         gamma distribution with that mean and standard deviation.
+      pairs: of different chromosomes that were predicted, too.
     """
     scale = 1.0
     if target_contacts is not None and rows.contacts:
         scale = target_contacts * (rows.shallow_contacts / shallow.total_count) / rows.contacts
 
     def load(chrom: str, other: str, deviations: bool = False) -> scipy.sparse.csr_array:
-        size, whole = shallow.n_bins(chrom), integer and not deviations
-        matrix = rows.read(chrom, size)
-        spread = rows.read(chrom, size, "sd").data if deviations or quantile is not None else matrix.data
+        shape, whole = (shallow.n_bins(chrom), shallow.n_bins(other)), integer and not deviations
+        region = chrom if chrom == other else (chrom, other)
+        matrix = rows.read(region, shape)
+        spread = rows.read(region, shape, "sd").data if deviations or quantile is not None else matrix.data
         values = np.empty(matrix.nnz, np.int64 if whole else np.float64)
         for first in range(0, matrix.nnz, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
@@ -158,9 +164,9 @@ def enhanced_map(
         matrix.eliminate_zeros()
         return matrix
 
-    pairs = [(chrom, chrom) for chrom in chromosomes]
+    predicted = [*((chrom, chrom) for chrom in chromosomes), *pairs]
     sizes = {chrom: shallow.chromsizes[chrom] for chrom in chromosomes}
-    about = {"name": f"{shallow.name}, enhanced", "pairs": lambda: pairs}
+    about = {"name": f"{shallow.name}, enhanced", "pairs": lambda: predicted}
     sd = None
     if rows.spread and quantile is None:
         sd = ContactMap(sizes, shallow.resolution, functools.partial(load, deviations=True), **about)
@@ -191,6 +197,7 @@ def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dic
         "window": list(plan.window),
         "stride": plan.stride,
         "bound": plan.bound if plan.merge == "original" else None,
+        "trans": bool(plan.pairs),
         "max_distance": None if plan.max_bins is None else plan.max_bins * contact_map.resolution,
     }
     return {**contact_map.metadata, ENHANCEMENT: about}

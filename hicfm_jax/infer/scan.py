@@ -15,13 +15,17 @@ import scipy.sparse
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.expected import find_expected
+from hicfm_jax.contacts.contact_map import Pair
+from hicfm_jax.contacts.expected import TransExpected, TransSums, find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
+from hicfm_jax.infer.stitching import merge_windows
 from hicfm_jax.progress import NullProgress, doing
 from hicfm_jax.storage import check_memory
 from hicfm_jax.tiles.build import cutting
+
+merge_pair = functools.partial(merge_windows, symmetric=False)
 
 _BYTES_A_PIXEL = 100  # of a batch, at least: counts, image and activations
 
@@ -55,8 +59,8 @@ def scan(
     plan: ScanPlan,
     batch_size: int = 8,
     progress: NullProgress | None = None,
-) -> Iterator[tuple[str, Any]]:
-    """Applies a network to the chromosomes of a map, one after another.
+) -> Iterator[tuple[str | Pair, Any]]:
+    """Applies a network to the chromosomes of a map, one after another, and to the plan's pairs of them.
 
     Args:
       plan: from `scan_plan.make_plan` for this map of raw counts and this network.
@@ -65,7 +69,8 @@ def scan(
 
     Yields:
       (chromosome, part of the merged result), `stitching.Rows` in order where that is a map; or
-      (chromosome, `WindowValues`) for a task that does not merge. Nothing for a chromosome without contacts.
+      (chromosome, `WindowValues`) for a task that does not merge. In place of the chromosome, a pair of
+      different ones. Nothing for a chromosome or pair without contacts.
 
     Raises:
       InputError: no chromosome has contacts, the network gives values that are not finite, or a batch needs
@@ -84,28 +89,35 @@ def scan(
     batch_size = min(batch_size, max(windows, 8))
     check_memory(_BYTES_A_PIXEL * batch_size * math.prod(plan.window), "choose a smaller batch_size")
     predict = _predictor(network, plan, batch_size, progress)
-    scanned, warned = False, False
+    scanned, warned, trans = False, False, {}
+    if plan.pairs:
+        with doing("Summing up the contacts between chromosomes"):
+            trans = TransSums(contact_map).expected(plan.pairs)
     progress.start(windows)
     try:
-        for chrom, places in positions.items():
-            matrix = contact_map.matrix(chrom)
+        for region, places in positions.items():
+            pair = region if region in trans else (region, region)
+            matrix, name = contact_map.matrix(*pair), " x ".join(dict.fromkeys(pair))
             if not matrix.nnz:
-                progress.advance(len(places), chrom)
+                progress.advance(len(places), name)
                 continue
             if matrix.dtype.kind == "f" and not warned:
                 progress.say(
-                    f"WARNING: {contact_map.name}, chromosome {chrom}, has counts that are not whole, but "
+                    f"WARNING: {contact_map.name}, chromosome {name}, has counts that are not whole, but "
                     "networks are trained on raw counts: give those if you can."
                 )
                 warned = True
-            scanned = True
-            values = predict(task.prepare(matrix, places, network), chrom)
-            if task.merge:
-                size = contact_map.n_bins(chrom)
-                found = task.merge(values, places, size, plan.window, plan.merge)
+            scanned, merge = True, task.merge
+            if region in trans:
+                windows, merge = cut_windows(matrix, places, network, trans[region]), merge_pair
+            else:
+                windows = task.prepare(matrix, places, network)
+            values = predict(windows, name)
+            if merge:
+                found = merge(values, places, matrix.shape[0], plan.window, plan.merge)
             else:
                 found = map(WindowValues, *places.T.tolist(), values)
-            yield from ((chrom, part) for part in found)
+            yield from ((region, part) for part in found)
     finally:
         progress.close()
     if not scanned:
@@ -116,14 +128,18 @@ def scan(
 
 
 def cut_windows(
-    matrix: scipy.sparse.csr_array, positions: np.ndarray, network: Network
+    matrix: scipy.sparse.csr_array,
+    positions: np.ndarray,
+    network: Network,
+    trans: TransExpected | None = None,
 ) -> Iterator[ScanWindow]:
     """Windows of a cis map as they are, both triangles, zeros beyond the chromosome.
 
-    They have a context for a network that takes the depth.
+    They have a context for a network that takes the depth. With `trans`, they are those of a pair of
+    different chromosomes.
     """
-    expected = find_expected(matrix) if network.takes_depth else None
-    for window in cutting.scan(matrix, positions, network.window, symmetric=True):
+    expected = trans or (find_expected(matrix) if network.takes_depth else None)
+    for window in cutting.scan(matrix, positions, network.window, symmetric=trans is None):
         context = expected.window(window.row, window.col, network.window) if expected else {}
         yield ScanWindow(window.row, window.col, window.counts().astype(np.float32), context)
 

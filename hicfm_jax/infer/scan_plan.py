@@ -8,6 +8,7 @@ import numpy as np
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.regions import parse_region
+from hicfm_jax.contacts.contact_map import Pair
 from hicfm_jax.contacts.species import longest_chromosomes, same_species
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
@@ -96,8 +97,8 @@ class ScanPlan:
       depth_ratio: contacts of the deep map over those of the input, for a network that takes it.
       anyway: the user wants a result also outside the range that the network was trained for.
       warnings: sentences for the user.
-      places: first row and column `[N, 2]` of the windows of each chromosome, where `settle` chooses them;
-        None: `InferenceTask.positions`.
+      places: first row and column `[N, 2]` of the windows of each chromosome, and pair of different ones,
+        where `settle` chooses them; None: `InferenceTask.positions`.
     """
 
     task: InferenceTask
@@ -115,7 +116,12 @@ class ScanPlan:
     depth_ratio: float | None = None
     anyway: bool = False
     warnings: tuple[str, ...] = ()
-    places: Mapping[str, np.ndarray] | None = None
+    places: Mapping[str | Pair, np.ndarray] | None = None
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The pairs of different chromosomes to scan, in the order of the map."""
+        return [region for region in self.places or () if not isinstance(region, str)]
 
 
 def make_plan(
@@ -242,11 +248,7 @@ def covering_positions(
       Sorted by `in_order`.
     """
 
-    def starts(side):
-        last = max(size - side, 0)
-        return np.append(np.arange(0, last, stride), last)
-
-    rows, cols = map(starts, window)
+    rows, cols = (covering_starts(size, side, stride) for side in window)
     reach = size if max_bins is None else max_bins
     # Where the sides differ, no window of this row may begin right at the diagonal: take the one before.
     first = np.searchsorted(cols, rows, side="right") - 1
@@ -256,6 +258,12 @@ def covering_positions(
         for row, begin, end in zip(rows, first, last, strict=True)
     ]
     return in_order(np.concatenate(found))
+
+
+def covering_starts(size: int, side: int, stride: int) -> np.ndarray:
+    """First bins of the windows along one axis, see `covering_positions`."""
+    last = max(size - side, 0)
+    return np.append(np.arange(0, last, stride), last)
 
 
 def within_region(plan: ScanPlan, text: str, contact_map: ContactMap) -> ScanPlan:

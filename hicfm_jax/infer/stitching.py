@@ -19,14 +19,15 @@ _STEPS = 1024
 class Rows(NamedTuple):
     """Finished rows of a chromosome: weighted means `[k, width]` float64, and where there was a prediction.
 
-    `first` is the number of the first row, and of the bin of column 0. `sd` are standard deviations, if the
-    windows had variances.
+    `first` is the number of the first row, `left` the bin of column 0: the same in a cis map, 0 for a pair of
+    chromosomes. `sd` are standard deviations, if the windows had variances.
     """
 
     first: int
     mean: np.ndarray
     covered: np.ndarray
     sd: np.ndarray | None = None
+    left: int = 0
 
 
 def smooth_weights(window: tuple[int, int]) -> np.ndarray:
@@ -47,6 +48,7 @@ def merge_windows(
     size: int,
     window: tuple[int, int],
     rule: str = "average",
+    symmetric: bool = True,
 ) -> Iterator[Rows]:
     """Merges the windows of one chromosome, and yields its rows in order as they are finished.
 
@@ -57,12 +59,14 @@ def merge_windows(
     Args:
       predictions: contacts of each window `[H, W]`, 0 or more, or these and their variances `[2, H, W]`; what
         overhangs the end is left out.
-      positions: of the windows `[N, 2]`, as `scan_plan.in_order` sorts them.
-      size: bins of the chromosome.
+      positions: of the windows `[N, 2]`, as `scan_plan.in_order` sorts them, or by row if not symmetric.
+      size: bins of the chromosome, or of that of the rows.
       window: (H, W) in bins.
       rule: a key of `MERGES`.
+      symmetric: False for a pair of different chromosomes, whose rows are whole.
     """
-    band, squares, smooth = Band(positions, window), Band(positions, window), smooth_weights(window)
+    kind = Band if symmetric else Rectangle
+    band, squares, smooth = kind(positions, window), kind(positions, window), smooth_weights(window)
     spread = False
 
     def finish(before: int) -> Iterator[Rows]:
@@ -73,7 +77,7 @@ def merge_windows(
             yield rows._replace(sd=np.sqrt(np.maximum(square.mean - rows.mean**2, 0.0)))
 
     for (row, col), values in zip(positions.tolist(), predictions, strict=True):
-        yield from finish(min(row, col))
+        yield from finish(min(row, col) if symmetric else row)
         values, *variance = values.astype(np.float64) if values.ndim == 3 else (values.astype(np.float64),)
         weights = (values != 0).astype(np.float64) if rule == "original" else smooth
         band.add(row, col, values, weights)
@@ -125,9 +129,39 @@ class Band:
             count = min(before - self._first, len(self._total))
             total, weight = self._total[:count], self._weight[:count]
             mean = np.divide(total, weight, out=np.zeros_like(total), where=weight > 0)
-            yield Rows(self._first, mean, weight > 0)
+            yield Rows(self._first, mean, weight > 0, left=self._left)
             self._first += count
             for sums in (self._total, self._weight):
-                sums[:-count, :-count] = sums[count:, count:]
-                sums[-count:] = 0
-                sums[:, -count:] = 0
+                self._forget(sums, count)
+
+    @property
+    def _left(self) -> int:
+        return self._first
+
+    def _forget(self, sums: np.ndarray, count: int) -> None:
+        sums[:-count, :-count] = sums[count:, count:]
+        sums[-count:] = 0
+        sums[:, -count:] = 0
+
+
+class Rectangle(Band):
+    """Sums of windows over a pair of different chromosomes.
+
+    Memory is as for `Band`, as wide as the chromosome of the columns. Positions are sorted by row.
+    """
+
+    _left = 0
+
+    def __init__(self, positions: np.ndarray, window: tuple[int, int]):
+        self._first = 0
+        self._total, self._weight = np.zeros((2, window[0], int(positions[:, 1].max()) + window[1]))
+
+    def add(self, row: int, col: int, values: np.ndarray, weights: np.ndarray) -> None:
+        """Adds a window `[H, W]`; row is not above the finished rows."""
+        place = slice(row - self._first, row - self._first + len(values)), slice(col, col + values.shape[1])
+        self._total[place] += values * weights
+        self._weight[place] += weights
+
+    def _forget(self, sums: np.ndarray, count: int) -> None:
+        sums[:-count] = sums[count:]
+        sums[-count:] = 0

@@ -46,11 +46,12 @@ _BASELINES_OF = flags.DEFINE_string("baselines_of", None, "NAME of the shallow m
 _TUNE = flags.DEFINE_list("tune_chromosomes", None, "To fit the baselines on; default: all not evaluated.")
 _TUNE_BY = flags.DEFINE_enum("tune_by", CRITERIA[0], CRITERIA, "Score to optimize there.")
 _MAX_DIAGONAL = flags.DEFINE_integer("max_diagonal", MAX_DIAGONAL, "Farthest diagonal of scores, in bins.")
+_TRANS = flags.DEFINE_bool("trans", False, "Also score contacts between the evaluated chromosomes.")
 _MERGE = flags.DEFINE_enum("merge", "average", ["average", "original"], "With --reproducibility: windows.")
 
 GROUPS = {
     "Input and output": ("maps", "reference", "resolution", "output", "chromosomes"),
-    "Baselines and scores": ("baselines_of", "tune_chromosomes", "tune_by", "max_diagonal"),
+    "Baselines and scores": ("baselines_of", "tune_chromosomes", "tune_by", "max_diagonal", "trans"),
     "Tracks": ("tracks", "input", "gene_track"),
     "Loops": ("loops",),
     "Replicates": ("reproducibility", "checkpoint", "merge"),
@@ -77,7 +78,7 @@ def _tracks() -> str:
 
 def _maps(maps: dict[str, str]) -> str:
     folder, choices = check_folder(_OUTPUT.value), {"resolution": _RESOLUTION.value}
-    tuning = {flag.name: flag.value for flag in (_BASELINES_OF, _TUNE, _TUNE_BY, _MAX_DIAGONAL)}
+    tuning = {flag.name: flag.value for flag in (_BASELINES_OF, _TUNE, _TUNE_BY, _MAX_DIAGONAL, _TRANS)}
     comparison = compare(maps, _REFERENCE.value, _CHROMOSOMES.value, **choices, **tuning)
     files = write_report(comparison, folder)
     for warning in comparison.warnings:

@@ -59,7 +59,6 @@ def main() -> None:
     root = checkout() or os.getcwd()
     workdir, deep = os.path.abspath(_WORKDIR.value), os.path.abspath(_MAP.value)
     check_exists(_WEIGHTS.value)
-    os.makedirs(workdir, exist_ok=True)
     if not _MAP.value:
         simulation = stages.simulation(workdir)
         run_stages([simulation], root, workdir)

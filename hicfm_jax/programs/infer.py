@@ -69,7 +69,7 @@ _OPTIONS = [
 
 GROUPS = {
     "Input and output": ("task", "input", "resolution", "checkpoint", "output", "anyway"),
-    "Part of the map": ("chromosomes", "region", "max_distance"),
+    "Part of the map": ("chromosomes", "region", "max_distance", "trans"),
     "Windows": ("merge", "stride", "bound", "batch_size", "input_size"),
 }
 

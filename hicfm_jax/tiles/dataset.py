@@ -157,6 +157,7 @@ def _is_shape(value) -> bool:
 
 _FIELDS = {
     "context": lambda value: value in (None, True, False),  # None: by an early version
+    "trans_context": lambda value: value in (None, True),
     "mode": lambda value: isinstance(value, str),
     "stride": lambda value: value is None or _is_count(value),
     "tile_size": lambda value: _is_shape(value) and len(value) == 2,

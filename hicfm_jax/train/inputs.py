@@ -56,8 +56,8 @@ class Inputs:
             if config.model.residual != "none" and not source.tiles(split).has_context:
                 raise InputError(
                     f"{config.data.tiles} has tiles without the context of their chromosome, which "
-                    "model.residual needs: they hold contacts between chromosomes, or were made by an "
-                    "earlier version; make them again, without --trans, under another --output."
+                    "model.residual needs: they were made by an earlier version; make them again, under "
+                    "another --output."
                 )
         if config.task == "epigenome" and config.model.residual != "none":
             _check_centered(config, source)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hicfm_jax.contacts import simulate, thin
-from hicfm_jax.contacts.expected import find_expected
+from hicfm_jax.contacts import open_contacts, simulate, thin
+from hicfm_jax.contacts.expected import TransSums, find_expected
 
 
 def planted(size=300, depth=400.0, seed=0):
@@ -81,3 +81,21 @@ def test_an_empty_map_expects_nothing():
     fit = find_expected(scipy.sparse.csr_array((20, 20), dtype=np.int64))
     assert not fit.dense().any() and not fit.coverage.any()
     assert np.isfinite(find_expected(scipy.sparse.csr_array(np.diag([3, 0, 0, 0]))).dense()).all()
+
+
+def test_trans_coverage_predicts_trans_contacts_better_than_the_cis_bias(data_dir):
+    """The Poisson log likelihood of contacts that were set aside, on every pair of real chromosomes."""
+    whole = open_contacts(data_dir / "plasmodium_rings_10kb.cool")
+    shallow = thin(whole, 1 / 16, seed=1)
+    pairs = [pair for pair in shallow.pairs() if pair[0] != pair[1]][::5]
+    cis = {chrom: find_expected(shallow.matrix(chrom)).bias for chrom in shallow.chromsizes}
+    gain = 0.0
+    for pair, fit in TransSums(shallow).expected(pairs).items():
+        seen = np.outer(*(cis[chrom] > 0 for chrom in pair)) & (fit.dense() > 0)
+        held = (whole.matrix(*pair) - shallow.matrix(*pair)).toarray()[seen]
+        logs = []
+        for mean in (fit.dense(), np.outer(*(cis[chrom] for chrom in pair))):
+            shares = mean[seen] / mean[seen].sum()
+            logs.append((held * np.log(shares)).sum())
+        gain += logs[0] - logs[1]
+    assert gain > 1000

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.experiment.own_reads import check_input, own_stages
 from hicfm_jax.experiment.stages import Chromosomes, Setting
 from tests.experiment.test_stages import flag
+from tests.run_script import run_script
 
 SETTING = Setting("runs/e", "root.mcool", 30_000, 6.5e6, Chromosomes(["Chr1", "Chr2"], [], []))
 
@@ -60,6 +61,15 @@ def _map(bins=300, mean=1.0, factor=1):
 def test_what_cannot_be_enhanced_is_one_sentence(contact_map, choices, message):
     with pytest.raises(InputError, match=message):
         check_input(contact_map, **{"holdout": 0.1, "tune": "scratch", **choices})
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"factor": 0.5}, "not whole"), ({"bins": 60}, "225 bins")])
+def test_a_refused_map_leaves_nothing(tmp_path, changes, message):
+    write_contacts(_map(**changes), tmp_path / "root.cool")
+    flags = (f"--map={tmp_path}/root.cool", "--own_reads", f"--workdir={tmp_path}/enhance")
+    ended = run_script("experiment.py", *flags)
+    assert ended.returncode == 2 and message in ended.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["root.cool"]
 
 
 def test_a_map_that_can_be_enhanced_is_taken():

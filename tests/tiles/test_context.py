@@ -17,6 +17,7 @@ from hicfm_jax.tiles.stream import context
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.shallow_windows import Thinning, thin_context
 from hicfm_jax.tiles.stream.source import MemoryTiles, open_source
+from hicfm_jax.types import NO_DIAGONAL
 from tests.tiles.toy_maps import random_matrix
 
 WINDOW = (32, 32)
@@ -77,15 +78,88 @@ def test_sources_say_which_chromosomes_and_how_many_contacts(toy_maps, toy_datas
         assert total == pytest.approx(toy_maps[assay].total_count)
 
 
-def test_datasets_with_trans_tiles_have_none(tmp_path):
-    matrices = {(name, name): scipy.sparse.csr_array(np.eye(64, dtype=int)) for name in "AB"}
-    matrices["A", "B"] = scipy.sparse.csr_array(np.full((64, 64), 2))
-    maps = {"leaf": ContactMap({"A": 64_000, "B": 64_000}, 1000, matrices)}
-    builder.build_tiles(maps, tmp_path / "t", tile_size=32, stride=16, min_density=0.0, trans=True)
-    source = open_source(tmp_path / "t")
+TRANS = dict(tile_size=64, stride=16, min_density=0.0, trans=True)
+
+
+@pytest.fixture(scope="module")
+def trans(tmp_path_factory):
+    """A map of three chromosomes, their biases, and a dataset of its pairs."""
+    rng, sizes = np.random.default_rng(4), {"A": 80, "B": 64, "C": 10}
+    bias = {name: rng.gamma(8, 1 / 8, size) for name, size in sizes.items()}
+    bias["A"][20:23] = 0
+    matrices = {(name, name): scipy.sparse.csr_array(np.eye(size, dtype=int)) for name, size in sizes.items()}
+    for one, two in itertools.combinations(sizes, 2):
+        matrices[one, two] = scipy.sparse.csr_array(rng.poisson(9 * np.outer(bias[one], bias[two])))
+    contact_map = ContactMap({name: 1000 * size for name, size in sizes.items()}, 1000, matrices, "leaf")
+    folder = tmp_path_factory.mktemp("trans") / "t"
+    builder.build_tiles({"leaf": contact_map}, folder, **TRANS)
+    return contact_map, bias, folder
+
+
+def test_pairs_of_chromosomes_have_the_product_of_their_biases(trans):
+    contact_map, bias, folder = trans
+    fit = open_source(folder).tiles("train")
+    fit.open()
+    (pair,) = {
+        id(tile.expected): tile.expected for tile in fit.read(np.arange(len(fit))) if tile.diag == NO_DIAGONAL
+    }.values()
+    counts = contact_map.matrix("A", "B").toarray()
+    assert pair.dense().sum() == pytest.approx(counts.sum())
+    for found, true in ((pair.row_bias, bias["A"]), (pair.column_bias, bias["B"])):
+        assert (found[true == 0] == 0).all() and found[found > 0].mean() == pytest.approx(1)
+        assert np.corrcoef(found, true)[0, 1] > 0.97
+    # The coverage is by all chromosomes, also by those that are too short for a tile.
+    np.testing.assert_array_equal(pair.row_coverage, counts.sum(1) + contact_map.matrix("A", "C").sum(1))
+
+
+def test_windows_of_pairs_carry_a_context_from_disk_and_memory(trans, tmp_path):
+    contact_map, _, folder = trans
+    memory = MemoryTiles(
+        {"train": ArrayTiles.from_contact_maps({"leaf": contact_map}, 64, 16, 0.0, trans=True)}
+    )
+    memory.save(tmp_path / "tiles.npz")
+    draw = dict(batch_size=8, window=WINDOW, seed=0, flips=True)
+    source = open_source(folder)
+    assert source.chromosomes("train") == {"leaf": ["A", "B"]} and source.maps()["leaf"]["trans"]
+    stored = open_source(tmp_path / "tiles.npz")
+    batches = [next(each.train_stream(**draw)) for each in (source, memory, stored)]
+    pairs = np.flatnonzero(batches[0].diag == NO_DIAGONAL)
+    assert len(pairs) > 1
+    for other in batches[1:]:
+        for name, values in batches[0].context.items():
+            np.testing.assert_array_equal(values, other.context[name])
+    for i in pairs:
+        expected, counts = expected_of(nth(batches[0], i)), batches[0].counts[i]
+        assert expected.sum() == pytest.approx(counts.sum(), rel=0.15)
+        assert np.corrcoef(expected.sum(1), counts.sum(1))[0, 1] > 0.9
+
+
+def test_splits_of_the_reads_of_pairs_have_the_context_of_a_shallower_map(trans):
+    stream = open_source(trans[2]).train_stream(batch_size=8, window=WINDOW, seed=0)
+    whole = next(stream)
+    stream = open_source(trans[2]).train_stream(batch_size=8, window=WINDOW, seed=0)
+    kept = next(Thinning(0.25, 0.25, 7, split=True).train(stream))
+    np.testing.assert_array_equal(kept.counts + kept.targets["deep"], whole.counts)
+    for i in np.flatnonzero(whole.diag == NO_DIAGONAL):
+        deep, shallow = nth(whole, i), nth(kept, i)
+        np.testing.assert_allclose(shallow["decay"], deep["decay"] * 0.25)
+        seen = shallow["row_coverage"] >= kept.counts[i].sum(1)
+        assert seen.all()
+        assert expected_of(shallow).sum() == pytest.approx(kept.counts[i].sum(), rel=0.2)
+
+
+def test_trans_tiles_made_before_they_had_a_context_still_open(trans, tmp_path):
+    contact_map, _, folder = trans
+    old = tmp_path / "old"
+    shutil.copytree(folder, old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    del manifest["trans_context"]
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    source = open_source(old)
     assert not source.tiles("train").has_context
-    assert source.chromosomes("train") == {"leaf": ["A", "B"]}
     assert next(source.train_stream("train", batch_size=2, window=WINDOW, seed=0)).context == {}
+    with pytest.raises(InputError, match="made with another trans_context: remove it"):
+        builder.build_tiles({"leaf": contact_map}, old, **TRANS)
 
 
 def test_tiles_made_before_there_was_a_context_still_open(toy_maps, toy_dataset, tmp_path):

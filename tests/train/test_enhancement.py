@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from configs import enhance_arabidopsis
-from hicfm_jax.contacts import simulate
+from hicfm_jax.contacts import ContactMap, simulate
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.source import MemoryTiles
@@ -70,6 +71,22 @@ def test_a_run_that_crashed_resumes_exactly(run, tmp_path, monkeypatch):
     """Contexts of downsampled windows included."""
     config, workdir, straight = run
     assert_resumes_exactly(config, workdir, straight, tmp_path, monkeypatch)
+
+
+@pytest.mark.slow  # compiles a run of its own twice
+def test_a_network_of_own_reads_that_was_stopped_resumes_exactly(tmp_path, monkeypatch):
+    """Also on windows between chromosomes, whose reads are split with those of the others."""
+    rng, sizes = np.random.default_rng(0), dict.fromkeys("AB", 96_000)
+    matrices = {pair: np.triu(rng.poisson(3, (96, 96))) for pair in (("A", "A"), ("B", "B"))}
+    matrices["A", "B"] = rng.poisson(1, (96, 96))
+    matrices = {pair: scipy.sparse.csr_array(counts) for pair, counts in matrices.items()}
+    own = {"own": ContactMap(sizes, 1000, matrices)}
+    tiles = ArrayTiles.from_contact_maps(own, 64, 32, min_density=0.0, trans=True)
+    MemoryTiles({"train": tiles, "val": tiles}).save(tmp_path / "tiles.npz")
+    config = toy(enhance_arabidopsis.get_config("own_reads"), tmp_path / "tiles.npz")
+    straight = loop.train_and_evaluate(config, tmp_path / "straight")
+    assert straight.last["loss"] < straight.first["loss"]
+    assert_resumes_exactly(config, tmp_path / "straight", straight, tmp_path / "stopped", monkeypatch)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from hicfm_jax.evaluate.comparison import POOLED, ChromosomeView, Comparison, Record
+from hicfm_jax.evaluate.comparison import POOLED, TRANS, ChromosomeView, Comparison, Record
 from hicfm_jax.evaluate.report import figures
 from hicfm_jax.evaluate.report.tables import best_values, shown
 from hicfm_jax.evaluate.scores import SCORES, titles
@@ -48,6 +48,13 @@ def render(comparison: Comparison) -> str:
         "rows are built-in baselines. Chromosomes are weighted by their pixels, bins or foci.</p>",
         *(f"<p>{_text(text)}</p>" for text in comparison.notes),
     ]
+    if between := comparison.of(TRANS):
+        parts += [
+            "<h2>Between chromosomes</h2>",
+            _table(between),
+            "<p>All pixels between two of these chromosomes. Correlations are within each pair of them, "
+            "averaged by pixels.</p>",
+        ]
     for view in comparison.chromosomes:
         parts += _chromosome(comparison, view)
     parts += ["<h2>Definitions of the scores</h2>", "<dl>"]

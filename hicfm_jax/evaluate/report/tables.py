@@ -4,7 +4,7 @@ import csv
 import math
 import pathlib
 
-from hicfm_jax.evaluate.comparison import POOLED, Comparison, Record
+from hicfm_jax.evaluate.comparison import POOLED, TRANS, Comparison, Record
 from hicfm_jax.evaluate.scores import SCORES, SUMMARY
 
 
@@ -18,6 +18,8 @@ def write_csv(comparison: Comparison, path: pathlib.Path) -> None:
         for record in comparison.records:
             if record.chromosome == POOLED:
                 facts = [sum(len(view.foci) for view in comparison.chromosomes), "", ""]
+            elif record.chromosome == TRANS:
+                facts = ["", "", ""]
             else:
                 view = views[record.chromosome]
                 facts = [len(view.foci), f"{view.data_range:.4f}", view.whole_resolution]
@@ -44,10 +46,11 @@ def shown(value: float, name: str) -> str:
 
 
 def summary(comparison: Comparison) -> str:
-    """The pooled scores of `SUMMARY` as a table for a terminal."""
+    """The pooled scores of `SUMMARY` as a table for a terminal, then any between chromosomes."""
     rows = [["", *(SCORES[name].title for name in SUMMARY)]]
-    for record in comparison.of(POOLED):
-        rows.append([record.map, *(shown(record.scores[name].value, name) or "-" for name in SUMMARY)])
+    for record in (*comparison.of(POOLED), *comparison.of(TRANS)):
+        values = (shown(record.scores[name].value, name) or "-" for name in SUMMARY)
+        rows.append([f"{record.map}, {TRANS}" if record.chromosome == TRANS else record.map, *values])
     first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []
     for name, *texts in rows:

@@ -190,7 +190,7 @@ def _collect(
         size = counts.shape[0]
         if rows.first + len(rows.mean) < size:
             continue
-        scored = scores.read(chrom, size)
+        scored = scores.read(chrom, (size, size))
         highest = max(highest, float(scored.data.max(initial=0)))
         above = int((scored.data > threshold).sum())
         if above > MOST_PIXELS:
@@ -216,7 +216,7 @@ def _score_map(
     contact_map: ContactMap, plan: ScanPlan, scores: PredictedRows, metadata: dict[str, object]
 ) -> ContactMap:
     def load(chrom: str, other: str):
-        return scores.read(chrom, contact_map.n_bins(chrom))
+        return scores.read(chrom, (contact_map.n_bins(chrom),) * 2)
 
     pairs = [(chrom, chrom) for chrom in plan.chromosomes]
     name = f"{contact_map.name}, loop scores"

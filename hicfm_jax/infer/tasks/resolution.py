@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap, write_contacts
+from hicfm_jax.contacts.contact_map import Pair
 from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map, provenance
@@ -21,6 +22,7 @@ from hicfm_jax.infer.scan import ScanWindow, cut_windows, scan
 from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions, within_region
 from hicfm_jax.infer.stitching import MERGES, Rows, merge_windows
 from hicfm_jax.infer.tasks.target_depth import settle_depth
+from hicfm_jax.infer.tasks.trans_pairs import with_trans
 from hicfm_jax.models.heads import HeadOutput
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
@@ -47,6 +49,7 @@ def enhance(
     stride: int | None = None,
     bound: int | None = None,
     max_distance: int | None = None,
+    trans: bool = False,
     anyway: bool = False,
     integer: bool = False,
     batch_size: int = 8,
@@ -58,7 +61,7 @@ def enhance(
         deep = enhance(open_contacts("shallow.mcool", 10_000))
         write_contacts(deep, "deep.mcool", balance=True)
 
-    Cis contacts only; chromosomes keep names and lengths. Windows overlap and are merged.
+    Chromosomes keep names and lengths. Windows overlap and are merged.
 
     Args:
       contact_map: raw counts.
@@ -73,7 +76,8 @@ def enhance(
       stride: bins from window to window; half a window if not given, 20 for merge original.
       bound: of merge original, how many bins a window's rows and columns may begin apart; 0 if not given,
         as published: windows on the diagonal only.
-      max_distance: farthest pixel from the diagonal in bp; all if not given.
+      max_distance: farthest cis pixel from the diagonal in bp; all if not given.
+      trans: also every pixel between different chromosomes, for networks with `model.residual`.
       anyway: go on with a map of another bin width or depth than the network was trained for.
       integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
       batch_size: windows at once, over all devices.
@@ -100,6 +104,7 @@ def enhance(
         stride=stride,
         bound=bound,
         max_distance=max_distance,
+        trans=trans,
         anyway=anyway,
         target_contacts=target_contacts,
         integer=integer,
@@ -130,7 +135,7 @@ def contacts(output: HeadOutput, scaling: TargetScaling) -> Array:
 
 
 def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
-    """The plan with the depths, see `settle_depth`, and the windows of the option `region`.
+    """The plan with the depths, see `settle_depth`, and the windows of the options `region` and `trans`.
 
     Raises:
       InputError: also for the option `quantiles` with a network that has no dispersion, or other text than
@@ -144,6 +149,8 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
             )
         _quantiles(plan)
     plan = settle_depth(plan, contact_map, network)
+    if plan.options.get("trans"):
+        return with_trans(plan, contact_map, network)
     region = plan.options.get("region")
     return within_region(plan, region, contact_map) if region else plan
 
@@ -198,15 +205,19 @@ def write(
     for other in beside.values():
         check_new_file(other)
     needed = _WRITING_BYTES * max(pixels)
-    check_memory(needed, "leave out pixels far from the diagonal with max_distance")
+    far = "pixels far from the diagonal with max_distance"
+    check_memory(needed, f"leave out {'trans' if plan.pairs else far}")
     if needed > MUCH_MEMORY:
+        less = "those between chromosomes are left out without --trans"
+        if not plan.pairs:
+            less = "--max_distance leaves out those far from the diagonal"
         progress.say(
             f"Writing up to {max(pixels) / 1e6:,.0f} million pixels of one chromosome takes up to "
-            f"{needed / 1e9:.0f} GB of memory; --max_distance leaves out those far from the diagonal."
+            f"{needed / 1e9:.0f} GB of memory; {less}."
         )
     # Temporary files beside the output, where there must be space anyway; /tmp may be memory.
     make, predicted = _collect(found, contact_map, network, plan, path.parent)
-    deep, shallow_cis = make(), predicted.input_contacts
+    deep, shallow = make(), predicted.input_contacts
     if balance and sum(pixels) > MANY_PIXELS:
         progress.say(
             f"Balancing up to {sum(pixels) / 1e6:,.0f} million pixels takes longer than "
@@ -216,11 +227,12 @@ def write(
     for quantile, other in beside.items():
         write_contacts(make(quantile=quantile), other, balance=balance)
     chromosomes = f"{len(plan.chromosomes)} chromosome{'s' * (len(plan.chromosomes) != 1)}"
+    kind = "cis and trans contacts" if plan.pairs else "cis contacts"
     line = (
-        f"Wrote {path}: {deep.total_count:,.0f} cis contacts of {chromosomes} at "
-        f"{', '.join(map(str, resolutions))} bp, from {shallow_cis:,.0f}"
+        f"Wrote {path}: {deep.total_count:,.0f} {kind} of {chromosomes} at "
+        f"{', '.join(map(str, resolutions))} bp, from {shallow:,.0f}"
     )
-    rest = contact_map.total_count - shallow_cis
+    rest = contact_map.total_count - shallow
     if rest > 0:
         everything = len(plan.chromosomes) == len(contact_map.chromsizes)
         which = "contacts between chromosomes" if everything else "other contacts"
@@ -231,16 +243,19 @@ def write(
 
 
 def _pixels(contact_map: ContactMap, plan: ScanPlan) -> list[int]:
-    """Pixels of each chromosome of the deep map, at most."""
+    """Pixels of each chromosome of the deep map, at most; those of a pair are of its first."""
     sizes = [contact_map.n_bins(chrom) for chrom in plan.chromosomes]
     reach = [size if plan.max_bins is None else min(size, plan.max_bins + 1) for size in sizes]
     if plan.merge == "original":
         reach = [min(bins, max(plan.window) + plan.bound) for bins in reach]
-    return [bins * size - bins * (bins - 1) // 2 for size, bins in zip(sizes, reach, strict=True)]
+    pixels = [bins * size - bins * (bins - 1) // 2 for size, bins in zip(sizes, reach, strict=True)]
+    for rows, columns in plan.pairs:
+        pixels[plan.chromosomes.index(rows)] += contact_map.n_bins(rows) * contact_map.n_bins(columns)
+    return pixels
 
 
 def _collect(
-    found: Iterable[tuple[str, Rows]],
+    found: Iterable[tuple[str | Pair, Rows]],
     contact_map: ContactMap,
     network: Network,
     plan: ScanPlan,
@@ -248,8 +263,9 @@ def _collect(
 ) -> tuple[Callable[..., ContactMap], PredictedRows]:
     """The function that makes the deep map, or with `quantile` that of one, and its rows."""
     predicted = PredictedRows(folder, plan.max_bins, MERGES[plan.merge])
-    for chrom, rows in found:
-        predicted.append(chrom, rows, contact_map.matrix(chrom))  # which the map still holds
+    for region, rows in found:
+        pair = (region, region) if isinstance(region, str) else region
+        predicted.append(region, rows, contact_map.matrix(*pair))  # which the map still holds
     make = functools.partial(
         enhanced_map,
         contact_map,
@@ -259,6 +275,7 @@ def _collect(
         integer=bool(plan.options.get("integer")),
         exact=plan.merge == "original",
         metadata=provenance(contact_map, network, plan),
+        pairs=plan.pairs,
     )
     return make, predicted
 
@@ -286,6 +303,7 @@ TASK = InferenceTask(
         ),
         Option("integer", bool, "Round to whole contacts; always on for .pairs. Pixels below 0.5 are empty."),
         Option("region", str, "CHROM:START-END: only the windows that cover it."),
+        Option("trans", bool, "Also contacts between chromosomes, for networks with model.residual."),
         Option(
             "quantiles",
             str,

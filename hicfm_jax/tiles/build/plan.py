@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.expected import Expected, find_expected
+from hicfm_jax.contacts.expected import Expected, TransExpected, TransSums, find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting, windows
@@ -18,6 +18,7 @@ from hicfm_jax.tiles.build.splits import SPLITS, HeldOut
 from hicfm_jax.tiles.build.targets import TargetFiles, Targets, file_checksum, read_targets
 from hicfm_jax.tiles.build.windows import Tiling
 from hicfm_jax.tiles.stream import mixing
+from hicfm_jax.tiles.stream.context import region_key
 
 
 class ChromosomePair(NamedTuple):
@@ -62,7 +63,7 @@ class Survey(NamedTuple):
     """What cutting needs to know of whole maps."""
 
     dtype: np.dtype  # of the counts, uint16 or float32 (see `cutting.fits_uint16`)
-    expected: dict[tuple[str, str], Expected]  # of each cis region that is cut, by assay and chromosome
+    expected: dict[tuple[str, ...], Expected | TransExpected]  # of each region that is cut, by `region_key`
     total_counts: dict[str, float]  # contacts of each map
 
 
@@ -142,6 +143,7 @@ def plan_tiles(
         "format_version": dataset.FORMAT_VERSION,
         "mode": mode,
         "trans": trans,
+        **({"trans_context": True} if trans else {}),  # early versions stored none
         "resolution": resolution,
         "tile_size": list(tiling.tile_shape),
         "stride": stride if centers is None else None,
@@ -217,13 +219,17 @@ def survey(contact_maps: Mapping[str, ContactMap] | OpenMaps, regions: Iterable[
     """Surveys whole maps; loads each chromosome pair once. `regions` of one map are consecutive."""
     fits, expected, total_counts = True, {}, {}
     for assay, of_map in itertools.groupby(regions, lambda region: region.assay):
-        contact_map = contact_maps[assay]
-        for region in of_map:
-            if region.is_cut and (fits or region.cis):
-                matrix = contact_map.matrix(*region.chromosomes)
-                fits = fits and cutting.fits_uint16(matrix)
-                if region.cis:
-                    expected[assay, region.chromosomes[0]] = find_expected(matrix)
+        contact_map, cut = contact_maps[assay], [each for each in of_map if each.is_cut]
+        trans, sums = [each.chromosomes for each in cut if not each.cis], TransSums(contact_map)
+        for region in cut:
+            matrix = contact_map.matrix(*region.chromosomes)
+            fits = fits and cutting.fits_uint16(matrix)
+            if region.cis:
+                expected[region_key(assay, region.chromosomes)] = find_expected(matrix)
+            else:
+                sums.add(region.chromosomes, matrix)
+        fitted = sums.expected(trans) if trans else {}
+        expected |= {region_key(assay, pair): each for pair, each in fitted.items()}
         total_counts[assay] = float(contact_map.total_count)  # loads only pairs that were not loaded
     return Survey(np.dtype(np.uint16 if fits else np.float32), expected, total_counts)
 

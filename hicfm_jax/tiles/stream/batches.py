@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from hicfm_jax.contacts.expected import Expected
+from hicfm_jax.contacts.expected import Expected, TransExpected
 from hicfm_jax.tiles.stream import mixing, sampling
 from hicfm_jax.tiles.stream.context import no_context, place_context
 from hicfm_jax.tiles.stream.sampling import Crops, Draw
@@ -24,7 +24,7 @@ class Tile(NamedTuple):
       array: array by name: "counts" `[H, W]`, and the targets of the dataset: "map" `[H, W]`,
         "track" `[H]` or `[K, H]`, "embedding" `[D]`.
       starts: first bin of rows and of columns; needed only with `expected`.
-      expected: expected contacts of the tile's chromosome; None if unknown, as for every trans tile.
+      expected: expected contacts of the tile's chromosome, or pair of chromosomes; None if unknown.
     """
 
     diag: int
@@ -32,7 +32,7 @@ class Tile(NamedTuple):
     matrix_count: float
     array: Callable[[str], np.ndarray]
     starts: Sequence[int] = (0, 0)
-    expected: Expected | None = None
+    expected: Expected | TransExpected | None = None
 
 
 class AssayInfo(NamedTuple):
@@ -44,6 +44,7 @@ class AssayInfo(NamedTuple):
       resolution: bin width in bp; None if unknown.
       longest: lengths of its three longest chromosomes in bp; empty if unknown.
       bins: of the whole genome; None if unknown.
+      trans: whether there are tiles of different chromosomes.
     """
 
     chromosomes: Sequence[str]
@@ -51,6 +52,7 @@ class AssayInfo(NamedTuple):
     resolution: int | None = None
     longest: Sequence[int] = ()
     bins: int | None = None
+    trans: bool = False
 
 
 class Tiles(Protocol):

@@ -11,7 +11,7 @@ import numpy as np
 from hicfm_jax.contacts.species import longest_chromosomes
 from hicfm_jax.tiles.dataset import RecordFiles, damaged, diagonal_offsets, import_tensorflow, import_tfds
 from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
-from hicfm_jax.tiles.stream.context import read_context
+from hicfm_jax.tiles.stream.context import read_context, region_key
 
 try:
     from isal import isal_zlib as zlib
@@ -32,18 +32,21 @@ class DiskSplit:
         self.diagonal_offsets = diagonal_offsets(manifest)
         trans_tiles = manifest.get("trans_tiles", {}).items()
         trans = [assay for assay, by_split in trans_tiles if by_split.get(split, {}).get("kept")]
-        self.has_context = bool(manifest.get("context")) and not trans
-        self.assays = {}
+        self.has_context = bool(manifest.get("context")) and (
+            not trans or bool(manifest.get("trans_context"))
+        )
+        self.assays, self._cis = {}, []
         for assay in self._tiles_of:
             chromosomes = manifest["tiles"].get(assay, {}).items()
             chromosomes = [name for name, stats in chromosomes if _is_in(stats, split)]
+            self._cis += [region_key(assay, [name]) for name in chromosomes]
             if assay in trans:  # the manifest does not name the chromosomes of its trans tiles: take all
                 chromosomes = content["chromosomes"]
             source = sources.get(assay, {})
             lengths, width = source.get("chromsizes", {}), manifest.get("resolution")
             bins = sum(-(-length // width) for length in lengths.values()) if width else None
             facts = source.get("total_count"), width, longest_chromosomes(lengths), bins
-            self.assays[assay] = AssayInfo(chromosomes, *facts)
+            self.assays[assay] = AssayInfo(chromosomes, *facts, trans=assay in trans)
         self._files, self._expected = None, {}
 
     def __len__(self) -> int:
@@ -56,8 +59,7 @@ class DiskSplit:
         if self._files is not None:
             return
         if self.has_context:
-            needed = [(assay, name) for assay, info in self.assays.items() for name in info.chromosomes]
-            self._expected = read_context(self._path, needed)
+            self._expected = read_context(self._path, self._cis)
         tfds = import_tfds()
         self._example = import_tensorflow().train.Example
         try:
@@ -93,8 +95,13 @@ class DiskSplit:
             raise damaged(f"A tile of split {self._split!r} of {self._path}", error) from error
 
     def _place(self, fields) -> dict:
-        key = tuple(fields[name].bytes_list.value[0].decode() for name in ("assay", "chromosomes"))
-        return {"starts": fields["starts"].int64_list.value, "expected": self._expected[key]}
+        assay, *pair = (
+            name.decode() for key in ("assay", "chromosomes") for name in fields[key].bytes_list.value
+        )
+        return {
+            "starts": fields["starts"].int64_list.value,
+            "expected": self._expected[region_key(assay, pair)],
+        }
 
     def _array(self, fields, name: str) -> np.ndarray:
         shape, dtype, key = self.tile_shape, self.dtype, name

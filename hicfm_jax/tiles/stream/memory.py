@@ -12,14 +12,14 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.expected import Expected
+from hicfm_jax.contacts.expected import Expected, TransExpected
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file
 from hicfm_jax.tiles.build import cutting, plan, splits, windows
 from hicfm_jax.tiles.build.targets import Targets, TrackInfo
 from hicfm_jax.tiles.dataset import FORMAT_VERSION
 from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
-from hicfm_jax.tiles.stream.context import pack, unpack
+from hicfm_jax.tiles.stream.context import pack, region_key, unpack
 from hicfm_jax.tiles.stream.sampling import crosses
 from hicfm_jax.types import DEFAULT_TOTAL_COUNT, PATCH
 
@@ -38,7 +38,7 @@ class ArrayTiles:
       assay: name of each tile's map, `[N]` str.
       targets: regression targets of fine-tuning, float32, by name: `map` `[N, H, W]`, `track` `[N, H]` or
         `[N, K, H]`, `embedding` `[N, D]`; any of them.
-      expected: expected contacts of the cis maps by assay and chromosome.
+      expected: expected contacts, by `context.region_key`.
       tracks: description of each of the K tracks; may be empty.
     """
 
@@ -50,7 +50,7 @@ class ArrayTiles:
     starts: np.ndarray
     assay: np.ndarray
     targets: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    expected: Mapping[tuple[str, str], Expected] = dataclasses.field(default_factory=dict)
+    expected: Mapping[tuple[str, ...], Expected | TransExpected] = dataclasses.field(default_factory=dict)
     tracks: Sequence[TrackInfo] = ()
 
     def __len__(self) -> int:
@@ -112,9 +112,8 @@ class ArrayTiles:
     def _array(self, index: int, name: str) -> np.ndarray:
         return (self.counts if name == "counts" else self.targets[name])[index]
 
-    def _expected(self, index: int) -> Expected | None:
-        rows, columns = self.chromosomes[index].tolist()
-        return self.expected.get((str(self.assay[index]), rows)) if rows == columns else None
+    def _expected(self, index: int) -> Expected | TransExpected | None:
+        return self.expected.get(region_key(str(self.assay[index]), self.chromosomes[index].tolist()))
 
     @classmethod
     def from_contact_maps(

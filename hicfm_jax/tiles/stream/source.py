@@ -89,9 +89,13 @@ class Source:
         return {assay: float(info.total_count) for assay, info in found if info.total_count}
 
     def maps(self, split: str = "train") -> dict[str, dict]:
-        """`resolution`, `longest` chromosomes and `bins` of each map with tiles in a split, if known."""
+        """`resolution`, `longest` chromosomes and `bins` of each map with tiles in a split, if known.
+
+        Also `trans`, True, of those with tiles of different chromosomes.
+        """
         return {
             assay: {"resolution": int(info.resolution), "longest": list(info.longest), "bins": info.bins}
+            | ({"trans": True} if info.trans else {})
             for assay, info in self._assays(split).items()
             if info.resolution
         }
