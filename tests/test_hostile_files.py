@@ -18,12 +18,11 @@ import pytest
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.tiles.dataset import FORMAT_VERSION
 from tests.infer.toy_networks import SEEN, write_checkpoint
-from tests.run_script import run_script
+from tests.run_script import import_readers, run_script
 
 SECRET = b"4242424242 not for reading 4242424242 "
 MEMORY = 2 << 30  # bytes, of the processes that read
 
-TILES = {"resolution": 1000, "tile_size": 32, "stride": 16, "min_density": 0}
 CHROMSIZES = {"Chr1": 60_000, "Chr2": 40_000}
 
 
@@ -37,15 +36,20 @@ def good(tmp_path_factory):
     for suffix in (".cool", ".npz", ".pairs"):
         write_contacts(contact_map, folder / f"map{suffix}")
         found[suffix] = (folder / f"map{suffix}").read_bytes()
-    found["run"], found["tiles"] = write_checkpoint(folder / "run", **SEEN), folder / "tiles"
-    made = run_script(
-        "make_tiles.py",
-        *(f"--{name}={value}" for name, value in TILES.items()),
-        f"--input={folder}/map.cool",
-        f"--output={found['tiles']}",
-    )
-    assert made.returncode == 0, made.stderr
     return found
+
+
+@pytest.fixture(scope="module")
+def trained(good, tmp_path_factory):
+    """The same, the folder of a checkpoint and that of tiles."""
+    import_readers()
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "map.cool").write_bytes(good[".cool"])
+    flags = f"--input={folder}/map.cool", f"--output={folder}/tiles", "--resolution=1000", "--tile_size=32"
+    made = run_script("make_tiles.py", *flags, "--stride=16", "--min_density=0")
+    assert made.returncode == 0, made.stderr
+    assert run_script("convert_tiles.py", f"--input={folder}/tiles", f"--output={folder}/out").returncode == 0
+    return {**good, "run": write_checkpoint(folder / "run", **SEEN), "tiles": folder / "tiles"}
 
 
 def _sparse(counts):
@@ -370,14 +374,14 @@ def test_forty_hostile_and_clumsy_runs(tmp_path, good):
 
 
 @pytest.mark.needs("tensorflow", "cooltools")
-def test_forty_runs_with_networks_and_tiles(tmp_path, good):
-    check_cases(range(40), tmp_path, good, NETWORKS)
+def test_forty_runs_with_networks_and_tiles(tmp_path, trained):
+    check_cases(range(40), tmp_path, trained, NETWORKS)
 
 
 @pytest.mark.slow  # 360 runs of scripts
 @pytest.mark.needs("tensorflow", "cooltools")
-def test_all_runs_with_networks_and_tiles(tmp_path, good):
-    check_cases(range(40, 400), tmp_path, good, NETWORKS)
+def test_all_runs_with_networks_and_tiles(tmp_path, trained):
+    check_cases(range(40, 400), tmp_path, trained, NETWORKS)
 
 
 @pytest.mark.slow  # 360 runs of scripts

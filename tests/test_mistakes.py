@@ -17,7 +17,7 @@ from hicfm_jax.convert import files
 from hicfm_jax.errors import InputError
 from hicfm_jax.train.logging.metric_writer import MetricsFile
 from tests.commands import ROOT
-from tests.run_script import run_hicfm
+from tests.run_script import import_readers, run_hicfm
 
 CONFIG = {"task": "pretrain", "model": {"name": "vit_test", "input_size": [32, 32]}}
 
@@ -150,7 +150,10 @@ def test_damaged_facts_of_tiles(tiles, name, content):
 
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory, good_map):
+    import_readers()
     made = tmp_path_factory.mktemp("tiles") / "tiles"
     done = run_hicfm("tiles", good_map, made, "--resolution=1000", "--tile_size=32", "--stride=16")
     assert done.returncode == 0, done.stderr
+    sound = run_hicfm("convert-tiles", made, made.with_name("sound"))
+    assert sound.returncode == 0, sound.stderr
     return made

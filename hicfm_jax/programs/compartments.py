@@ -1,6 +1,6 @@
 """Writes compartments as bigWig: eigenvectors of a map, oriented by the density of genes.
 
-    hicfm compartments leaf.mcool compartments --genes=TAIR10.gff --resolution=30000
+    hicfm compartments leaf.mcool compartments --genes=TAIR10_genes.gff --resolution=30000
 
 DIR gets E1.bw, E2.bw and E3.bw, each positive where genes are dense. GC content, which orients them in
 animals, misleads in plants. A chromosome of 3,000 bins takes some seconds.
