@@ -34,7 +34,7 @@ def genes(path, contact_map, on_arms=True):
 
 
 @pytest.mark.needs("pybigtools")
-def test_eigenvectors_are_positive_where_genes_are_dense(leaf, tmp_path):
+def test_eigenvectors_rise_with_gene_density(leaf, tmp_path):
     contact_map = open_contacts(leaf)
     last = list(contact_map.chromsizes)[-1]
     found = {}
