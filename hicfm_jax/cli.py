@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib.metadata
+import io
 import itertools
 import logging as standard_logging
 import os
@@ -41,7 +42,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except SyntaxError as error:
         _fail(f"{error.filename} is not a config: {error.msg} in line {error.lineno}.")
     except KeyError as error:
-        field = str(error.args[0]) if error.args else ""
+        field = str(error.args[0]) if error.args else "The config raised a KeyError."
         known = re.fullmatch(r"\w+", field)
         _fail(
             f"There is no setting {field!r}: docs/reference/python/config.md lists all." if known else field
@@ -54,6 +55,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         if "Traceback (most recent" in message:
             message = message.strip().splitlines()[-1].partition(": ")[2] or message
         _fail(message)
+    except Exception as error:  # of a config, which may raise anything
+        _fail(f"The config cannot be used, it raised {type(error).__name__}: {error}.")
     return rest
 
 
@@ -136,6 +139,8 @@ def run(
                 raise
             _fail(sentence)
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the locale lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:]
     if {"-h", "--help"} & set(words):
         print(_help(text or main.__globals__["__doc__"], positional, groups or {}))

@@ -28,7 +28,7 @@ MOST_INFLATED = 300_000_000
 
 def in_bucket(path: str | os.PathLike) -> bool:
     """Whether a path is in remote storage (`gs://...`), which has neither locks nor appending."""
-    return "://" in os.fspath(path)
+    return bool(re.match(r"\w+://|(gs|s3|https?):/", os.fspath(path)))  # pathlib drops the second slash
 
 
 def local_path(path: str | os.PathLike) -> pathlib.Path:
@@ -173,7 +173,7 @@ def locked(path: pathlib.Path, in_use: str) -> Iterator[None]:
 
 def check_new_file(path: pathlib.Path) -> None:
     """Raises InputError unless the file does not exist, and its folder does and may be written to."""
-    if path.exists():
+    if local_path(path).exists():
         raise InputError(f"{path} exists already: remove it or choose another name.")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
@@ -187,7 +187,11 @@ def file_name(name: str) -> str:
     Raises:
       InputError: it would lead elsewhere, or no file system has it.
     """
-    if not name.isprintable() or "/" in name or name in ("", ".", "..") or len(os.fsencode(name)) > 200:
+    try:
+        length = len(os.fsencode(name))
+    except UnicodeEncodeError:  # in a locale without its letters
+        length = 0
+    if not (0 < length <= 200 and name.isprintable()) or "/" in name or name in (".", ".."):
         raise InputError(
             f"{name[:80]!r} cannot name a file, expected 1 to 200 printable characters, none of them '/': "
             "rename it."

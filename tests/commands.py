@@ -108,6 +108,9 @@ def _parse(words: list[str], positional: Sequence[str] = ()) -> None:
             )
 
 
+_DEFINING = ("<run_path>", "hicfm_jax.cli", "hicfm_jax.contacts.reading")
+
+
 @functools.cache
 def flags_of(path: str) -> dict[str, tuple[flags.Flag, dict[str, Any]]]:
     """A script's flags and their attributes before parsing, which are removed from `FLAGS`."""
@@ -118,11 +121,7 @@ def flags_of(path: str) -> dict[str, tuple[flags.Flag, dict[str, Any]]]:
             path = f"hicfm_jax/programs/{module}.py"
         runpy.run_path(str(ROOT / path))
     # Not the flags of libraries that it was the first to import.
-    own = [
-        name
-        for name in flags.FLAGS
-        if flags.FLAGS.find_module_defining_flag(name) in ("<run_path>", "hicfm_jax.cli")
-    ]
+    own = [name for name in flags.FLAGS if flags.FLAGS.find_module_defining_flag(name) in _DEFINING]
     defined = {name: (flags.FLAGS[name], dict(vars(flags.FLAGS[name]))) for name in own}
     for name in own:
         delattr(flags.FLAGS, name)

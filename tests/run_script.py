@@ -25,6 +25,14 @@ class Outcome(NamedTuple):
     stderr: str
 
 
+def import_readers() -> None:
+    """Imports what reads tiles, whose flags a run would otherwise take away with its own."""
+    from hicfm_jax.tiles import dataset
+
+    dataset.import_tfds()
+    from array_record.python import array_record_data_source  # noqa: F401
+
+
 def run_script(name: str, *arguments: object) -> Outcome:
     """Runs `scripts/NAME` with these flags from its first line to its exit status."""
     path = f"scripts/{name}"

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 
 import h5py
 import numpy as np
@@ -16,7 +17,8 @@ import pytest
 
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.tiles.dataset import FORMAT_VERSION
-from tests.run_script import run_script
+from tests.infer.toy_networks import SEEN, write_checkpoint
+from tests.run_script import import_readers, run_script
 
 SECRET = b"4242424242 not for reading 4242424242 "
 MEMORY = 2 << 30  # bytes, of the processes that read
@@ -37,6 +39,19 @@ def good(tmp_path_factory):
     return found
 
 
+@pytest.fixture(scope="module")
+def trained(good, tmp_path_factory):
+    """The same, the folder of a checkpoint and that of tiles."""
+    import_readers()
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "map.cool").write_bytes(good[".cool"])
+    flags = f"--input={folder}/map.cool", f"--output={folder}/tiles", "--resolution=1000", "--tile_size=32"
+    made = run_script("make_tiles.py", *flags, "--stride=16", "--min_density=0")
+    assert made.returncode == 0, made.stderr
+    assert run_script("convert_tiles.py", f"--input={folder}/tiles", f"--output={folder}/out").returncode == 0
+    return {**good, "run": write_checkpoint(folder / "run", **SEEN), "tiles": folder / "tiles"}
+
+
 def _sparse(counts):
     import scipy.sparse
 
@@ -50,7 +65,7 @@ def thin(path, *flags, output="out.npz"):
 
 def damaged_file(rng, folder, good):
     """Bytes changed, cut off or exchanged, in any format."""
-    suffix = rng.choice(list(good))
+    suffix = rng.choice([".cool", ".npz", ".pairs"])
     data = bytearray(good[suffix])
     for _ in range(rng.integers(1, 20)):
         data[rng.integers(len(data))] = rng.integers(256)
@@ -202,13 +217,115 @@ def clumsy_flags(rng, folder, good):
     return "make_tiles.py", f"--input={path}", *flags, f"--loci={loci}"
 
 
+WRONG = [None, True, -1, 1e400, "x", "../../x", [], {}, [[]], {"x": {}}]  # in place of any JSON value
+
+
+def damaged_folder(rng, folder, file):
+    """Copies a folder and damages one of its files: bytes, length, JSON values, or all of it."""
+    shutil.copytree(file, folder)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    named = [path for path in paths if path.suffix == ".json" or "metadata" in path.name.lower()]
+    path = rng.choice(named if rng.random() < 0.6 else paths)
+    data, kind = bytearray(path.read_bytes()), rng.integers(5)
+    if kind == 0:
+        path.unlink()
+    elif kind == 1:
+        path.write_bytes(data[: rng.integers(len(data) + 1)])
+    elif kind == 2 or path not in named:
+        for _ in range(rng.integers(1, 20) if data else 0):
+            data[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(data)
+    elif kind == 3:
+        path.write_text(rng.choice(["", "null", "[" * 100_000, '{"a":' * 100_000, "\0" * 99, "NaN"]))
+    else:
+        content = json.loads(data)
+        if isinstance(content, dict):
+            content.pop("digest", None)  # which would tell of any change
+        change_value(rng, content)
+        path.write_text(json.dumps(content))
+
+
+def change_value(rng, content):
+    """Puts a wrong value at a random place of a JSON value."""
+    while isinstance(content, dict | list) and content:
+        keys = list(content) if isinstance(content, dict) else range(len(content))
+        key = keys[rng.integers(len(keys))]
+        inner = content[key]
+        if not (isinstance(inner, dict | list) and inner) or rng.random() < 0.3:
+            content[key] = WRONG[rng.integers(len(WRONG))]
+            return
+        content = inner
+
+
+def damaged_checkpoint(rng, folder, good):
+    """A checkpoint with a damaged file, described, applied and exported."""
+    run, path = folder / "run", folder / "map.cool"
+    path.write_bytes(good[".cool"])
+    damaged_folder(rng, run, good["run"])
+    if rng.random() < 0.5:
+        return "info.py", str(run)
+    # A chromosome that the map lacks ends it before the network is compiled.
+    flags = f"--input={path}", f"--checkpoint={run}", f"--output={folder / 'out.cool'}", "--chromosomes=none"
+    return "infer.py", *flags, "--task=resolution"
+
+
+def damaged_tiles(rng, folder, good):
+    """A folder of tiles with a damaged file, described and converted."""
+    tiles = folder / "tiles"
+    damaged_folder(rng, tiles, good["tiles"])
+    if rng.random() < 0.3:
+        return "info.py", str(tiles)
+    return "convert_tiles.py", f"--input={tiles}", f"--output={folder / 'out'}"
+
+
+def clumsy_inference(rng, folder, good):
+    """A good network and flags that do not fit."""
+    path = folder / "map.cool"
+    path.write_bytes(good[".cool"])
+    wrong = [
+        "--task=pretrain", "--task=loop", "--resolution=0", "--resolution=3000", "--chromosomes=Chr9",
+        "--region=Chr1:5-x", "--region=Chr1:1M-9M", "--stride=0", "--stride=-1", "--bound=3",
+        "--input_size=1,2,3", "--input_size=1600000,1600000", "--max_distance=-1", "--merge=none",
+        f"--checkpoint={path}", "--checkpoint=absent", f"--checkpoint={good['run']}@best", "--nope",
+        f"--checkpoint={good['run']}@99", "--output=absent/out.cool", "--output=out.bam", "--batch_size=0",
+        f"--input={good['run']}", f"--input={good['tiles']}", "extra words", "--region=Chr1:9k-3k",
+        f"--output={folder}", "--checkpoint=/dev/zero",
+    ]  # fmt: skip
+    flags = f"--input={path}", f"--checkpoint={good['run']}", f"--output={folder / 'out.cool'}"
+    return "infer.py", *flags, "--chromosomes=Chr9", str(rng.choice(wrong))
+
+
+def clumsy_evaluation(rng, folder, good):
+    """Lists, tracks and maps that are none, and flags that do not fit."""
+    path, text = (
+        folder / "map.cool",
+        folder / f"list{rng.choice(['.bedpe', '.tsv', '.bedGraph', '.bw', '.cool'])}",
+    )
+    path.write_bytes(good[".cool"])
+    words = ["Chr1", "Chr9", "0", "1000", "-5", "1e3", "nan", "", "𝄞", "chrom1", "start1", "x" * 300]
+    rows = ["\t".join(rng.choice(words, rng.integers(1, 9))) for _ in range(rng.integers(0, 20))]
+    text.write_text("\n".join(rows))
+    maps, reference, listed = f"--maps=a={path}", f"--reference={path}", f"--reference={text}"
+    chosen = [
+        [f"--loops=a={text}", listed], [f"--tracks=a={text}", listed], [f"--loops=a={folder}", listed],
+        [f"--tracks=a={text}", listed, f"--input={path}"], [f"--maps=a={text}", reference], [maps, listed],
+        [maps, reference, "--region=Chr1:1k-2k"], ["--maps=a", reference], ["--reproducibility=a,b"],
+        [maps, reference, "--chromosomes=Chr1,Chr1"], [maps, reference, "--baselines_of=b"],
+        [f"--reproducibility={path},{text}"], [maps, reference, "--max_diagonal=0"],
+        [f"--tracks=a={path}", "--reference=/dev/zero"],
+    ]  # fmt: skip
+    return "evaluate.py", f"--output={folder / 'out'}", *chosen[rng.integers(len(chosen))]
+
+
+NETWORKS = [damaged_checkpoint, damaged_tiles, clumsy_inference, clumsy_evaluation]
+
 RECIPES = [
     *(damaged_file, strange_text, strange_text, other_file_inside, inflating_arrays),
     *(strange_names, strange_manifest, clumsy_flags, clumsy_flags),
 ]
 
 
-def run_case(case, folder, good):
+def run_case(case, folder, good, recipes):
     """Runs a case in its own folder; a text says what was wrong, or is empty."""
     rng = np.random.default_rng([21, case])
     sandbox, inside = folder / str(case), folder / str(case) / "inside"
@@ -216,7 +333,7 @@ def run_case(case, folder, good):
     (sandbox / "secret").write_bytes(SECRET * 5_000)
     with h5py.File(sandbox / "other.h5", "w") as file:
         file["x"] = np.frombuffer(SECRET * 1_000, "int32")[:5_000]
-    recipe = RECIPES[case % len(RECIPES)]
+    recipe = recipes[case % len(recipes)]
     command = recipe(rng, inside, good)
     done = run_script(*command)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("note: ")]
@@ -235,13 +352,13 @@ def run_case(case, folder, good):
     return f"{what}: it left {leftovers}" if leftovers else ""
 
 
-def check_cases(cases, folder, good):
+def check_cases(cases, folder, good, recipes=RECIPES):
     wrong, before = [], _most_memory()
     for case in cases:
         try:
-            wrong += filter(None, [run_case(case, folder, good)])
+            wrong += filter(None, [run_case(case, folder, good, recipes)])
         except Exception as error:
-            wrong.append(f"case {case}, {RECIPES[case % len(RECIPES)].__name__}: {error!r:.300}")
+            wrong.append(f"case {case}, {recipes[case % len(recipes)].__name__}: {error!r:.300}")
     assert not wrong, f"{len(wrong)} of {len(cases)} runs:\n" + "\n".join(wrong)
     # Children of other tests of this process may have needed more.
     assert _most_memory() <= max(before, MEMORY)
@@ -254,6 +371,17 @@ def _most_memory() -> int:
 
 def test_forty_hostile_and_clumsy_runs(tmp_path, good):
     check_cases(range(40), tmp_path, good)
+
+
+@pytest.mark.needs("tensorflow", "cooltools")
+def test_forty_runs_with_networks_and_tiles(tmp_path, trained):
+    check_cases(range(40), tmp_path, trained, NETWORKS)
+
+
+@pytest.mark.slow  # 360 runs of scripts
+@pytest.mark.needs("tensorflow", "cooltools")
+def test_all_runs_with_networks_and_tiles(tmp_path, trained):
+    check_cases(range(40, 400), tmp_path, trained, NETWORKS)
 
 
 @pytest.mark.slow  # 360 runs of scripts

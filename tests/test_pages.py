@@ -134,6 +134,12 @@ def _tracks(contact_map: ContactMap, folder) -> None:
     loops = loop_table(contact_map, "Chr4", np.array([30]), np.array([60]))
     for name in ("deep_loops.bedpe", "planted.cool.bedpe"):
         write_bedpe(loops, folder / name)
+    genes = [
+        f"{chrom}\tTAIR10\tgene\t{start + 1}\t{start + 2_000}\t.\t+\t.\tID={start}\n"
+        for chrom, length in contact_map.chromsizes.items()
+        for start in range(0, length // 2, 20_000)
+    ]
+    (folder / "TAIR10_genes.gff").write_text("".join(genes))
     write_cells([(name, thin(contact_map, 0.02, seed=1)) for name in ("one", "two")], folder / "cells.scool")
 
 
@@ -180,7 +186,7 @@ def room(tmp_path, monkeypatch, request, stored):
         file = f"hicfoundation_{name}.pth.tar"
         if file in text:
             made_up.save({"model": made_up.state_dict(task, size=(224, 224))}, tmp_path, file)
-    if re.search("tsv|bedpe|scool", text):
+    if re.search("tsv|bedpe|scool|gff", text):
         _tracks(_map(SMALL, 10_000, 1.0), tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT)

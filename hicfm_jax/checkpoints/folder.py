@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from hicfm_jax.checkpoints import single_file
 from hicfm_jax.checkpoints.checksums import check_digest, sealed
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import atomic_folder, in_bucket, local_path, parse_json
+from hicfm_jax.storage import atomic_folder, check_space, disk_errors, in_bucket, local_path, parse_json
 
 # Folder of a workdir with one folder per step: `params`, `meta`, and `training` (of a run) or `adam`.
 FOLDER = "checkpoints"
@@ -117,12 +117,50 @@ def is_converted(workdir: str | os.PathLike) -> bool:
 def read_meta(path: str | os.PathLike) -> dict[str, Any]:
     """Metadata of a checkpoint, {} if there are none; `path` as for `step_folder`."""
     try:
-        folder = step_folder(path)
-        if folder.is_file():
-            return single_file.read_file(folder)[0]
-        return parse_json((folder / "meta" / "metadata").read_text())
+        return checked_meta(step_folder(path))
     except (InputError, OSError, ValueError):  # `read` reports damage
         return {}
+
+
+_META = {
+    "step?": int, "validation?": {"loss?": (int, float, type(None))}, "original?": dict, "digest?": dict,
+    "unknown?": [str], "untrained?": [str], "seen?": {str: {str: [str]}},
+    "total_counts?": {str: (int, float)},
+    "maps?": {str: {"resolution": int, "longest": [int], "bins?": (int, type(None)), "trans?": bool}},
+    "config?": {
+        "task": str, "model": {"name": str, "input_size": [int], "tracks?": [str]}, "targets?": dict,
+        "data?": {"thin?": [(int, float)], "split?": [(int, float)], "cutoff?": (int, float)},
+    },
+}  # fmt: skip
+"""What is used of the metadata, as for `_misfit`."""
+
+
+def checked_meta(folder: epath.Path) -> dict[str, Any]:
+    """Metadata of a checkpoint, a folder or a file; ValueError for content of another form than `_META`."""
+    if folder.is_file():
+        meta = single_file.read_file(folder)[0]
+    else:
+        meta = parse_json((folder / "meta" / "metadata").read_text())
+    if wrong := _misfit(meta, _META, "content"):
+        raise ValueError(f"its metadata have {wrong}")
+    return meta
+
+
+def _misfit(value: Any, form: Any, name: str) -> str:
+    """The first part of a JSON value that differs from a form, "" if none does.
+
+    A form is a type or several, a list with the form of all entries, or a dict with the forms of its entries:
+    by key, by `key?` where it may be missing, or by `str` for all.
+    """
+    if isinstance(form, dict) and isinstance(value, dict):
+        missing = [key for key in form if key is not str and not key.endswith("?") and key not in value]
+        inner = ((key, form.get(key, form.get(f"{key}?", form.get(str, object)))) for key in value)
+        found = (_misfit(value[key], each, key) for key, each in inner)
+        return f"no {missing[0]}" if missing else next(filter(None, found), "")
+    if isinstance(form, list) and isinstance(value, list):
+        return next(filter(None, (_misfit(each, form[0], name) for each in value)), "")
+    kinds = form if isinstance(form, type | tuple) else type(form)
+    return "" if isinstance(value, kinds) else f"the {name} {str(value)[:60]!r}"
 
 
 def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
@@ -134,11 +172,10 @@ def read(path: str | os.PathLike, with_adam: bool = False) -> Stored:
     folder = step_folder(path)
     moments = [name for name in ("adam", "training") if with_adam and (folder / name).is_dir()]
     try:
+        meta = checked_meta(folder)
         if folder.is_file():
-            meta, params = single_file.read_file(folder)
-            items = {"params": unflatten_dict(params, sep="/")}
+            items = {"params": unflatten_dict(single_file.read_file(folder)[1], sep="/")}
         else:
-            meta = parse_json((folder / "meta" / "metadata").read_text())
             items = {name: _arrays(folder / name) for name in ["params", *moments]}
         check_digest(meta, **items)
     except Exception as error:  # Orbax raises many kinds for damaged files
@@ -188,6 +225,7 @@ def write(
 
     Raises:
       InputError: see `check_free`.
+      OSError: the disk is full or not writable.
     """
     check_free(path)
     folder = absolute(path)
@@ -197,7 +235,8 @@ def write(
         arrays["adam"] = {**moments, "count": np.int32(adam.count)}
     items = {name: ocp.args.PyTreeSave(tree) for name, tree in arrays.items()}
     items["meta"] = ocp.args.JsonSave(sealed({"step": step, **meta}, **arrays))
-    with atomic_folder(folder) as partial:
+    with disk_errors(folder), atomic_folder(folder) as partial:
+        check_space(folder, sum(array.nbytes for array in jax.tree.leaves(arrays)))
         # Weights hardly compress; trying takes longer and twice the memory.
         handlers = {name: ocp.PyTreeCheckpointHandler(use_compression=False) for name in arrays}
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler("meta", **handlers)) as checkpointer:

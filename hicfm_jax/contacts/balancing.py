@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse
 
+from hicfm_jax.contacts.blocks import MapBlock
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
@@ -65,10 +66,11 @@ def balance(raw: ContactMap, weights: Callable[[str], np.ndarray], kind: str, na
             "with other filters (cooler balance --force), name another weight, or read raw counts."
         )
 
-    def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-        counts = raw.matrix(chrom1, chrom2).tocoo()
+    def load(block: MapBlock) -> scipy.sparse.csr_array:
+        counts = raw.block(block).tocoo()
+        rows, cols = (np.concatenate([factors(chrom) for chrom in chromosomes]) for chromosomes in block[:2])
         with np.errstate(over="ignore", invalid="ignore"):
-            values = counts.data * factors(chrom1)[counts.row] * factors(chrom2)[counts.col]
+            values = counts.data * rows[counts.row] * cols[counts.col]
         valid = np.isfinite(values)
         where = counts.row[valid], counts.col[valid]
         return scipy.sparse.coo_array((values[valid], where), counts.shape).tocsr()

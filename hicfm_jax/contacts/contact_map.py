@@ -3,19 +3,17 @@
 import fnmatch
 import functools
 import itertools
-import pathlib
-import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
 
+from hicfm_jax.contacts.blocks import MapBlock, Pair, assemble, find_blocks, one_pair, starts
 from hicfm_jax.errors import InputError, InputNote
-from hicfm_jax.storage import check_space
 
-Pair = tuple[str, str]
-Load = Callable[[str, str], scipy.sparse.csr_array]
+LoadPair = Callable[[str, str], scipy.sparse.csr_array]
+LoadBlock = Callable[[MapBlock], scipy.sparse.csr_array]
 
 ENHANCEMENT = "enhancement"  # key of the metadata that describe how a map was enhanced
 MAX_COUNT = 2**53  # up to which float64 is exact; larger counts come from damaged files
@@ -76,6 +74,8 @@ class ContactMap:
       name: used in messages and manifests.
       total_count: computes the contacts of the whole map, if that is faster than loading it.
       pairs: computes which pairs may have contacts, if not all do.
+      load_block: in place of `matrices`, a function of a `MapBlock` that returns its counts.
+      blocks: returns the blocks of a map with the same pairs, which need not be found again.
       metadata: stored in its file; often empty.
       sd: standard deviations of the counts of an enhanced map, as a map with the same pixels.
 
@@ -90,12 +90,14 @@ class ContactMap:
         self,
         chromsizes: Mapping[str, int],
         resolution: int,
-        matrices: Mapping[Pair, scipy.sparse.sparray] | Load,
+        matrices: Mapping[Pair, scipy.sparse.sparray] | LoadPair | None,
         name: str = "contact map",
         total_count: Callable[[], float] | None = None,
         pairs: Callable[[], Iterable[Pair]] | None = None,
         metadata: Mapping[str, object] | None = None,
         sd: "ContactMap | None" = None,
+        load_block: LoadBlock | None = None,
+        blocks: Callable[[], list[MapBlock]] | None = None,
     ):
         self.chromsizes = {str(chrom): int(size) for chrom, size in chromsizes.items()}
         self.resolution = int(resolution)
@@ -110,20 +112,33 @@ class ContactMap:
         self._order = {chrom: index for index, chrom in enumerate(self.chromsizes)}
         self._count_total = total_count
         self._find_pairs = pairs
+        self._load_block, self._find_blocks = load_block, blocks
         self.expects_whole = False
         self._last: tuple[Pair, scipy.sparse.csr_array] | None = None
         self._sums: dict[Pair, float] = {}  # contacts of the pairs that were loaded
-        if callable(matrices):
+        if matrices is None:
+            self._load, self._held = lambda *pair: load_block(one_pair(*pair)), None
+        elif callable(matrices):
             self._load, self._held = matrices, None
         else:
             self._load, self._held = None, {}
             for pair, matrix in matrices.items():
                 pair, swapped = self._ordered(*pair)
-                self._held[pair] = self._checked(matrix.T if swapped else matrix, pair)
+                self._held[pair] = self._checked(matrix.T if swapped else matrix, one_pair(*pair))
+
+    @functools.cached_property
+    def bins(self) -> dict[str, int]:
+        """Number of bins of each chromosome."""
+        return {chrom: -(-size // self.resolution) for chrom, size in self.chromsizes.items()}
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the counts are held, so that none are loaded."""
+        return self._held is not None
 
     def n_bins(self, chrom: str) -> int:
         """Number of bins of a chromosome, the short last one included."""
-        return -(-self.chromsizes[self._known(chrom)] // self.resolution)
+        return self.bins[self._known(chrom)]
 
     def matrix(self, chrom1: str, chrom2: str | None = None) -> scipy.sparse.csr_array:
         """Raw counts of a chromosome pair; shared with the map, so not to be modified.
@@ -153,6 +168,23 @@ class ContactMap:
             found = itertools.combinations_with_replacement(self.chromsizes, 2)
         return sorted(found, key=lambda pair: (self._order[pair[0]], self._order[pair[1]]))
 
+    def blocks(self) -> list[MapBlock]:
+        """All pairs that may have contacts, those of short chromosomes together."""
+        return self._blocks
+
+    @functools.cached_property
+    def _blocks(self) -> list[MapBlock]:
+        return self._find_blocks() if self._find_blocks else find_blocks(self.chromsizes, self.pairs())
+
+    def block(self, block: MapBlock) -> scipy.sparse.csr_array:
+        """Raw counts of a block as those of `matrix`, `[bins of its rows, bins of its columns]`."""
+        if block.is_pair:
+            return self.matrix(block.rows[0], block.cols[0])
+        if self._load_block is not None:
+            return self._checked(self._load_block(block), block)
+        matrices = (self._matrix(pair) for pair in block.pairs)
+        return assemble(zip(block.pairs, matrices, strict=True), block, self.bins)
+
     @functools.cached_property
     def total_count(self) -> float:
         """All contacts of the map, cis and trans, each pair once."""
@@ -164,10 +196,16 @@ class ContactMap:
             total += self._matrix(pair).data.sum(dtype=np.float64) if loaded is None else loaded
         return float(total)
 
-    def derived(self, load: Load, name: str | None = None, **options) -> "ContactMap":
-        """A map of the same chromosomes and metadata with other counts; `options` as of `ContactMap`."""
-        options = {"resolution": self.resolution, "pairs": self.pairs, "metadata": self.metadata, **options}
-        return ContactMap(self.chromsizes, matrices=load, name=name or self.name, **options)
+    def know_total(self, total: float) -> None:
+        """Sets `total_count`, and frees the last pair, after all of the map was loaded."""
+        self._last, self.__dict__["total_count"] = None, total
+
+    def derived(self, load_block: LoadBlock, name: str | None = None, **options) -> "ContactMap":
+        """A map of the same chromosomes and pairs with other counts; `options` as of `ContactMap`."""
+        same = {"resolution": self.resolution, "pairs": self.pairs, "blocks": self.blocks}
+        options = {**same, "metadata": self.metadata, **options}
+        name = name or self.name
+        return ContactMap(self.chromsizes, matrices=None, name=name, load_block=load_block, **options)
 
     def coarsen(self, factor: int) -> "ContactMap":
         """The same contacts in bins `factor` times as wide; each pair is loaded when it is requested.
@@ -180,61 +218,26 @@ class ContactMap:
             )
         factor = int(factor)
 
-        def summed(fine: scipy.sparse.sparray, pair: Pair) -> scipy.sparse.csr_array:
-            fine, shape = fine.tocoo(), tuple(map(coarse.n_bins, pair))
+        @functools.lru_cache(maxsize=2)  # of the rows and the columns of a block
+        def places(chromosomes: tuple[str, ...]) -> tuple[np.ndarray, int]:
+            first = starts(chromosomes, coarse.bins)
+            within = [np.arange(self.bins[chrom]) // factor for chrom in chromosomes]
+            return np.concatenate(within) + np.repeat(first[:-1], list(map(len, within))), first[-1]
+
+        def summed(fine: scipy.sparse.sparray, block: MapBlock) -> scipy.sparse.csr_array:
+            fine, ((rows, height), (cols, width)) = fine.tocoo(), map(places, (block.rows, block.cols))
             # The sums may exceed the 32 bits in which files store counts.
             counts = fine.data.astype(np.result_type(fine.dtype, np.int64))
-            return scipy.sparse.coo_array((counts, (fine.row // factor, fine.col // factor)), shape).tocsr()
+            return scipy.sparse.coo_array((counts, (rows[fine.row], cols[fine.col])), (height, width)).tocsr()
 
         wider = {"resolution": self.resolution * factor}
         if self.sd is not None:
-
-            def deviations(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-                return summed(self.sd.matrix(chrom1, chrom2) ** 2, (chrom1, chrom2)).sqrt()
-
-            wider["sd"] = self.sd.derived(deviations, **wider)
+            wider["sd"] = self.sd.derived(
+                lambda block: summed(self.sd.block(block) ** 2, block).sqrt(), **wider
+            )
         total = {"total_count": lambda: self.total_count}
-        coarse = self.derived(lambda *pair: summed(self.matrix(*pair), pair), **wider, **total)
+        coarse = self.derived(lambda block: summed(self.block(block), block), **wider, **total)
         return coarse
-
-    def cached_beside(self, path: pathlib.Path) -> "ContactMap":
-        """The same map, each pair computed once and stored in an unnamed file in the folder of `path`.
-
-        Writers read a map repeatedly. Sets `total_count` of this map. A map in memory is returned as it is.
-
-        Raises:
-          OSError: the disk is full or not writable.
-        """
-        if self._held is not None:
-            return self
-        file = tempfile.TemporaryFile(dir=path.parent)
-        places: dict[Pair, tuple] = {}
-        total = 0.0
-        for pair in self.pairs():
-            matrix = self._matrix(pair)
-            total += matrix.data.sum(dtype=np.float64).item()
-            arrays = [_narrow(matrix.data), matrix.indices, matrix.indptr]
-            check_space(path, sum(array.nbytes for array in arrays))
-            places[pair] = file.tell(), [(array.dtype, array.size) for array in arrays], matrix.dtype
-            try:
-                for array in arrays:
-                    file.write(array)
-                file.flush()
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(path)) from error
-        self._last, self.__dict__["total_count"] = None, total
-
-        def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-            shape = self.n_bins(chrom1), self.n_bins(chrom2)
-            if (chrom1, chrom2) not in places:
-                return scipy.sparse.csr_array(shape, dtype=np.int64)
-            start, layout, dtype = places[chrom1, chrom2]
-            file.seek(start)
-            data, indices, indptr = (np.fromfile(file, *array) for array in layout)
-            return scipy.sparse.csr_array((data.astype(dtype), indices, indptr), shape)
-
-        sd = None if self.sd is None else self.sd.cached_beside(path)
-        return self.derived(load, total_count=lambda: total, pairs=lambda: places, sd=sd)
 
     def find_chromosome(self, name: str) -> str:
         """The map's name of a chromosome that a user called `1`, `chr1` or `Chr1`.
@@ -277,13 +280,13 @@ class ContactMap:
             return scipy.sparse.csr_array((self.n_bins(pair[0]), self.n_bins(pair[1])), dtype=np.int64)
         if self._last is None or self._last[0] != pair:
             self._last = None  # frees the old matrix before the new one is loaded
-            self._last = pair, self._checked(self._load(*pair), pair)
+            self._last = pair, self._checked(self._load(*pair), one_pair(*pair))
             self._sums[pair] = self._last[1].data.sum(dtype=np.float64)
         return self._last[1]
 
-    def _checked(self, matrix: scipy.sparse.sparray, pair: Pair) -> scipy.sparse.csr_array:
-        where = f"{self.name}, chromosome {pair[0]}" + (f" x {pair[1]}" if pair[0] != pair[1] else "")
-        shape = self.n_bins(pair[0]), self.n_bins(pair[1])
+    def _checked(self, matrix: scipy.sparse.sparray, block: MapBlock) -> scipy.sparse.csr_array:
+        where = f"{self.name}, {block}"
+        shape = tuple(int(starts(chromosomes, self.bins)[-1]) for chromosomes in (block.rows, block.cols))
         if matrix.shape != shape:
             raise InputError(
                 f"{where} is a matrix of shape {matrix.shape}, expected {shape} bins at {self.resolution} bp."
@@ -291,7 +294,7 @@ class ContactMap:
         matrix = scipy.sparse.csr_array(matrix)
         matrix.sum_duplicates()
         check_counts(matrix.data, where)
-        if pair[0] == pair[1] and scipy.sparse.tril(matrix, -1).nnz:
+        if block.rows == block.cols and scipy.sparse.tril(matrix, -1).nnz:
             raise InputError(f"{where} has counts below the diagonal: give the upper triangle only.")
         if matrix.dtype.kind not in "iu":
             whole = bool((matrix.data == np.floor(matrix.data)).all())
@@ -304,9 +307,3 @@ class ContactMap:
             matrix = matrix.copy()
             matrix.eliminate_zeros()
         return matrix
-
-
-def _narrow(data: np.ndarray) -> np.ndarray:
-    """The same numbers in 32 bits, where these are enough."""
-    narrow = data.astype(np.float32 if data.dtype.kind == "f" else np.int32)
-    return narrow if np.array_equal(narrow, data) else data

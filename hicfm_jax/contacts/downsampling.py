@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 import scipy.sparse
 
+from hicfm_jax.contacts.blocks import MapBlock, pixels_by_pair
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
@@ -29,15 +30,17 @@ def thin(contact_map: ContactMap, fraction: float, seed: int) -> ContactMap:
     if seed != int(seed) or seed < 0:
         raise InputError(f"seed={seed} is no seed: give a whole number of 0 or more.")
 
-    def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-        deep = contact_map.matrix(chrom1, chrom2)
+    def load(block: MapBlock) -> scipy.sparse.csr_array:
+        deep = contact_map.block(block)
         if not np.issubdtype(deep.dtype, np.integer):
             raise InputError(
-                f"{contact_map.name}, chromosome {chrom1}, has counts that are not whole: "
+                f"{contact_map.name}, {block}, has counts that are not whole: "
                 "thinning needs raw counts, not balanced or averaged ones."
             )
-        rng = np.random.default_rng([int(seed), zlib.crc32(f"{chrom1}\t{chrom2}".encode())])
-        kept = rng.binomial(deep.data, fraction)
+        kept = np.empty_like(deep.data)
+        for pair, places in pixels_by_pair(deep, block, contact_map.bins):
+            rng = np.random.default_rng([int(seed), zlib.crc32("\t".join(pair).encode())])
+            kept[places] = rng.binomial(deep.data[places], fraction)
         thinned = scipy.sparse.csr_array((kept, deep.indices.copy(), deep.indptr.copy()), deep.shape)
         thinned.eliminate_zeros()
         return thinned
@@ -48,8 +51,8 @@ def thin(contact_map: ContactMap, fraction: float, seed: int) -> ContactMap:
 def rest(contact_map: ContactMap, kept: ContactMap) -> ContactMap:
     """The contacts of a map that are not in `kept`, its result of `thin`; both are loaded when requested."""
 
-    def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-        dropped = scipy.sparse.csr_array(contact_map.matrix(chrom1, chrom2) - kept.matrix(chrom1, chrom2))
+    def load(block: MapBlock) -> scipy.sparse.csr_array:
+        dropped = scipy.sparse.csr_array(contact_map.block(block) - kept.block(block))
         dropped.eliminate_zeros()
         return dropped
 

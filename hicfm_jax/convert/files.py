@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -13,7 +14,7 @@ import safetensors.numpy
 from hicfm_jax.checkpoints import single_file
 from hicfm_jax.convert import torch_file
 from hicfm_jax.errors import InputError
-from hicfm_jax.storage import atomic_file, local_path, parse_json
+from hicfm_jax.storage import atomic_file, check_space, disk_errors, local_path, parse_json
 
 SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar", ".safetensors")
 
@@ -77,7 +78,9 @@ def write(path: str | os.PathLike, file: OriginalFile) -> None:
     """Writes the file, whole or not at all; `.safetensors` holds the model and its `args` only."""
     check_writable(path)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with atomic_file(path) as partial:
+    arrays = jax.tree.leaves([dict(file.tensors), file.optimizer])
+    check_space(pathlib.Path(path), sum(getattr(each, "nbytes", 0) for each in arrays))
+    with disk_errors(path), atomic_file(path) as partial:
         if pathlib.Path(path).suffix == ".safetensors":
             facts = {"format": "pt", "args": json.dumps(dict(file.args), sort_keys=True)}
             safetensors.numpy.save_file(dict(file.tensors), os.fspath(partial), metadata=facts)

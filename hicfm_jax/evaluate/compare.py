@@ -29,6 +29,7 @@ def compare(
     tune_chromosomes: Sequence[str] | None = None,
     tune_by: str = "r",
     trans: bool = False,
+    region: str | None = None,
 ) -> Comparison:
     """Scores maps of raw counts against a reference, on each chromosome and pooled.
 
@@ -44,6 +45,7 @@ def compare(
       tune_chromosomes: where the baselines' widths are chosen; None means all that are not evaluated.
       tune_by: the score to optimize there: `r`, `log_r` or `mse`.
       trans: also score the contacts between the evaluated chromosomes, see `trans_scores.compare_trans`.
+      region: in place of `chromosomes`, part of one: `Chr4:1M-3M`.
 
     Raises:
       InputError: files, names or chromosomes that do not fit together.
@@ -60,9 +62,17 @@ def compare(
     if baselines_of is None and tune_chromosomes:
         raise InputError("tune_chromosomes needs baselines_of: name the map to make baselines from.")
     with doing("Opening the maps"):
-        opened = ComparedMaps(maps, reference, resolution)
+        opened = ComparedMaps(maps, reference, resolution, region)
     reference, resolution = opened.reference, opened.reference.resolution
+    if opened.region is not None:
+        if chromosomes:
+            raise InputError("region and chromosomes cannot be combined: leave one of them out.")
+        if trans:
+            raise InputError("region is part of one chromosome, and trans needs two: leave one of them out.")
+        chromosomes = [opened.region.chrom]
     evaluated, notes = opened.choose(chromosomes)
+    if opened.region is not None:
+        notes.append(f"Scores and pictures are of {opened.region} only.")
     if not evaluated:
         raise InputError(" ".join(["No chromosome to evaluate has contacts in all maps.", *notes[:1]]))
     warnings = []
@@ -108,7 +118,7 @@ def compare(
         is_long = prepared.whole is not prepared
         with doing(f"Scoring {chrom}"):
             view, records = _compare_chromosome(
-                chrom, reference.chromsizes[chrom], prepared, maps_on(chrom, is_long), max_diagonal
+                chrom, opened.extent(chrom), prepared, maps_on(chrom, is_long), max_diagonal
             )
         views.append(view)
         for record in records:
@@ -116,7 +126,7 @@ def compare(
         if is_long:
             coarse = titles(score for score in SCORES.values() if score.whole)
             notes.append(
-                f"{chrom} has {reference.n_bins(chrom)} bins: {coarse} are computed in bins of "
+                f"{chrom} has {prepared.counts.shape[0]} bins: {coarse} are computed in bins of "
                 f"{view.whole_resolution} bp, and the only baseline is the rescaled input."
             )
     # A mean over fewer chromosomes is not comparable with the others.
@@ -154,10 +164,11 @@ def _tuning_chromosomes(
 
 
 def _compare_chromosome(
-    chrom: str, length: int, reference: PreparedMap, maps: Iterable[tuple], max_diagonal: int
+    chrom: str, extent: tuple[int, int], reference: PreparedMap, maps: Iterable[tuple], max_diagonal: int
 ) -> tuple[ChromosomeView, list[Record]]:
     foci, resolution, bin_size = reference.foci, reference.resolution, reference.for_foci.resolution
-    regions = choose_regions(foci, reference.for_foci.counts.shape[0], bin_size)
+    origin, length = extent
+    regions = choose_regions(foci, reference.for_foci.counts.shape[0], bin_size, origin)
     contacts = reference.counts.sum()
     thumbnails, records = {}, []
     for counts, name, *baseline in maps:
@@ -170,12 +181,12 @@ def _compare_chromosome(
             thumbnails[name] = make_thumbnail(test, regions, resolution, pair.spearman[0], scale)
     thumbnails["reference"] = make_thumbnail(reference.counts, regions, resolution, np.empty(0), 1.0)
     listed = [
-        (int((row + 0.5) * bin_size), int((column + 0.5) * bin_size), float(enrichment))
+        (origin + int((row + 0.5) * bin_size), origin + int((column + 0.5) * bin_size), float(enrichment))
         for row, column, enrichment in zip(foci.rows, foci.columns, foci.enrichment, strict=True)
     ]
     whole = reference.whole
     span = data_range(whole.counts)
-    return ChromosomeView(chrom, length, whole.resolution, span, listed, regions, thumbnails), records
+    return ChromosomeView(chrom, origin, length, whole.resolution, span, listed, regions, thumbnails), records
 
 
 def _settings(resolution: int, max_diagonal: int) -> dict[str, str]:

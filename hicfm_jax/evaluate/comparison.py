@@ -75,7 +75,7 @@ class ChromosomeView:
 
     Attributes:
       name: in the reference.
-      length: bp.
+      origin, length: of the part that is evaluated, bp.
       whole_resolution: bp; bins of the scores that need the whole map at once.
       data_range: of SSIM and PSNR, in log10(1 + count).
       foci: (position 1, position 2, enrichment) of the reference's foci, positions in bp, strongest first.
@@ -84,6 +84,7 @@ class ChromosomeView:
     """
 
     name: str
+    origin: int
     length: int
     whole_resolution: int
     data_range: float

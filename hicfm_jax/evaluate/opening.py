@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts
+from hicfm_jax.contacts.annotations.regions import parse_region
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, bare_name
 from hicfm_jax.contacts.formats import stem
 from hicfm_jax.errors import InputError
@@ -19,17 +20,36 @@ FEWEST_BINS = 3
 class ComparedMaps:
     """A reference and named maps to compare with it, at one resolution in bp (None: the reference's own).
 
+    With a region (`Chr4:1M-3M`), only this part of its chromosome is compared.
+
     Raises:
-      InputError: no map, one named `reference`, or one that cannot be read at the resolution.
+      InputError: no map, one named `reference`, one that cannot be read at the resolution, or no such region.
     """
 
-    def __init__(self, maps: Mapping[str, MapSource], reference: MapSource, resolution: int | None):
+    def __init__(
+        self,
+        maps: Mapping[str, MapSource],
+        reference: MapSource,
+        resolution: int | None,
+        region: str | None = None,
+    ):
         if not maps:
             raise InputError("There is no map to compare with the reference: give at least one.")
         if "reference" in maps:
             raise InputError("A map is called 'reference', which is the name of the reference: rename it.")
         self.reference = _open(reference, resolution)
         self.maps = {name: _open(source, self.reference.resolution) for name, source in maps.items()}
+        self.region = None if region is None else parse_region(region, self.reference)
+
+    def span(self, chrom: str) -> tuple[int, int]:
+        """The bins of a chromosome that are compared: the first, and the one after the last."""
+        inside = self.region is not None and self.region.chrom == chrom
+        return self.region.bins(self.reference.resolution) if inside else (0, self.reference.n_bins(chrom))
+
+    def extent(self, chrom: str) -> tuple[int, int]:
+        """Start and length in bp of what is compared of a chromosome, in whole bins."""
+        first, last = (bins * self.reference.resolution for bins in self.span(chrom))
+        return first, min(last, self.reference.chromsizes[chrom]) - first
 
     def choose(
         self, chromosomes: Sequence[str] | None, maps: Iterable[str] | None = None
@@ -59,10 +79,10 @@ class ComparedMaps:
 
         It needs `FEWEST_BINS` bins, as many in every map, and contacts in every map.
         """
-        bins = self.reference.n_bins(chrom)
-        if bins < FEWEST_BINS:
+        bins, (first, last) = self.reference.n_bins(chrom), self.span(chrom)
+        if last - first < FEWEST_BINS:
             raise InputError(
-                f"{chrom} has {bins} bins at {self.reference.resolution} bp, expected at least "
+                f"{chrom} has {last - first} bins at {self.reference.resolution} bp, expected at least "
                 f"{FEWEST_BINS}: choose narrower bins or another chromosome."
             )
         maps = [(name, self.maps[name]) for name in (self.maps if names is None else names)]
@@ -73,13 +93,13 @@ class ComparedMaps:
                     f"{name} has {each.n_bins(own)} bins in {own}, the reference {bins}: "
                     "give maps of one genome assembly."
                 )
-            if not each.matrix(own).nnz:
+            if not each.matrix(own)[first:last, first:last].nnz:
                 raise InputError(f"{name} has no contacts on {own}: choose other chromosomes.")
 
     def counts(self, name: str | None, chrom: str) -> scipy.sparse.csr_array:
         """Upper triangle `[n, n]` of a chromosome of the reference, float64; None is the reference itself."""
-        chosen = self.reference if name is None else self.maps[name]
-        return upper(chosen.matrix(chosen.find_chromosome(chrom)))
+        chosen, (first, last) = self.reference if name is None else self.maps[name], self.span(chrom)
+        return upper(chosen.matrix(chosen.find_chromosome(chrom))[first:last, first:last])
 
 
 def named_uris(entries: Iterable[str], flag: str, unnamed: bool = False) -> dict[str, str]:

@@ -24,7 +24,7 @@ def eigenvectors(matrix: scipy.sparse.csr_array, gene_density: np.ndarray) -> np
     """First three eigenvectors of observed over expected, oriented by gene density, `[3, n]`.
 
     Those of `cooltools.eigs_cis` (Imakaev et al. 2012, Nature Methods 9:999) on the balanced map: each one
-    correlates positively with gene density. NaN for bins with few contacts.
+    has a positive rank correlation with gene density. NaN for bins with few contacts.
 
     Args:
       matrix: counts of a chromosome, upper triangle `[n, n]`.

@@ -46,6 +46,7 @@ PROGRAMS = {
         ("enhanced", "fitted", "held_out", "output"),
         replaces="",
     ),
+    "compartments": Program("compartments", "eigenvectors of a map, oriented by gene density", replaces=""),
     "tiles": Program("make_tiles", "cut maps into tiles to train on"),
     "pretrain": Program(
         "train", "pretrain a network", ("workdir",), ("--config=pretrain_arabidopsis:demo",), ""
@@ -151,6 +152,12 @@ def _replacing(flag: str) -> Iterator[None]:
         yield
         return
     old = path.with_name(f"{path.name}.old")
+    for name in flags.FLAGS:
+        values = flags.FLAGS[name].value if name != flag else None
+        for value in values if isinstance(values, list) else [values]:
+            file = str(value).rpartition("=")[2].partition("::")[0]
+            if os.path.exists(file) and os.path.samefile(file, path):
+                raise InputError(f"--force would remove {path}, which is also --{name}: give another output.")
     if os.path.lexists(old) or path.resolve() in (pathlib.Path.cwd(), *pathlib.Path.cwd().parents):
         raise InputError(f"--force cannot set {path} aside as {old}: remove one of them.")
     path.rename(old)

@@ -40,6 +40,7 @@ _GENES = flags.DEFINE_string("gene_track", None, "With --tracks: orients eigenve
 _REPRODUCIBILITY = flags.DEFINE_list("reproducibility", None, "Maps to compare with each other: URI,URI.")
 _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "With --reproducibility; without, no embeddings.")
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "To evaluate; default: all with contacts in every map.")
+_REGION = flags.DEFINE_string("region", None, "Part of a chromosome to evaluate maps on: Chr4:1M-3M.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.", required=True)
 _RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
 _BASELINES_OF = flags.DEFINE_string("baselines_of", None, "NAME of the shallow map to make baselines from.")
@@ -50,7 +51,7 @@ _TRANS = flags.DEFINE_bool("trans", False, "Also score contacts between the eval
 _MERGE = flags.DEFINE_enum("merge", "average", ["average", "original"], "With --reproducibility: windows.")
 
 GROUPS = {
-    "Input and output": ("maps", "reference", "resolution", "output", "chromosomes"),
+    "Input and output": ("maps", "reference", "resolution", "output", "chromosomes", "region"),
     "Baselines and scores": ("baselines_of", "tune_chromosomes", "tune_by", "max_diagonal", "trans"),
     "Tracks": ("tracks", "input", "gene_track"),
     "Loops": ("loops",),
@@ -78,7 +79,9 @@ def _tracks() -> str:
 
 def _maps(maps: dict[str, str]) -> str:
     folder, choices = check_folder(_OUTPUT.value), {"resolution": _RESOLUTION.value}
-    tuning = {flag.name: flag.value for flag in (_BASELINES_OF, _TUNE, _TUNE_BY, _MAX_DIAGONAL, _TRANS)}
+    tuning = {
+        flag.name: flag.value for flag in (_BASELINES_OF, _TUNE, _TUNE_BY, _MAX_DIAGONAL, _TRANS, _REGION)
+    }
     comparison = compare(maps, _REFERENCE.value, _CHROMOSOMES.value, **choices, **tuning)
     files = write_report(comparison, folder)
     for warning in comparison.warnings:
@@ -94,6 +97,8 @@ def main() -> None:
     if not (_REFERENCE.value or _REPRODUCIBILITY.value):
         raise InputError("--reference is not given: give it, or --reproducibility.")
     maps = named_uris(_MAPS.value or [], "--maps")
+    if _REGION.value and (_REPRODUCIBILITY.value or _TRACKS.value or _LOOPS.value):
+        raise InputError("--region is for the comparison of --maps: leave it out, or choose --chromosomes.")
     if _REPRODUCIBILITY.value:
         print(_replicates())
     elif bool(_TRACKS.value) == bool(maps or _LOOPS.value):

@@ -13,6 +13,7 @@ import shlex
 
 from absl import flags
 
+from hicfm_jax.contacts.reading import reading_options, reads_maps
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import Progress
 from hicfm_jax.tiles.build import builder, runners, summary, windows
@@ -43,13 +44,9 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Count the tiles and write nothin
 _PROCESSES = flags.DEFINE_integer("processes", 0, "Worker processes; 0 = none.", lower_bound=0)
 _RUNNER = flags.DEFINE_enum("runner", "local", ["local", "beam"], "This machine, or Apache Beam's cluster.")
 _BEAM = flags.DEFINE_string("beam_options", "", 'Flags of the pipeline: "--runner=... --parallelism=8".')
-_OPEN = (
-    flags.DEFINE_string("engine", None, "Library that reads .hic files: hictk or straw."),
+_BALANCE = (
     flags.DEFINE_string("weight", None, "Balance with this weight column or normalization; raw if empty."),
     flags.DEFINE_enum("weight_kind", None, ["multiplicative", "divisive"], "If the file does not tell."),
-    flags.DEFINE_string(
-        "chromsizes", None, "File of chromosome names and lengths, for formats without them."
-    ),
 )
 _HELD_OUT = (
     flags.DEFINE_list(
@@ -76,6 +73,7 @@ def _stated_resolution(uris: list[str]) -> int | None:
     return int(found.pop()) if len(found) == 1 and "" not in found else None
 
 
+@reads_maps
 def main() -> None:
     resolution = _RESOLUTION.value or _stated_resolution(_INPUT.value)
     given = {"input": _INPUT.value, "resolution": resolution, "output": _DRY_RUN.value or _OUTPUT.value}
@@ -86,7 +84,8 @@ def main() -> None:
         raise InputError("--beam_options needs --runner=beam: add it, or leave --beam_options out.")
     if _PROCESSES.value and _RUNNER.value == "beam":
         raise InputError("--processes cannot be combined with --runner=beam: leave one of them out.")
-    sources = map_files(_INPUT.value, resolution, **{flag.name: flag.value for flag in _OPEN})
+    options = {flag.name: flag.value for flag in _BALANCE} | reading_options()
+    sources = map_files(_INPUT.value, resolution, **options)
     settings = dict(
         tile_size=windows.parse_shape(_TILE_SIZE.value),
         stride=_STRIDE.value,

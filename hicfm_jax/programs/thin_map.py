@@ -12,7 +12,7 @@ from absl import flags
 
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
 from hicfm_jax.contacts.downsampling import rest
-from hicfm_jax.contacts.formats import check_output
+from hicfm_jax.contacts.formats import check_output, output_format
 from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.progress import doing
 from hicfm_jax.storage import check_new_file
@@ -28,6 +28,7 @@ _REST = flags.DEFINE_bool("rest", False, "Write the contacts that are dropped, i
 @reads_maps
 def main() -> None:
     check_new_file(pathlib.Path(_OUTPUT.value))
+    output_format(_OUTPUT.value)
     with doing(f"Reading {_INPUT.value}"):
         deep = open_contacts(_INPUT.value, _RESOLUTION.value)
     check_output(_OUTPUT.value, deep)

@@ -129,7 +129,8 @@ def export_folder(
     with contextlib.closing(progress), atomic_folder(_free(output)) as partial:
         progress.start(sum(split["tiles"] for split in splits.values()))
         for name, split in splits.items():
-            (partial / f"{name}.txt").write_text("".join(f"{name}/{assay}\n" for assay in split["assays"]))
+            lines = "".join(f"{name}/{assay}\n" for assay in split["assays"])
+            (partial / f"{name}.txt").write_text(lines, encoding="utf-8")
             for assay in split["assays"]:
                 (partial / name / assay).mkdir(parents=True)
             for number, tile in enumerate(_stored_tiles(folder, name)):
@@ -173,7 +174,7 @@ def _listed_tiles(folder: pathlib.Path) -> dict[str, dict[str, list[pathlib.Path
     for file in filter(pathlib.Path.is_file, (folder / f"{split}.txt" for split in SPLITS)):
         by_name = listed[file.stem] = {}
         try:
-            lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+            lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         except UnicodeDecodeError as error:
             raise InputError(f"{file} is not text ({error}): list one sub-folder a line.") from error
         if not lines:
@@ -211,7 +212,7 @@ def _stored_tiles(folder: str | os.PathLike, split: str) -> Iterator[dict]:
         for tile in tfds.builder_from_directory(folder).as_data_source(split):
             names = [name.decode() for name in tile["chromosomes"]]
             yield tile | {"assay": tile["assay"].decode(), "chromosomes": names}
-    except (RuntimeError, ValueError, KeyError, IndexError) as error:
+    except Exception as error:  # protobuf's own, or a field of another type
         raise dataset.damaged(folder, error) from error
 
 

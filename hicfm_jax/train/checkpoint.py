@@ -14,7 +14,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from hicfm_jax.checkpoints.checksums import check_digest, sealed
-from hicfm_jax.checkpoints.folder import BEST_METRIC, FOLDER, absolute, is_converted, read_meta
+from hicfm_jax.checkpoints.folder import BEST_METRIC, FOLDER, absolute, checked_meta, is_converted, read_meta
 from hicfm_jax.config import to_json
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import disk_errors
@@ -176,7 +176,7 @@ class Checkpoints:
         reason, folder = "", self.folder / str(step)
         arrays = {"params": target.params, "training": _training_part(target)}
         try:
-            meta = json.loads((folder / "meta" / "metadata").read_text())
+            meta = checked_meta(folder)
             # Not through the manager, which has all processes wait for one that cannot read its part.
             handler = ocp.StandardCheckpointHandler()
             items = {

@@ -11,13 +11,15 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.step import TrainState
 
+CONFIG = {"task": "pretrain", "model": {"name": "vit_test", "input_size": [32, 32]}}
+
 
 def _write(workdir, losses):
     """A workdir with a checkpoint per step; its one parameter is the step."""
     for step, loss in losses.items():
         validation = {} if loss is None else {"validation": {"loss": loss}}
         params = {"step": np.array([step], np.float32)}
-        folder.write(workdir / f"of {step}", step, params, None, {"config": {}, **validation})
+        folder.write(workdir / f"of {step}", step, params, None, {"config": CONFIG, **validation})
         (workdir / "checkpoints").mkdir(exist_ok=True)
         (workdir / f"of {step}" / "checkpoints" / str(step)).rename(workdir / "checkpoints" / str(step))
     return workdir

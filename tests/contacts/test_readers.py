@@ -33,7 +33,7 @@ def test_reading_in_small_pieces_is_the_same(cool, monkeypatch):
     monkeypatch.setattr("hicfm_jax.contacts.formats.cool.PIXELS_READ", 7)
     reader = CoolReader(str(path))
     found = np.zeros((11, 4))
-    pieces = list(reader.pixels("/", "count", "Chr1", "Chr2"))
+    pieces = list(reader.pixels("/", "count", ("Chr1", "Chr1"), ("Chr2", "Chr2")))
     for rows, cols, counts in pieces:
         found[rows, cols] += counts
     assert len(pieces) > 5

@@ -168,7 +168,7 @@ def test_unmapped_sides_need_no_position_and_the_bad_line_is_named(tmp_path):
     (tmp_path / "a.pairs").write_text("\n".join(lines))
     assert open_contacts(tmp_path / "a.pairs", 10).total_count == 2
     (tmp_path / "a.pairs").write_text("\n".join([*lines, "r4 chr1 x chr1 9"]))
-    with pytest.raises(InputError, match="line 6, has the position b'x'"):
+    with pytest.raises(InputError, match="line 6, has the position 'x'"):
         _ = open_contacts(tmp_path / "a.pairs", 10).total_count
 
 

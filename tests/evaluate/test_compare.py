@@ -164,3 +164,29 @@ def test_invalid_arguments_are_refused(deep, shallow):
         compare(maps, deep, baselines_of="input")
     with pytest.raises(InputError, match="name of a baseline"):
         compare({"input": shallow, "Gaussian": thin(deep, 0.5, 0)}, deep, ["Chr4"], baselines_of="input")
+
+
+def test_a_region_is_compared_as_a_map_of_its_own(deep, shallow):
+    first, last, width = 50, 150, deep.resolution
+    cut = [
+        ContactMap(
+            {"Chr4": (last - first) * width},
+            width,
+            {("Chr4", "Chr4"): each.matrix("Chr4")[first:last, first:last]},
+        )
+        for each in (shallow, deep)
+    ]
+    region = f"4:{first * width}-{last * width}"
+    found = compare({"input": shallow}, deep, region=region)
+    alone = compare({"input": cut[0]}, cut[1])
+    for name in ("r", "ssim", "focus_f1", "compartment_r"):
+        assert found.score("input", name) == pytest.approx(alone.score("input", name), nan_ok=True)
+    (view,), (other,) = found.chromosomes, alone.chromosomes
+    assert (view.origin, view.length) == (first * width, (last - first) * width)
+    moved = [(one + view.origin, two + view.origin) for one, two, _ in other.foci]
+    assert [(one, two) for one, two, _ in view.foci] == moved
+    assert any("Chr4:3,000,000-9,000,000 only" in note for note in found.notes)
+    with pytest.raises(InputError, match="cannot be combined"):
+        compare({"input": shallow}, deep, ["Chr4"], region=region)
+    with pytest.raises(InputError, match="Chr4"):
+        compare({"input": shallow}, deep, region="Chr4:1M-900M")

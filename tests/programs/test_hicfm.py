@@ -100,6 +100,9 @@ def test_force_replaces_only_after_success(deep, tmp_path):
     assert failed.returncode == 2 and path.read_text() == "old"
     assert run_hicfm("thin", deep, path, "--force").returncode == 0
     assert open_contacts(path).total_count and list(tmp_path.iterdir()) == [path]
+    itself = run_hicfm("thin", path, path, "--force")
+    assert itself.returncode == 2 and "which is also --input" in itself.stderr
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):

@@ -436,7 +436,7 @@ def test_a_file_is_opened_twice(tmp_path, monkeypatch, name):
     builder.build_tiles(source, tmp_path / "tiles", **settings)  # exists already
     assert len(opened) == 3
     count_tiles(source, **settings)
-    assert len(opened) == 5
+    assert len(opened) == 4
 
 
 def test_the_mix_is_checked_and_kept(toy_maps, tmp_path):

@@ -204,7 +204,8 @@ def test_converted_weights_have_checksums_too(tmp_path):
     """Their files are not compressed: Orbax would notice nothing."""
     params = {"encoder/kernel": np.random.default_rng(0).random((64, 64), np.float32)}
     adam = Adam(params, params, 3)
-    checkpoint_folder.write(tmp_path / "run", 3, params, adam, {"config": {}})
+    config = {"task": "pretrain", "model": {"name": "vit_test", "input_size": [32, 32]}}
+    checkpoint_folder.write(tmp_path / "run", 3, params, adam, {"config": config})
     checkpoint_folder.read(tmp_path / "run", with_adam=True)
     step = checkpoint_folder.step_folder(tmp_path / "run")
     for item in ("adam", "params"):

@@ -2,9 +2,9 @@
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Callable, Iterable, Mapping
 
+from hicfm_jax.contacts.cached_map import cached_beside
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, ContactMap
 from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
 from hicfm_jax.contacts.formats.cool import check_cool, open_cool, write_cool
@@ -16,6 +16,7 @@ from hicfm_jax.contacts.formats.scool import open_scool
 from hicfm_jax.contacts.reading import reading_options
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
+from hicfm_jax.storage import local_path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +171,7 @@ def write_contacts(
         hold, or a file that reads back otherwise than it was written.
       OSError: the disk is full or not writable.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     suffix, form = _find(str(path), "write")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
@@ -181,7 +182,7 @@ def write_contacts(
     form.check(str(path), contact_map.chromsizes)
     extra = (balance, metadata) if form.holds_weights else ()
     with doing(f"Computing {contact_map.name}"):
-        cached = contact_map.cached_beside(path)
+        cached = cached_beside(contact_map, path)
     with doing(f"Writing {path}"):
         return form.write(cached, path, *extra) or [contact_map.resolution]
 

@@ -1,4 +1,4 @@
-"""Binned contacts in a temporary file, read by chromosome pair."""
+"""Binned contacts in a temporary file, read by block."""
 
 import os
 import tempfile
@@ -7,17 +7,18 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts.contact_map import ContactMap, Pair
+from hicfm_jax.contacts.blocks import MapBlock, Pair
+from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
 CONTACTS_AT_ONCE = 4_000_000
 
 
 class BinnedContacts:
-    """Contacts that are added in any order; one chromosome pair is in memory when it is loaded.
+    """Contacts that are added in any order; one block is in memory when it is loaded.
 
     Some millions of contacts at a time are counted by pixel, sorted and written to an unnamed file in TMPDIR,
-    12 bytes per pixel, or 16 with counts of type float64. A chromosome pair is read from each of these parts.
+    12 bytes per pixel, or 16 with counts of type float64. A block is read from each of these parts.
 
     Attributes:
       index: number of each chromosome.
@@ -101,15 +102,17 @@ class BinnedContacts:
             except OSError as error:
                 raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
 
-    def load(self, chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
-        """Counts of a pair, in the order of the chromosomes: `[bins of chrom1, bins of chrom2]`."""
-        one, two = self.index[chrom1], self.index[chrom2]
-        row0, row1 = self.offset[one : one + 2].tolist()
-        col0, col1 = self.offset[two : two + 2].tolist()
+    def load(self, block: MapBlock) -> scipy.sparse.csr_array:
+        """Counts of a block: `[bins of its rows, bins of its columns]`."""
+        (row0, row1), (col0, col1) = (
+            (int(self.offset[self.index[names[0]]]), int(self.offset[self.index[names[-1]] + 1]))
+            for names in block[:2]
+        )
         stored = [np.empty(0, self._pixel)]
-        for size, start in self._parts.get(one, []):
-            part = np.frombuffer(os.pread(self._file.fileno(), size, start), self._pixel)
-            stored.append(part[(part["bin2"] >= col0) & (part["bin2"] < col1)])
+        for chrom in block.rows:
+            for size, start in self._parts.get(self.index[chrom], []):
+                part = np.frombuffer(os.pread(self._file.fileno(), size, start), self._pixel)
+                stored.append(part[(part["bin2"] >= col0) & (part["bin2"] < col1)])
         pixels = np.concatenate(stored)
         dtype = np.int64 if self._pixel["count"].kind == "i" else np.float64
         counts, rows, cols = pixels["count"].astype(dtype), pixels["bin1"] - row0, pixels["bin2"] - col0
@@ -123,8 +126,9 @@ def map_of_contacts(
     return ContactMap(
         sizes,
         width,
-        lambda *pair: binned().load(*pair),
+        None,
         path,
         total_count=lambda: binned().total,
         pairs=lambda: binned().pairs,
+        load_block=lambda block: binned().load(block),
     )

@@ -279,7 +279,7 @@ def _check_line(
         columns = "readID chr1 pos1 chr2 pos2" if layout == PAIRS else layout.title
         raise InputError(
             f"{where} has {len(fields)} columns, expected at least {last_column + 1}: "
-            f"{columns}, found {line[:60]!r}."
+            f"{columns}, found {line[:60].decode('utf-8', 'replace')!r}."
         )
     chrom1, pos1, chrom2, pos2 = (fields[column] for column in layout.columns)
     names = [chrom.decode("utf-8", "replace") for chrom in (chrom1, chrom2)]
@@ -287,7 +287,8 @@ def _check_line(
         return
     for name, position in zip(names, (pos1, pos2), strict=True):
         if not re.fullmatch(rb"\d{1,18}", position.strip()):
-            raise InputError(f"{where} has the position {position[:40]!r}, expected whole bp.")
+            found = position[:40].decode("utf-8", "replace")
+            raise InputError(f"{where} has the position {found!r}, expected whole bp.")
         try:
             last = chromsizes[name] + first - 1
         except KeyError as error:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import pathlib
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from hicfm_jax.contacts.balancing import balance, weight_kind_of
+from hicfm_jax.contacts.blocks import starts
+from hicfm_jax.contacts.cached_map import cached_beside
 from hicfm_jax.contacts.chromsizes import choose_resolution, zoom_levels
 from hicfm_jax.contacts.contact_map import MAX_COUNT, ContactMap, Pair, check_counts, check_same
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
@@ -109,8 +112,10 @@ def _raw_map(reader: ReadingProcess, group: str, resolution: int) -> ContactMap:
 
     options = {"total_count": lambda: summary()[0], "pairs": lambda: summary()[1], "metadata": metadata}
     if reader.ask("has_deviations", group):
-        options["sd"] = lazy_map(reader, chromsizes, resolution, name, group, SD, pairs=options["pairs"])
-    return lazy_map(reader, chromsizes, resolution, name, group, COUNT, **options)
+        options["sd"] = lazy_map(
+            reader, chromsizes, resolution, name, group, SD, by_block=True, pairs=options["pairs"]
+        )
+    return lazy_map(reader, chromsizes, resolution, name, group, COUNT, by_block=True, **options)
 
 
 class CoolReader:
@@ -171,16 +176,22 @@ class CoolReader:
         """Whether the pixels have standard deviations beside their counts."""
         yield SD in self._file[group]["pixels"]
 
-    def pixels(self, group: str, column: str, chrom1: str, chrom2: str) -> Iterator[tuple[np.ndarray, ...]]:
-        """Rows, columns (int32, from the first bins of the chromosomes) and values of a pair, in parts."""
+    def pixels(
+        self, group: str, column: str, rows: tuple[str, str], cols: tuple[str, str]
+    ) -> Iterator[tuple[np.ndarray, ...]]:
+        """Rows, columns (int32) and values of a block, in parts.
+
+        `rows` and `cols` are its first and last chromosomes, from whose first bins rows and columns count.
+        """
         _, offset, _ = self._open(group)
         numbers = self._numbers(group)
-        one, two = numbers[chrom1], numbers[chrom2]
-        first, last = offset[two], offset[two + 1]
-        for bin1, bin2, values in self._parts(group, *offset[one : one + 2], column):
-            inside = (bin2 >= first) & (bin2 < last)
-            rows = (bin1[inside] - offset[one]).astype(np.int32)
-            yield rows, (bin2[inside] - first).astype(np.int32), values[inside]
+        (row0, row1), (col0, col1) = (
+            (offset[numbers[first]], offset[numbers[last] + 1]) for first, last in (rows, cols)
+        )
+        for bin1, bin2, values in self._parts(group, row0, row1, column):
+            inside = (bin2 >= col0) & (bin2 < col1)
+            bin1, bin2 = bin1[inside] - row0, bin2[inside] - col0
+            yield bin1.astype(np.int32), bin2.astype(np.int32), values[inside]
 
     def summary(self, group: str) -> Iterator[tuple[float, set[Pair]]]:
         """Sum of counts and chromosome pairs, for some millions of pixels at a time."""
@@ -319,7 +330,6 @@ def write_cool(
     """
     import cooler
     import h5py
-    import pandas as pd
 
     zoomed = path.suffix.lower() == ".mcool"
     dtypes, size = pixel_layout(contact_map)
@@ -329,18 +339,18 @@ def write_cool(
     cis_only = all(chrom1 == chrom2 for chrom1, chrom2 in contact_map.pairs())
     metadata = {**contact_map.metadata, "name": contact_map.name, **(metadata or {})}
 
-    def create(uri: pathlib.Path | str, level: ContactMap, mode: str = "w") -> None:
+    def create(uri: str, level: ContactMap) -> None:
         cooler.create_cooler(
-            str(uri),
-            cooler.binnify(pd.Series(level.chromsizes), level.resolution),
+            uri,
+            bin_table(level),
             sorted_pixels(level),
             columns=list(dtypes),
             dtypes=dtypes,
             ordered=True,
             metadata=metadata,
-            mode=mode,
+            mode="a",
         )
-        file_path, _, group = str(uri).partition("::")
+        file_path, _, group = uri.partition("::")
         with h5py.File(file_path, "r+") as file:
             # Cooler guesses the width from the bins, wrongly where all chromosomes are shorter than one.
             file[group or "/"].attrs.update({"bin-type": "fixed", "bin-size": level.resolution})
@@ -350,20 +360,15 @@ def write_cool(
         resolutions = zoom_levels(contact_map.resolution, contact_map.chromsizes)
         groups = [f"/resolutions/{resolution}" for resolution in resolutions]
     with atomic_file(path) as result:
-        if not zoomed:
-            create(result, contact_map)
-        elif SD in dtypes:  # which cooler does not sum up
-            for resolution, group in zip(resolutions, groups, strict=True):
-                level = contact_map.coarsen(resolution // contact_map.resolution)
-                create(f"{result}::{group}", level, "a")
+        levels: dict[int, ContactMap] = {}
+        for resolution, group in zip(resolutions, groups, strict=True):
+            finer = max((width for width in levels if resolution % width == 0), default=None)
+            level = levels[finer].coarsen(resolution // finer) if finer else contact_map
+            levels[resolution] = cached_beside(level, result) if finer else level
+            create(f"{result}::{group}", levels[resolution])
+        if zoomed:
             with h5py.File(result, "r+") as file:
                 file.attrs.update({"format": "HDF5::MCOOL", "format-version": 2})
-        else:
-            plain = result.with_name("plain.cool")
-            create(plain, contact_map)
-            cooler.zoomify_cooler(
-                str(plain), str(result), resolutions, chunksize=5_000_000, dtypes=dtypes, metadata=metadata
-            )
         check_same(open_cool(str(result), contact_map.resolution), contact_map, path)
         with doing(f"Balancing {path}"):
             for group in groups if balance else []:
@@ -390,8 +395,8 @@ def check_cool(path: str, chromsizes: Mapping[str, int]) -> None:
 def pixel_layout(contact_map: ContactMap) -> tuple[dict[str, type], int]:
     """The dtypes of a cooler's pixels by column, and its size in bytes, about twice what it will be."""
     integers, pixels = True, 0
-    for pair in contact_map.pairs():
-        matrix = contact_map.matrix(*pair)
+    for block in contact_map.blocks():
+        matrix = contact_map.block(block)
         integers &= np.issubdtype(matrix.dtype, np.integer)
         pixels += matrix.nnz
     bins = sum(contact_map.n_bins(chrom) for chrom in contact_map.chromsizes)
@@ -403,26 +408,29 @@ def pixel_layout(contact_map: ContactMap) -> tuple[dict[str, type], int]:
     return (dtypes if contact_map.sd is None else {**dtypes, SD: np.float64}), size
 
 
+def bin_table(contact_map: ContactMap):
+    """The table of bins as of `cooler.binnify`, which takes seconds for thousands of chromosomes."""
+    import pandas as pd
+
+    names, bins = list(contact_map.bins), list(contact_map.bins.values())
+    first = np.concatenate([np.arange(number) for number in bins]) * contact_map.resolution
+    last = np.minimum(first + contact_map.resolution, np.repeat(list(contact_map.chromsizes.values()), bins))
+    chroms = pd.Categorical.from_codes(np.repeat(np.arange(len(names)), bins), names, ordered=True)
+    return pd.DataFrame({"chrom": chroms, "start": first, "end": last})
+
+
 def sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
-    """Yields the pixels sorted by row and column, some rows of one chromosome at a time."""
+    """Yields the pixels sorted by row and column, some rows of a block at a time."""
     maps = {COUNT: contact_map} if contact_map.sd is None else {COUNT: contact_map, SD: contact_map.sd}
-    names = list(contact_map.chromsizes)
-    sizes = [contact_map.n_bins(chrom) for chrom in names]
-    offset = dict(zip(names, np.concatenate([[0], np.cumsum(sizes)[:-1]]).tolist(), strict=True))
-    partners: dict[str, list[str]] = {}
-    for chrom1, chrom2 in contact_map.pairs():
-        partners.setdefault(chrom1, []).append(chrom2)
-    if not partners:
+    offset = dict(zip(contact_map.bins, starts(contact_map.bins, contact_map.bins).tolist(), strict=False))
+    if not (all_blocks := contact_map.blocks()):
         # Cooler writes a pixel of its own to a file without any.
         yield dict.fromkeys((*_COLUMNS[:2], *maps), np.empty(0, int))
-    for chrom1 in partners:
-        blocks = [
-            (offset[chrom2], [each.matrix(chrom1, chrom2) for each in maps.values()])
-            for chrom2 in partners[chrom1]
-        ]
+    for names, of_rows in itertools.groupby(all_blocks, lambda block: block.rows):
+        blocks = [(offset[block.cols[0]], [each.block(block) for each in maps.values()]) for block in of_rows]
         before = sum(matrices[0].indptr.astype(np.int64) for _, matrices in blocks)
-        starts = np.flatnonzero(np.diff(before[:-1] // PIXELS_WRITTEN, prepend=-1)).tolist()
-        for first, last in zip(starts, [*starts[1:], len(before) - 1], strict=True):
+        edges = np.flatnonzero(np.diff(before[:-1] // PIXELS_WRITTEN, prepend=-1)).tolist()
+        for first, last in itertools.pairwise([*edges, len(before) - 1]):
             parts = []
             for start, matrices in blocks:
                 part, *others = (matrix[first:last].tocoo() for matrix in matrices)
@@ -431,7 +439,7 @@ def sorted_pixels(contact_map: ContactMap) -> Iterator[dict[str, np.ndarray]]:
                 )
             rows, cols, *values = (np.concatenate(column) for column in zip(*parts, strict=True))
             order = np.lexsort((cols, rows)) if len(parts) > 1 else slice(None)
-            bin1 = rows[order] + np.int64(offset[chrom1] + first)
+            bin1 = rows[order] + np.int64(offset[names[0]] + first)
             columns = {name: each[order] for name, each in zip(maps, values, strict=True)}
             yield {"bin1_id": bin1, "bin2_id": cols[order], **columns}
 
@@ -446,5 +454,5 @@ def balanced_cooler(contact_map: ContactMap) -> Iterator[object]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "map.cool"
-        write_cool(contact_map.cached_beside(path), path, balance=True)
+        write_cool(cached_beside(contact_map, path), path, balance=True)
         yield cooler.Cooler(str(path))

@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection
 import numpy as np
 import scipy.sparse
 
+from hicfm_jax.contacts.blocks import MapBlock, starts
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError, InputNote
 
@@ -128,15 +129,31 @@ class ReadingProcess:
 
 
 def lazy_map(
-    reader: ReadingProcess, chromsizes: Mapping[str, int], resolution: int, name: str, *args, **options
+    reader: ReadingProcess,
+    chromsizes: Mapping[str, int],
+    resolution: int,
+    name: str,
+    *args,
+    by_block: bool = False,
+    **options,
 ) -> ContactMap:
-    """A ContactMap whose pairs are loaded with `reader.pixels(*args, chrom1, chrom2)`; options as of it."""
+    """A ContactMap whose pairs are loaded with `reader.pixels(*args, chrom1, chrom2)`; options as of it.
+
+    With `by_block`, blocks are loaded with `reader.pixels(*args, rows, columns)`, the first and last
+    chromosome of each.
+    """
 
     def load(chrom1: str, chrom2: str) -> scipy.sparse.csr_array:
         shape = contact_map.n_bins(chrom1), contact_map.n_bins(chrom2)
         return assemble(reader.stream("pixels", *args, chrom1, chrom2), shape)
 
-    contact_map = ContactMap(chromsizes, resolution, load, name, **options)
+    def load_block(block: MapBlock) -> scipy.sparse.csr_array:
+        shape = tuple(int(starts(names, contact_map.bins)[-1]) for names in block[:2])
+        ends = ((names[0], names[-1]) for names in block[:2])
+        return assemble(reader.stream("pixels", *args, *ends), shape)
+
+    loads = {"matrices": None, "load_block": load_block} if by_block else {"matrices": load}
+    contact_map = ContactMap(chromsizes, resolution, name=name, **loads, **options)
     return contact_map
 
 

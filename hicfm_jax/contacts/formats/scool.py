@@ -7,10 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
+from hicfm_jax.contacts.cached_map import cached_beside
 from hicfm_jax.contacts.chromsizes import choose_resolution
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.contacts.formats.binned_contacts import BinnedContacts
-from hicfm_jax.contacts.formats.cool import CoolReader, check_cool, open_group, pixel_layout, sorted_pixels
+from hicfm_jax.contacts.formats.cool import (
+    CoolReader,
+    bin_table,
+    check_cool,
+    open_group,
+    pixel_layout,
+    sorted_pixels,
+)
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
@@ -122,7 +130,6 @@ def write_cells(
     """
     import cooler
     import h5py
-    import pandas as pd
 
     path, layout, written = pathlib.Path(path), None, {}
     with atomic_file(path) as result:
@@ -134,13 +141,13 @@ def write_cells(
             if layout is None:
                 layout = own
                 check_cool(str(path), own[0])
-                bins = cooler.binnify(pd.Series(contact_map.chromsizes), contact_map.resolution)
+                bins = bin_table(contact_map)
             elif own != layout or list(own[0]) != list(layout[0]):
                 raise InputError(
                     f"{path}: {contact_map.name} has other chromosomes or another bin width than the first "
                     "cell: write it to a file of its own."
                 )
-            contact_map = contact_map.cached_beside(result)
+            contact_map = cached_beside(contact_map, result)
             dtypes, size = pixel_layout(contact_map)
             check_space(path, size)
             cooler.create_scool(

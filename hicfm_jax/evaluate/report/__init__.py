@@ -8,14 +8,14 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.comparison import Comparison
 from hicfm_jax.evaluate.report.tables import write_csv
 from hicfm_jax.progress import doing
-from hicfm_jax.storage import atomic_file
+from hicfm_jax.storage import atomic_file, local_path
 
 FILES = ("metrics.csv", "report.html", "report.png")
 
 
 def check_folder(folder: str | os.PathLike) -> pathlib.Path:
     """The folder to write to, which need not exist; InputError if it cannot be created or written."""
-    path = pathlib.Path(folder)
+    path = local_path(folder)
     for part in (path, *path.parents):
         if part.exists():
             if not part.is_dir():

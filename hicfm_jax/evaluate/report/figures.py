@@ -156,9 +156,9 @@ def png(figure: Figure) -> bytes:
 
 def _show_map(axis: Axes, view: ChromosomeView, image: np.ndarray, style: dict) -> AxesImage:
     """Draws a whole chromosome; bins are averaged, so that thin stripes stay in a small picture."""
-    end = view.length / 1e6
+    start, end = view.origin / 1e6, (view.origin + view.length) / 1e6
     averaged = {"interpolation": "antialiased", "interpolation_stage": "data"}
-    shown = axis.imshow(image, extent=[0, end, end, 0], **style, **averaged)
+    shown = axis.imshow(image, extent=[start, end, end, start], **style, **averaged)
     axis.tick_params(labelsize=8, length=2)
     axis.locator_params(nbins=5)
     axis.set_xlabel("Mb", fontsize=8, labelpad=1)
@@ -168,7 +168,7 @@ def _show_map(axis: Axes, view: ChromosomeView, image: np.ndarray, style: dict) 
 def _show_zoom(axis: Axes, view: ChromosomeView, name: str, number: int, norm: LogNorm) -> AxesImage:
     region, zoom = view.regions[number], view.thumbnails[name].zooms[number]
     edges = (region.column, region.column + region.side, region.row + region.side, region.row)
-    extent = [edge * (region.bin_size / 1e6) for edge in edges]
+    extent = [(view.origin + edge * region.bin_size) / 1e6 for edge in edges]
     shown = axis.imshow(zoom, cmap=fall(), norm=norm, extent=extent, interpolation="none")
     axis.tick_params(labelsize=7, length=2)
     axis.locator_params(nbins=3)

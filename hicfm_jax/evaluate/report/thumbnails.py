@@ -1,5 +1,7 @@
 """Maps small enough to draw, and the regions to zoom in on."""
 
+import functools
+
 import numpy as np
 import scipy.sparse
 
@@ -12,21 +14,21 @@ MOST_REGIONS = 3
 AROUND = 20  # bins to each side of a focus
 
 
-def choose_regions(foci: Foci, bins: int, bin_size: int) -> list[ZoomRegion]:
+def choose_regions(foci: Foci, bins: int, bin_size: int, origin: int = 0) -> list[ZoomRegion]:
     """Squares around the strongest foci, or one at the middle of the diagonal without foci.
 
-    `bins` are those of the chromosome in which foci are called, `bin_size` bp each.
+    `bins` are those in which foci are called, `bin_size` bp each; the first one begins at `origin`.
     """
-    side = min(2 * AROUND + 1, bins)
+    side, mb = min(2 * AROUND + 1, bins), functools.partial(_mb, bin_size=bin_size, origin=origin)
     if not len(foci):
         first = (bins - side) // 2
-        return [ZoomRegion(first, first, side, bin_size, f"around {_mb(first + side // 2, bin_size)} Mb")]
+        return [ZoomRegion(first, first, side, bin_size, f"around {mb(first + side // 2)} Mb")]
     regions: list[ZoomRegion] = []
     for row, column, enrichment in zip(foci.rows, foci.columns, foci.enrichment, strict=True):
         first = [int(np.clip(center - AROUND, 0, bins - side)) for center in (row, column)]
         if any(abs(first[0] - other.row) + abs(first[1] - other.column) < AROUND for other in regions):
             continue
-        label = f"{_mb(row, bin_size)} x {_mb(column, bin_size)} Mb, {enrichment:.1f} times its ring"
+        label = f"{mb(row)} x {mb(column)} Mb, {enrichment:.1f} times its ring"
         regions.append(ZoomRegion(*first, side, bin_size, label))
         if len(regions) == MOST_REGIONS:
             break
@@ -63,5 +65,5 @@ def make_thumbnail(
     )
 
 
-def _mb(index: int, bin_size: int) -> str:
-    return f"{(index + 0.5) * bin_size / 1e6:.2f}"
+def _mb(index: int, bin_size: int, origin: int) -> str:
+    return f"{(origin + (index + 0.5) * bin_size) / 1e6:.2f}"

@@ -9,7 +9,7 @@ from hicfm_jax.contacts import ContactMap
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting
-from hicfm_jax.tiles.build.map_file import MapFile, OpenMaps
+from hicfm_jax.tiles.build.map_file import MapFile
 from hicfm_jax.tiles.build.plan import Plan, plan_tiles
 from hicfm_jax.tiles.build.splits import SPLITS
 from hicfm_jax.types import PATCH
@@ -125,7 +125,7 @@ def count_tiles(
     progress = progress or NullProgress()
     plan = plan_tiles(sources, **settings)
     regions = [region for region in plan.regions if region.is_cut]
-    survey, maps = plan.survey(), OpenMaps(sources)
+    survey, maps = plan.survey(), plan.maps
     counts, tiles = {}, 0
     pixels = sampled_pixels = sampled_bytes = 0
     progress.start(sum(region.windows for region in regions))

@@ -65,7 +65,7 @@ class DiskSplit:
         try:
             info = tfds.builder_from_directory(self._path).info.splits[self._split]
             files = RecordFiles([str(path) for path in info.filepaths], info.shard_lengths)
-        except (OSError, KeyError, ValueError) as error:
+        except Exception as error:  # protobuf's own, or a field of another type
             raise damaged(self._path, error) from error
         if len(files) != len(self):
             found = f"{len(self)} tiles of {self._split!r} in its manifest, {len(files)} in dataset_info.json"

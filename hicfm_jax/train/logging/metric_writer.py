@@ -1,6 +1,7 @@
 """Metrics of a run: metrics.jsonl, TensorBoard, pictures, a line on the screen."""
 
 import io
+import itertools
 import json
 import math
 import tempfile
@@ -14,8 +15,9 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
+from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
-from hicfm_jax.storage import in_bucket, write_atomically
+from hicfm_jax.storage import in_bucket, parse_json, write_atomically
 from hicfm_jax.train.logging.matmul_rate import matmul_rate, published_peak
 from hicfm_jax.train.logging.panels import panel_picture
 from hicfm_jax.train.metrics import METRICS
@@ -42,9 +44,19 @@ class MetricsFile:
         self.path = workdir / "metrics.jsonl"
         text = self.path.read_text() if resumed_step and self.path.exists() else ""
         lines = text[: text.rfind("\n") + 1].splitlines(keepends=True)  # a kill can leave half a line
-        self._text = "".join(line for line in lines if json.loads(line)["step"] <= resumed_step)
+        steps = map(self._step, itertools.count(1), lines)
+        self._text = "".join(line for step, line in zip(steps, lines, strict=True) if step <= resumed_step)
         self._pending = True
         self.flush()
+
+    def _step(self, number: int, line: str) -> int:
+        try:
+            return int(parse_json(line)["step"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.path}, line {number}, is {line.strip()[:60]!r}, expected a JSON object with a step: "
+                "remove this line."
+            ) from error
 
     def write(self, record: dict) -> None:
         """Appends one record; values that are not finite become null, which JSON knows."""
