@@ -3,7 +3,7 @@
     hicfm compartments leaf.mcool compartments --genes=TAIR10_genes.gff --resolution=30000
 
 DIR gets E1.bw, E2.bw and E3.bw, each with a positive rank correlation with the number of genes. GC content,
-which orients them in animals, misleads in plants. A chromosome of 3,000 bins takes some seconds.
+which orients them in animals, misleads in plants.
 """
 
 from absl import flags
