@@ -58,6 +58,8 @@ def scan(
 ) -> Iterator[tuple[str, Any]]:
     """Applies a network to the chromosomes of a map, one after another.
 
+    A batch may have windows of several chromosomes. The map holds the matrix of the one that is yielded.
+
     Args:
       plan: from `scan_plan.make_plan` for this map of raw counts and this network.
       batch_size: windows at once, over all devices.
@@ -84,9 +86,10 @@ def scan(
     batch_size = min(batch_size, max(windows, 8))
     check_memory(_BYTES_A_PIXEL * batch_size * math.prod(plan.window), "choose a smaller batch_size")
     predict = _predictor(network, plan, batch_size, progress)
-    scanned, warned = False, False
-    progress.start(windows)
-    try:
+    scanned, warned = {}, False
+
+    def cut():
+        nonlocal warned
         for chrom, places in positions.items():
             matrix = contact_map.matrix(chrom)
             if not matrix.nnz:
@@ -98,14 +101,22 @@ def scan(
                     "networks are trained on raw counts: give those if you can."
                 )
                 warned = True
-            scanned = True
-            values = predict(task.prepare(matrix, places, network), chrom)
+            scanned[chrom] = matrix
+            for window in task.prepare(matrix, places, network):
+                yield chrom, window
+
+    progress.start(windows)
+    try:
+        for chrom, found in itertools.groupby(predict(cut()), lambda pair: pair[0]):
+            values, places = (value for _, value in found), positions[chrom]
             if task.merge:
-                size = contact_map.n_bins(chrom)
-                found = task.merge(values, places, size, plan.window, plan.merge)
+                parts = task.merge(values, places, contact_map.n_bins(chrom), plan.window, plan.merge)
             else:
-                found = map(WindowValues, *places.T.tolist(), values)
-            yield from ((chrom, part) for part in found)
+                parts = map(WindowValues, *places.T.tolist(), values)
+            for part in parts:
+                contact_map.hold(chrom, scanned[chrom])  # windows of later ones may have been cut since
+                yield chrom, part
+            scanned[chrom] = None
     finally:
         progress.close()
     if not scanned:
@@ -141,7 +152,7 @@ def _shardings() -> tuple[NamedSharding, NamedSharding]:
 
 
 def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: NullProgress) -> Callable:
-    """The function `(windows, chromosome)` -> iterator of the values of each window.
+    """The function `(chromosome and window)s` -> iterator of (chromosome, values) of each window.
 
     Parameters go to every device of this machine, the windows of a batch are divided among them. While they
     work on a batch, the next one is cut.
@@ -167,29 +178,30 @@ def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: Null
     compiling = iter([doing("Compiling the network (about 30 s)")])
 
     def start(batch):
-        context = {name: stacked([window.context[name] for window in batch]) for name in batch[0].context}
-        return program(params, depth, stacked([window.counts for window in batch]), context), len(batch)
+        chroms, windows = zip(*batch, strict=True)
+        context = {name: stacked([window.context[name] for window in windows]) for name in windows[0].context}
+        return program(params, depth, stacked([window.counts for window in windows]), context), chroms
 
-    def fetch(values, count, chrom):
-        values = np.asarray(values)[:count]
+    def fetch(values, chroms):
+        values = np.asarray(values)[: len(chroms)]
         if not np.isfinite(values).all():
             raise InputError(
                 "The network predicts values that are not finite: give a checkpoint that was trained to the "
                 "end, and a map of raw counts."
             )
-        progress.advance(count, chrom)
-        return values
+        progress.advance(len(chroms), chroms[-1])
+        return zip(chroms, values, strict=True)
 
-    def predict(windows, chrom):
-        windows, ahead = iter(windows), None
+    def predict(windows):
+        ahead = None
         while batch := list(itertools.islice(windows, batch_size)):
             with next(compiling, contextlib.nullcontext()):
                 started = start(batch)
             if ahead is not None:
-                yield from fetch(*ahead, chrom)
+                yield from fetch(*ahead)
             ahead = started
         if ahead is not None:
-            yield from fetch(*ahead, chrom)
+            yield from fetch(*ahead)
 
     return predict
 
