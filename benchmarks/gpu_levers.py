@@ -124,7 +124,7 @@ def _kernels(profile: jax.profiler.ProfileData) -> Mapping[str, float]:
                 # Loops and branches contain the others.
                 if operation is None and not planes:
                     continue
-                if operation and re.match(r"while|call|conditional", operation):
+                if operation and re.match(r"while|call|cond", operation):
                     continue
                 found[operation or event.name] += event.duration_ns / 1e6
     return found
