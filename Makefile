@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := bin/python -m pytest -n 2 --dist loadfile
 COMPILED := tests/convert tests/infer tests/models tests/train
 
-.PHONY: demo experiment enhance tracks test test-all test-slow test-core docs lint format venv venv-core clean
+.PHONY: demo experiment enhance tracks test test-all test-slow test-core benchmark docs lint format venv venv-core clean
 
 demo: .venv/installed ## pretrain a small model on a simulated map, minutes on two CPU cores
 	$(BIN)/python scripts/train.py --config=configs/pretrain_arabidopsis.py:demo --workdir=runs/demo
@@ -34,6 +34,9 @@ test-slow: .venv/installed
 
 test-core: .venv-core/installed ## files, tiles, maps and configs without hic-straw, hictk, PyTorch and Beam
 	.venv-core/$(PYTEST) -m "not slow" tests/contacts tests/tiles tests/infer tests/test_config.py
+
+benchmark: .venv/installed ## measure this machine: the tables of docs/reference/performance.md, ten minutes on two cores
+	$(BIN)/python scripts/benchmark_page.py $(FLAGS)
 
 docs: .venv/installed ## the pages as a website in site/, built without internet; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

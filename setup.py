@@ -37,7 +37,7 @@ EXTRAS = {
     "hic": ["hictkpy>=1.4"],
     "tracks": ["pybigtools>=0.3"],
     "straw": ["hic-straw>=1.3.1", "hictkpy>=1.4"],
-    "beam": ["apache-beam>=2.70"],
+    "beam": ["apache-beam[dask]>=2.70"],
     "evaluate": ["cooltools>=0.7", "matplotlib>=3.8", "scikit-image>=0.24"],
     # Holds pandas below 3, and so is not in `all`.
     "embedding": ["anndata>=0.11", "umap-learn>=0.5.7"],

@@ -57,6 +57,7 @@ def measure_inference(
     rounds: int = 5,
     window: tuple[int, int] | None = None,
     batch_size: int = 8,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """Times tasks with untrained networks on one chromosome of a random map.
 
@@ -70,6 +71,7 @@ def measure_inference(
       rounds: to time.
       window: (H, W) in bins; None: the published one of each task.
       batch_size: windows at once, over all devices.
+      dtype: of the networks' products.
 
     Returns:
       `device`, `devices`, `bins`, `rounds`, `batch_size`, and in `runs`, for each task and model: `task`,
@@ -88,7 +90,7 @@ def measure_inference(
             raise InputError(f"There is no task {task!r}: take one of {', '.join(INFERENCE_TASKS)}.")
     contact_map = synthetic_map(DENSITY, bins)
     runs = [{"task": task, "model": model} for model in models for task in tasks or INFERENCE_TASKS]
-    networks = [_network(INFERENCE_TASKS[run["task"]], run["model"], window) for run in runs]
+    networks = [untrained(INFERENCE_TASKS[run["task"]], run["model"], window, dtype) for run in runs]
     times: list[list[tuple[float, float]]] = [[] for _ in runs]
     for _ in range(1 + rounds):
         for run, network, seconds in zip(runs, networks, times, strict=True):
@@ -181,12 +183,14 @@ def table(result: dict[str, Any], mean_shift: dict[str, Any] | None = None) -> s
     return "\n".join(lines)
 
 
-def _network(task: InferenceTask, model: str, window: tuple[int, int] | None) -> Network:
+def untrained(
+    task: InferenceTask, model: str, window: tuple[int, int] | None, dtype: str = "float32"
+) -> Network:
     """An untrained network for a task, on the devices."""
     window, masked = tuple(window or task.default_window or (224, 224)), task.name == "reconstruction"
     head = "pretrain" if masked else task.head[0]
     shapes = parameter_shapes(model, window, head)
-    network = create_model(model, window, head)
+    network = create_model(model, window, head, dtype=dtype)
     return on_devices(
         Network(
             model=MaskedModel(network, window) if masked else network,

@@ -81,11 +81,12 @@ class Step:
         self._state = jax.block_until_ready(self.compiled(self._state, self._batch))
         return time.perf_counter() - started
 
-    def check(self) -> None:
-        """Raises `InputError` if nothing was trained."""
+    def check(self) -> float:
+        """The mean loss of the steps so far. Raises `InputError` if nothing was trained."""
         _, means = self._state.read_window()
         if not np.isfinite(means["loss"]):
             raise InputError("The loss is not finite: nothing was trained, so nothing was measured.")
+        return means["loss"]
 
 
 def measure_step(config: ConfigDict, steps: int) -> dict[str, Any]:
@@ -228,7 +229,7 @@ def _run_ours(end: Connection, settings: dict[str, Any]) -> None:
 
     def figures() -> tuple[float, int]:
         step.check()
-        peak = _used(device.memory_stats())
+        peak = used_memory(device.memory_stats())
         return matmul_rate("float32"), peak
 
     _answer(end, lambda _: step(), figures)
@@ -244,7 +245,7 @@ def _run_torch(end: Connection, *arguments: Any) -> None:
 
     def figures() -> tuple[float, int]:
         stats = {"peak_bytes_in_use": torch.cuda.max_memory_allocated()} if device == "cuda" else None
-        peak = _used(stats)
+        peak = used_memory(stats)
         return torch_step.matmul_rate(device), peak
 
     _answer(end, step, figures)
@@ -256,7 +257,7 @@ def _answer(end: Connection, step: Callable[[str], float], figures: Callable[[],
     end.send(figures())
 
 
-def _used(of_device: dict[str, int] | None) -> int:
+def used_memory(of_device: dict[str, int] | None) -> int:
     """Peak bytes: of the device's allocator, on CPUs of this process."""
     if of_device:
         return of_device["peak_bytes_in_use"]

@@ -19,6 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXTRAS = {
     "apache_beam": "beam",
     "cooltools": "evaluate",
+    "distributed": "beam",
     "hicstraw": "straw",
     "hictkpy": "hic",
     "matplotlib": "evaluate",

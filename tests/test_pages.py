@@ -37,6 +37,7 @@ NOT_RUN = {
     "scripts/simulate_map.py": "takes a minute; tests/contacts/test_simulate_script.py writes small maps",
     "scripts/benchmark.py": "measures large networks; tests of the benchmarks measure small ones",
     "scripts/benchmark_tiling.py": "measures for a minute; tests/tiles/test_tiling_benchmark.py a small map",
+    "scripts/benchmark_gpu.py": "measures ViT-L; tests/train/test_gpu_ablation.py a small network",
     "scripts/benchmark_torch.py": "measures ViT-L; tests/train/test_step_benchmark.py a small network",
     "scripts/benchmark_inference.py": "measures all tasks; tests/infer/test_inference_benchmark.py some",
     "scripts/convert_weights.py": "reads published files; tests/convert converts made-up ones",

@@ -158,6 +158,10 @@ class ContactMap:
         matrix = self._matrix(pair)
         return matrix.T.tocsr() if swapped else matrix
 
+    def hold(self, pair: Pair, matrix: scipy.sparse.csr_array) -> None:
+        """Takes back `matrix(*pair)` of this map, in its order, so that the next request does not load it."""
+        self._last = pair, matrix
+
     def pairs(self) -> list[Pair]:
         """The chromosome pairs that may have contacts, each once, in the order of `chromsizes`."""
         if self._held is not None:

@@ -62,6 +62,8 @@ def scan(
 ) -> Iterator[tuple[str | Pair, Any]]:
     """Applies a network to the chromosomes of a map, one after another, and to the plan's pairs of them.
 
+    A batch may have windows of several chromosomes. The map holds the matrix of the one that is yielded.
+
     Args:
       plan: from `scan_plan.make_plan` for this map of raw counts and this network.
       batch_size: windows at once, over all devices.
@@ -89,35 +91,45 @@ def scan(
     batch_size = min(batch_size, max(windows, 8))
     check_memory(_BYTES_A_PIXEL * batch_size * math.prod(plan.window), "choose a smaller batch_size")
     predict = _predictor(network, plan, batch_size, progress)
-    scanned, warned, trans = False, False, {}
+    scanned, warned, trans = {}, False, {}
     if plan.pairs:
         with doing("Summing up the contacts between chromosomes"):
             trans = TransSums(contact_map).expected(plan.pairs)
-    progress.start(windows)
-    try:
+
+    def cut():
+        nonlocal warned
         for region, places in positions.items():
-            pair = region if region in trans else (region, region)
-            matrix, name = contact_map.matrix(*pair), " x ".join(dict.fromkeys(pair))
+            matrix = contact_map.matrix(*_pair(region))
             if not matrix.nnz:
-                progress.advance(len(places), name)
+                progress.advance(len(places), _title(region))
                 continue
             if matrix.dtype.kind == "f" and not warned:
                 progress.say(
-                    f"WARNING: {contact_map.name}, chromosome {name}, has counts that are not whole, but "
-                    "networks are trained on raw counts: give those if you can."
+                    f"WARNING: {contact_map.name}, chromosome {_title(region)}, has counts that are not "
+                    "whole, but networks are trained on raw counts: give those if you can."
                 )
                 warned = True
-            scanned, merge = True, task.merge
+            scanned[region] = matrix
             if region in trans:
-                windows, merge = cut_windows(matrix, places, network, trans[region]), merge_pair
+                windows = cut_windows(matrix, places, network, trans[region])
             else:
                 windows = task.prepare(matrix, places, network)
-            values = predict(windows, name)
-            if merge:
-                found = merge(values, places, matrix.shape[0], plan.window, plan.merge)
+            for window in windows:
+                yield region, window
+
+    progress.start(windows)
+    try:
+        for region, found in itertools.groupby(predict(cut()), lambda found: found[0]):
+            values, places, pair = (value for _, value in found), positions[region], _pair(region)
+            if task.merge:
+                merge = merge_pair if region in trans else task.merge
+                parts = merge(values, places, contact_map.n_bins(pair[0]), plan.window, plan.merge)
             else:
-                found = map(WindowValues, *places.T.tolist(), values)
-            yield from ((region, part) for part in found)
+                parts = map(WindowValues, *places.T.tolist(), values)
+            for part in parts:
+                contact_map.hold(pair, scanned[region])  # windows of later ones may have been cut since
+                yield region, part
+            scanned[region] = None
     finally:
         progress.close()
     if not scanned:
@@ -125,6 +137,14 @@ def scan(
             f"{contact_map.name} has no contacts within {', '.join(plan.chromosomes[:5])}"
             f"{', ...' if len(plan.chromosomes) > 5 else ''}: choose other chromosomes, or give another map."
         )
+
+
+def _pair(region: str | Pair) -> Pair:
+    return (region, region) if isinstance(region, str) else region
+
+
+def _title(region: str | Pair) -> str:
+    return region if isinstance(region, str) else " x ".join(region)
 
 
 def cut_windows(
@@ -157,7 +177,7 @@ def _shardings() -> tuple[NamedSharding, NamedSharding]:
 
 
 def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: NullProgress) -> Callable:
-    """The function `(windows, chromosome)` -> iterator of the values of each window.
+    """The function `(chromosome or pair, window)s` -> iterator of (chromosome or pair, values of a window).
 
     Parameters go to every device of this machine, the windows of a batch are divided among them. While they
     work on a batch, the next one is cut.
@@ -183,29 +203,30 @@ def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: Null
     compiling = iter([doing("Compiling the network (about 30 s)")])
 
     def start(batch):
-        context = {name: stacked([window.context[name] for window in batch]) for name in batch[0].context}
-        return program(params, depth, stacked([window.counts for window in batch]), context), len(batch)
+        regions, windows = zip(*batch, strict=True)
+        context = {name: stacked([window.context[name] for window in windows]) for name in windows[0].context}
+        return program(params, depth, stacked([window.counts for window in windows]), context), regions
 
-    def fetch(values, count, chrom):
-        values = np.asarray(values)[:count]
+    def fetch(values, regions):
+        values = np.asarray(values)[: len(regions)]
         if not np.isfinite(values).all():
             raise InputError(
                 "The network predicts values that are not finite: give a checkpoint that was trained to the "
                 "end, and a map of raw counts."
             )
-        progress.advance(count, chrom)
-        return values
+        progress.advance(len(regions), _title(regions[-1]))
+        return zip(regions, values, strict=True)
 
-    def predict(windows, chrom):
-        windows, ahead = iter(windows), None
+    def predict(windows):
+        ahead = None
         while batch := list(itertools.islice(windows, batch_size)):
             with next(compiling, contextlib.nullcontext()):
                 started = start(batch)
             if ahead is not None:
-                yield from fetch(*ahead, chrom)
+                yield from fetch(*ahead)
             ahead = started
         if ahead is not None:
-            yield from fetch(*ahead, chrom)
+            yield from fetch(*ahead)
 
     return predict
 

@@ -116,9 +116,12 @@ def train_and_evaluate(config: ConfigDict, workdir: str | os.PathLike) -> Result
         evaluation = config.log.eval_every_steps or config.log.eval_every_epochs * inputs.steps_per_epoch
 
         compiling = iter([doing("Compiling the training step (up to a minute)")])
+        ahead = None
         for step in range(start + 1, total_steps + 1):
             with next(compiling, contextlib.nullcontext()):
-                state = train_step(state, sharding.to_devices(next(batches), mesh))
+                state = train_step(state, ahead or sharding.to_devices(next(batches), mesh))
+            if step < total_steps:  # goes to the devices while they work, also where a log waits for them
+                ahead = sharding.to_devices(next(batches), mesh)
             if step == start + 1:
                 jax.block_until_ready(state)  # compiled: the speed of the next line is that of training
                 writer.restart_clock(step)

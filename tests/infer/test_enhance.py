@@ -11,12 +11,13 @@ import sys
 import jax
 import numpy as np
 import pytest
+import scipy.sparse
 import scipy.stats
 
 from hicfm_jax.contacts import ContactMap, open_contacts, thin, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
-from hicfm_jax.infer import enhance, infer_file, load_network
+from hicfm_jax.infer import enhance, infer_file, load_network, scan
 from hicfm_jax.models.preprocess import target_scaling
 from hicfm_jax.progress import NullProgress
 from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, SEEN, echo, toy_map
@@ -288,7 +289,7 @@ def test_what_cannot_be_enhanced_is_refused(network):
 PROGRAM = """
 import json, sys
 import jax
-from hicfm_jax.infer import enhance, infer_file, load_network
+from hicfm_jax.infer import enhance, infer_file, load_network, scan
 from tests.infer.toy_networks import toy_map
 
 deep = enhance(toy_map(), sys.argv[1], batch_size=3)
@@ -315,3 +316,34 @@ def test_eight_devices_give_the_same_map_as_one(checkpoint, network):
     assert devices == 8
     expected = dense(enhance(toy_map(), network), "Chr1")
     np.testing.assert_allclose(np.reshape(values, (100, 100)), expected, rtol=1e-4, atol=2e-3)
+
+
+def test_chromosomes_share_batches_and_a_program(monkeypatch):
+    """Of all windows of a draft assembly, only the last batch is filled up with empty ones."""
+    sizes = {f"scaffold_{index}": 1000 * (20 + 7 * (index % 5)) for index in range(21)}
+    rng, batches = np.random.default_rng(0), []
+    counts = {name: np.triu(rng.integers(1, 9, 2 * (-(-size // 1000),))) for name, size in sizes.items()}
+    shallow = ContactMap(
+        sizes, RESOLUTION, {(name, name): scipy.sparse.csr_array(each) for name, each in counts.items()}
+    )
+    scan._program.cache_clear()
+    build = scan._program
+
+    def counted(*arguments):
+        program = build(*arguments)
+
+        def apply(params, depth, windows, context):
+            batches.append(windows.shape)
+            values = program(params, depth, windows, context)
+            assert program._cache_size() == 1
+            return values
+
+        return apply
+
+    monkeypatch.setattr(scan, "_program", counted)
+    told = Told()
+    same = enhance(shallow, echo(), integer=True, progress=told)
+    assert told.done == told.total > 2 * len(sizes)
+    assert batches == [(8, 32, 32)] * -(-told.total // 8)
+    for name, expected in counts.items():
+        np.testing.assert_array_equal(dense(same, name), expected)

@@ -90,6 +90,29 @@ def test_a_killed_process_is_one_sentence_and_the_next_call_continues(paths, sou
     assert content(tmp_path / "tiles") == content(tmp_path / "here")
 
 
+@pytest.mark.slow  # imports Beam, and starts a scheduler and workers that import TensorFlow
+@pytest.mark.needs("apache_beam", "distributed")
+def test_workers_of_dask_write_the_same_bytes_though_one_is_killed(paths, sources, tmp_path):
+    import distributed
+
+    builder.build_tiles(sources, tmp_path / "here", **SETTINGS)
+    (tmp_path / "kill").touch()
+    killing = {
+        name: killing_file.KillingFile(path, 1000, kill=str(tmp_path / "kill"), once=True)
+        for name, path in paths.items()
+    }
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        options = [
+            "--runner=apache_beam.runners.dask.dask_runner.DaskRunner",
+            f"--dask_client_address={cluster.scheduler_address}",
+            "--dask_partition_size=1",
+        ]
+        builder.build_tiles(killing, tmp_path / "dask", **SETTINGS, runner=runners.beam_runner(options))
+        distributed.default_client().close()
+    assert not (tmp_path / "kill").exists()
+    assert content(tmp_path / "dask") == content(tmp_path / "here")
+
+
 @pytest.mark.slow  # imports Beam
 @pytest.mark.needs("apache_beam")
 def test_a_mistake_of_a_beam_worker_is_one_sentence(sources, tmp_path):

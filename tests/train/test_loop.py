@@ -15,6 +15,7 @@ from hicfm_jax.train import initialize, loop, sharding
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.optim import create_optimizer, create_schedule
+from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import create_task
 from hicfm_jax.train.validation import Validation
 from tests.train import faults, small_run
@@ -200,6 +201,25 @@ def test_replicates_stay_in_their_micro_batches():
 
 
 @pytest.mark.slow  # trains twice
+def test_the_next_batch_is_on_its_way_when_a_log_waits(matrix, config, tmp_path, monkeypatch):
+    events, stream, read = [], Inputs.train, TrainState.read_window
+
+    def noted_stream(*arguments):
+        for batch in stream(*arguments):
+            events.append("batch")
+            yield batch
+
+    def noted_read(state):
+        events.append("log")
+        return read(state)
+
+    monkeypatch.setattr(Inputs, "train", noted_stream)
+    monkeypatch.setattr(TrainState, "read_window", noted_read)
+    config.train.total_steps, config.log.every_steps = 3, 1
+    loop.train_and_evaluate(config, tmp_path / "work")
+    assert events == ["batch", "batch", "log", "batch", "log", "log"]
+
+
 def test_a_run_resumes_after_the_model_it_started_from_is_gone(matrix, config, tmp_path, monkeypatch):
     config.init_from = str(tmp_path / "gone")
     with monkeypatch.context() as patch:

@@ -11,7 +11,7 @@ from benchmarks.step import step_config
 from configs import pretrain_arabidopsis
 from hicfm_jax.config import base_config
 from hicfm_jax.train.optim import create_optimizer
-from hicfm_jax.train.step import TrainState, accumulate, create_train_step
+from hicfm_jax.train.step import TrainState, accumulate, all_finite, create_train_step
 from hicfm_jax.train.tasks import create_task
 from hicfm_jax.types import Batch
 from tests.train import small_run
@@ -95,6 +95,15 @@ def test_a_step_of_bad_micro_batches_changes_nothing_but_the_counters(step):
         np.testing.assert_array_equal(new, old)
     assert int(after.step) == 1 and int(after.skipped) == 2
     assert int(train_step(after, _batch([1, 2, 3, 4])).skipped) == 2
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 4), (2, 1, 3, 4)])
+def test_one_number_that_is_not_finite_is_found(shape):
+    tree = {"sound": np.ones((5, 2), np.float32), "other": np.full(shape, -1e9, np.float32)}
+    assert all_finite(tree)
+    for bad in (np.nan, np.inf, -np.inf, 1e20):
+        tree["other"].flat[-1] = bad
+        assert not all_finite(tree), bad
 
 
 def test_reading_the_window_starts_a_new_one(step):

@@ -1,5 +1,6 @@
 """Tables of training losses, and the weighted sums of their entries."""
 
+import jax
 from ml_collections import ConfigDict
 
 from hicfm_jax.config import require
@@ -58,7 +59,8 @@ def pretrain_losses(
     windows = Reconstruction(output, images, valid_mask, matrix_count, **options)
     parts, total = {}, 0.0
     for name, term in PRETRAIN_LOSSES.items():
-        parts |= term(windows)
+        with jax.named_scope(f"{name}_loss"):  # profiles name it
+            parts |= term(windows)
         if weights[name] and f"{name}_loss" in parts:
             total = total + weights[name] * parts[f"{name}_loss"]
     return {"loss": total, **parts}

@@ -19,6 +19,9 @@ from hicfm_jax.types import Array
 
 MIN_VALID_FRACTION = 0.001  # of a patch's pixels; one pixel of 256 suffices
 
+# The default precision of GPUs and TPUs is too low for cosines of nearly parallel patches.
+PRECISION = "highest"
+
 
 class Reconstruction(NamedTuple):
     """What the model predicted of a batch, and the truth.
@@ -117,8 +120,7 @@ def contrastive_per_patch(
         patch_pred = patch_pred - patch_pred.mean(axis=1, keepdims=True)
         patch_true = patch_true - patch_true.mean(axis=1, keepdims=True)
     predicted, true = _unit(patch_pred), _unit(patch_true)
-    # The default precision of GPUs and TPUs is too low for cosines of nearly parallel patches.
-    logits = jnp.einsum("bld,bmd->blm", predicted, true, precision="highest") / temperature
+    logits = jnp.einsum("bld,bmd->blm", predicted, true, precision=PRECISION) / temperature
     # Not the diagonal of the logits, whose gradient would be another L x L array.
     own = jnp.sum(predicted * true, axis=-1) / temperature
     return jax.nn.logsumexp(logits, axis=-1) - own
