@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate.certificate import certify, verdict, write_certificate
+from hicfm_jax.evaluate.certificate import certify, total_deviance, verdict, write_certificate
+from tests.run_script import run_script
 
 SIZES, SIZE, DEEP = {"Chr1": 200_000}, 200, 16.0
 FILTERS = ["Gaussian", "coverage-aware Gaussian", "coverage-aware blend"]
@@ -113,3 +114,25 @@ def test_the_page_has_the_verdict_and_a_picture_of_each_chromosome(reads, tmp_pa
     page = write_page(certify(deep, fitted, held_out), deep, tmp_path).read_text()
     assert "better than every filter" in page and page.count("data:image/png") == 2
     assert "90 % interval" in page and "0 to 1 kb" in page
+
+
+def test_of_several_maps_the_best_is_kept(reads, tmp_path):
+    intensity, fitted, held_out = reads
+    flat = np.triu(np.full_like(intensity, intensity.mean() * DEEP))
+    maps = {"flat.cool": enhanced(flat), "true.cool": enhanced(DEEP * intensity)}
+    for name, each in {**maps, "fitted.cool": fitted, "held_out.cool": held_out}.items():
+        write_contacts(each, tmp_path / name, metadata=each.metadata)
+    best, result = tmp_path / "best.cool", tmp_path / "result"
+    done = run_script(
+        "certify.py",
+        f"--enhanced={','.join(str(tmp_path / name) for name in maps)}",
+        f"--fitted={tmp_path / 'fitted.cool'}",
+        f"--held_out={tmp_path / 'held_out.cool'}",
+        f"--best={best}",
+        f"--output={result}",
+    )
+    assert done.returncode == 0, done.stderr
+    assert best.read_bytes() == (tmp_path / "true.cool").read_bytes()
+    certificate = json.loads((result / "certificate.json").read_text())
+    losses = list(certificate["compared"].values())
+    assert total_deviance(certificate) == losses[1] < losses[0]
