@@ -29,14 +29,12 @@ def any_map(config):
     _own_reads(config)
     config.data.split = (1 / 1000, 0.8)
     config.model.pixel_width = 16
-    config.optim.warmup_epochs = 0.5  # of many tiles; about 40 steps
     config.train.total_steps = 1200
 
 
 def arabidopsis(config):
     any_map(config)
     config.model.pixel_width = 32
-    config.optim.warmup_epochs = 5.0
     config.train.total_steps = 800
 
 

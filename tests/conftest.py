@@ -25,7 +25,6 @@ EXTRAS = {
     "matplotlib": "evaluate",
     "mkdocs": "docs",
     "pybigtools": "tracks",
-    "safetensors": "torch",
     "tensorflow": "data",
     "torch": "torch",
 }

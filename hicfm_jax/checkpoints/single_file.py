@@ -63,4 +63,4 @@ def write_file(path: str | os.PathLike, params: Mapping[str, np.ndarray], meta: 
     facts = {_KEY: json.dumps(sealed(meta, params=unflatten_dict(params, sep="/")), sort_keys=True)}
     arrays = {name: np.ascontiguousarray(value) for name, value in params.items()}
     with atomic_file(path) as partial:
-        safetensors.numpy.save_file(arrays, os.fspath(partial), metadata=facts)
+        partial.write_bytes(safetensors.numpy.save(arrays, metadata=facts))  # its own files are private

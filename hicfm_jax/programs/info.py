@@ -3,6 +3,7 @@
     hicfm info leaf.mcool
     hicfm info leaf.mcool::/resolutions/10000
     hicfm info runs/enhance
+    hicfm info any_map
 
 A map: resolutions, chromosomes, contacts and species, in seconds; a text file is binned first.
 A checkpoint: its task, its network and what it was trained on.
@@ -21,7 +22,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
 from hicfm_jax.tiles.dataset import MANIFEST, read_manifest
 
-_FILE = flags.DEFINE_string("file", None, "Map, folder of tiles, workdir or checkpoint.", required=True)
+_FILE = flags.DEFINE_string("file", None, "Map, folder of tiles, or checkpoint.", required=True)
 _RESOLUTION = flags.DEFINE_integer(
     "resolution", None, "Bin width in bp; the file's widest if not given.", lower_bound=1
 )
@@ -33,12 +34,17 @@ def main() -> None:
     path = pathlib.Path(_FILE.value)
     if (path / MANIFEST).is_file():
         rows = _tiles(read_manifest(path))
-    elif path.is_dir() or "@" in path.name or path.name.endswith((".pth.tar", ".pth", ".safetensors")):
+    elif _may_be_checkpoint(path):
         rows = _checkpoint(_FILE.value)
     else:
         rows = _map(_FILE.value)
     width = max(len(name) for name, _ in rows) + 2
     print("\n".join(f"{name:{width}}{value}" for name, value in rows))
+
+
+def _may_be_checkpoint(path: pathlib.Path) -> bool:
+    packaged = not path.suffix and not path.exists()  # by name
+    return path.is_dir() or packaged or "@" in path.name or path.suffix in (".tar", ".pth", ".safetensors")
 
 
 def _map(uri: str) -> list[tuple[str, str]]:
@@ -126,7 +132,8 @@ def _checkpoint(path: str) -> list[tuple[str, str]]:
         rows.append(("map", f"{assay}: {species}, {facts['resolution']:,} bp"))
     for assay, total in meta.get("total_counts", {}).items():
         rows.append(("depth", f"{assay}: {total:,.0f} contacts"))
-    if thin := config.get("data", {}).get("thin"):
+    data = config.get("data", {})
+    if thin := data.get("thin") or data.get("split"):
         rows.append(("inputs", f"{min(thin):.2%} to {max(thin):.2%} of these contacts"))
     if meta.get("unknown"):
         rows.append(("started from", f"{', '.join(meta['unknown'])}, whose training data are unknown"))

@@ -104,7 +104,6 @@ def test_an_export_replaces_nothing_and_takes_checkpoints_of_ours_only(tmp_path)
         export(source, tmp_path / "new.pth.tar")
 
 
-@pytest.mark.needs("safetensors")
 def test_safetensors_there_and_back(tmp_path):
     path = made_up.save(made_up.trained(), tmp_path)
     back = _there_and_back(path, tmp_path, "back.safetensors")

@@ -60,7 +60,6 @@ def test_half_precision_becomes_float32(tmp_path, dtype):
     np.testing.assert_array_equal(weights.params["encoder/cls_token"], state["cls_token"].float())
 
 
-@pytest.mark.needs("safetensors")
 def test_safetensors(tmp_path):
     from safetensors.numpy import save_file
 

@@ -41,6 +41,8 @@ BODIES = {
 def _interrupted(command, wait):
     """(status, output, errors, seconds) of a program that gets SIGINT when `wait(process)` returns."""
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Shells let background jobs ignore SIGINT, and these tests may be one.
+    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([sys.executable, *command], cwd=ROOT, **pipes)
     try:
         wait(process)

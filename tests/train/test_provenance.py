@@ -86,7 +86,7 @@ def test_simulated_maps_are_no_chromosomes_of_anybody(tmp_path):
 def test_a_run_says_which_maps_it_trains_on(tmp_path):
     """Bin width and longest chromosomes, which tiles on disk know, for `infer` to compare with."""
     tiles = tiles_of(train="Chr1", val="Chr4")
-    assays = {"leaf": AssayInfo(["Chr1"], 1e6, 30_000, [30, 20, 10])}
+    assays = {"leaf": AssayInfo(["Chr1"], 1e6, 30_000, [30, 20, 10], 4)}
     tiles.tiles("train").__dict__["assays"] = assays
     found = provenance(a_config(), tiles, tmp_path, "")
-    assert found["maps"] == {"leaf": {"resolution": 30_000, "longest": [30, 20, 10]}}
+    assert found["maps"] == {"leaf": {"resolution": 30_000, "longest": [30, 20, 10], "bins": 4}}
