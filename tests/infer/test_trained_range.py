@@ -12,6 +12,7 @@ from hicfm_jax.infer import infer_file
 from hicfm_jax.infer.network import ENHANCING
 from hicfm_jax.infer.scan_plan import make_plan
 from hicfm_jax.infer.tasks.resolution import TASK, enhance
+from hicfm_jax.infer.tasks.target_depth import GAIN
 from tests.infer.toy_networks import CHROMSIZES, RESOLUTION, echo, toy_map
 
 KNOWN = {"resolution": RESOLUTION, "longest": longest_chromosomes(CHROMSIZES)}
@@ -68,3 +69,42 @@ def test_the_region_of_a_file_has_the_values_of_the_whole(tmp_path, checkpoint):
     whole = enhance(toy_map(), checkpoint).matrix("Chr1").toarray()
     assert np.corrcoef(part[30:60, 30:60].ravel(), whole[30:60, 30:60].ravel())[0, 1] > 0.99
     assert part[:10].sum() == part[85:].sum() == 0
+
+
+def test_a_network_of_several_widths_and_any_depth_takes_what_lies_between(network):
+    """As those of the package: the target is a multiple of the input, and warnings replace refusals."""
+    widths = {
+        "fine": KNOWN | {"resolution": 500, "bins": 100},
+        "coarse": KNOWN | {"longest": [1], "bins": 10},
+    }
+    depths = {"fine": 500.0, "coarse": 10_000.0}  # 5 and 1000 contacts a bin
+    general = dataclasses.replace(
+        network, maps=widths, total_counts=depths, fractions=(0.01, 0.8), any_depth=True
+    )
+    shallow = toy_map()
+    plan = make_plan(TASK, shallow, general)
+    assert plan.warnings == () and plan.target_contacts == GAIN * shallow.total_count
+    assert plan.depth_ratio == pytest.approx(GAIN)
+    wide = dataclasses.replace(
+        general, maps={name: known | {"bins": 100_000} for name, known in widths.items()}
+    )
+    (warning,) = make_plan(TASK, shallow, wide).warnings
+    assert "contacts per bin, and the network was trained on" in warning
+    narrow = {"fine": widths["fine"], "coarse": widths["coarse"] | {"resolution": 800}}
+    (warning,) = make_plan(TASK, shallow, dataclasses.replace(general, maps=narrow)).warnings
+    assert "trained on maps at 500 to 800 bp, and toy has bins of 1,000 bp" in warning
+
+
+def test_only_enhancement_has_a_network_in_the_package(tmp_path):
+    with pytest.raises(InputError, match="no network for task loop comes with the package"):
+        infer_file("loop", "map.cool", None, None, tmp_path / "loops.bedpe")
+
+
+@pytest.mark.slow  # compiles windows of 224 x 224
+def test_without_a_checkpoint_the_network_of_the_package_enhances(tmp_path):
+    write_contacts(toy_map(mean=200.0), tmp_path / "root.cool")
+    infer_file("resolution", str(tmp_path / "root.cool"), None, None, tmp_path / "deep.cool", balance=False)
+    deep = open_contacts(tmp_path / "deep.cool")
+    assert deep.total_count == pytest.approx(GAIN * toy_map(mean=200.0).total_count, rel=0.1)
+    ratio = deep.sd.matrix("Chr1").data / deep.matrix("Chr1").data
+    assert 0.001 < np.median(ratio) < 0.5
