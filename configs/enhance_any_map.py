@@ -9,9 +9,9 @@ the rest the target. Weights of the mix are by contacts, not by tiles, of which 
 have many. Variants:
 
   (none)       Maps of any species; docs/explanation/enhancement.md has the datasets and weights.
-  arabidopsis  One species and bin width, with twice the width.
+  arabidopsis  Continues from `any_map` on one species and bin width.
+  tune         The same on one map's own reads: some minutes on two CPU cores.
   demo         Without tiles, on simulated maps: some minutes on two CPU cores.
-  tune         Continues from `init_from=any_map` on one map's own reads: some minutes on two CPU cores.
 """
 
 import pathlib
@@ -34,8 +34,9 @@ def any_map(config):
 
 def arabidopsis(config):
     any_map(config)
-    config.model.pixel_width = 32
-    config.train.total_steps = 800
+    config.init_from = "any_map"
+    config.optim.learning_rate = 1e-3
+    config.train.total_steps = 400
 
 
 def demo(config):
@@ -45,6 +46,7 @@ def demo(config):
 
 def tune(config):
     any_map(config)
+    config.init_from = "any_map"
     config.data.split = (0.2, 0.8)
     config.optim.learning_rate = 5e-4
     config.train.total_steps = 100

@@ -65,9 +65,7 @@ def own_stages(
         cut = script_command("make_tiles", input=f"own={fitted}", **flags, output=tiles)
         cut += (f"--input=check={fitted}",)
         found.append(Stage("cut the map into tiles", cut, tiles, (fitted.partition("::")[0],)))
-        start = (f"--config.init_from={PACKAGED}",) if tune == ADAPTED else ()
-        title = "train on splits of its reads"
-        found.append(training_stage(setting, tiles, title, CONFIGS[tune], "network", *start))
+        found.append(training_stage(setting, tiles, "train on splits of its reads", CONFIGS[tune], "network"))
 
     def enhance(checkpoint: str, name: str) -> Stage:
         flags = {"input": fitted, **own, "checkpoint": checkpoint, "output": setting.path(name)}
