@@ -20,7 +20,7 @@ class Row(NamedTuple):
     """Scores of the network, the best filter and the input, in the order of `SCORES`."""
 
     name: str
-    fraction: float
+    share: float
     network: tuple[float, ...]
     filter: tuple[float, ...]
     input: tuple[float, ...]
@@ -67,12 +67,13 @@ def measure(
         filters = [_scores(each) for each in pooled if each.baseline and each.map != RESCALED]
         by_name = {each.map: _scores(each) for each in pooled}
         best = (*np.max([each[:2] for each in filters], axis=0).tolist(), min(each[2] for each in filters))
-        rows.append(Row(name, fraction, by_name["network"], best, by_name[RESCALED]))
+        share = fraction / 2 if halves else fraction
+        rows.append(Row(name, share, by_name["network"], best, by_name[RESCALED]))
     return rows
 
 
 def open_map(text: str) -> tuple[str, ContactMap]:
-    """Name and map of `NAME=URI@BP`, counts in memory as whole numbers."""
+    """Name and map of `NAME=URI@BP`."""
     name, uri, width = parse_map(text)
     return name, open_contacts(uri, width)
 
@@ -82,7 +83,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = ["| map | share | network | best filter | input |", "| --- | --- | --- | --- | --- |"]
     for row in rows:
         cells = [" / ".join(f"{value:.3f}" for value in each) for each in row[2:]]
-        lines.append(f"| {row.name} | 1/{1 / row.fraction:g} | {' | '.join(cells)} |")
+        lines.append(f"| {row.name} | 1/{1 / row.share:g} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

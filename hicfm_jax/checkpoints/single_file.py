@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 import safetensors
 import safetensors.numpy
-from flax.traverse_util import unflatten_dict
 
-from hicfm_jax.checkpoints.checksums import sealed
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, parse_json
 
@@ -30,10 +28,11 @@ def packaged_names() -> list[str]:
 def find(path: str | os.PathLike) -> pathlib.Path | None:
     """The file of a checkpoint of this project, given by path or by its name in the package; else None.
 
-    A file of the original has the same suffix and is none.
+    A file of the original has the same suffix and is none. A name of the package comes before a file of
+    that name, which is `./NAME`.
     """
     name = os.fspath(path)
-    if name in packaged_names() and not os.path.exists(name):
+    if name in packaged_names():
         return PACKAGED / f"{name}{SUFFIX}"
     return pathlib.Path(name) if name.endswith(SUFFIX) and _facts(name) is not None else None
 
@@ -60,6 +59,11 @@ def write_file(path: str | os.PathLike, params: Mapping[str, np.ndarray], meta: 
     if os.path.exists(path) or not os.fspath(path).endswith(SUFFIX):
         raise InputError(f"{path} exists already or does not end in {SUFFIX}: choose another name.")
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+    # Only here: JAX takes seconds to import.
+    from flax.traverse_util import unflatten_dict
+
+    from hicfm_jax.checkpoints.checksums import sealed
+
     facts = {_KEY: json.dumps(sealed(meta, params=unflatten_dict(params, sep="/")), sort_keys=True)}
     arrays = {name: np.ascontiguousarray(value) for name, value in params.items()}
     with atomic_file(path) as partial:

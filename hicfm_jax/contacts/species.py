@@ -1,6 +1,6 @@
 """Which species a map is of, guessed from the lengths of its chromosomes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 # Lengths in bp of the three longest chromosomes of an assembly.
 _LONGEST = {
@@ -37,6 +37,12 @@ def guess_species(longest: Sequence[int]) -> str:
 def same_species(longest: Sequence[int], other: Sequence[int]) -> bool:
     """Whether the longest chromosomes of two maps are about as long."""
     return _difference(longest, other) <= _NEAR
+
+
+def may_share_chromosomes(lengths: Collection[int], longest: Sequence[int]) -> bool:
+    """Whether chromosomes of these `longest` may be of the genome with these lengths, or of a part of it."""
+    near = (any(abs(one / other - 1) <= _NEAR for other in lengths) for one in longest)
+    return len(lengths) < 3 or all(near)
 
 
 def _difference(longest: Sequence[int], other: Sequence[int]) -> float:

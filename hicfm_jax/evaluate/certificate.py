@@ -80,6 +80,12 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
     scale, ratio = held_out.total_count / target, held_out.total_count / fitted.total_count
     chromosomes = [chrom for chrom in enhanced.chromsizes if fitted.matrix(chrom).nnz]
     pixels = [_pixels(enhanced, fitted, held_out, chrom, scale, ratio) for chrom in chromosomes]
+    pixels = [each for each in pixels if each.distance.size]
+    if not pixels:
+        raise InputError(
+            f"{fitted.name} has no contacts in the first {MOST_BINS} bins of any chromosome, which are "
+            "judged: choose wider bins."
+        )
     widths = _best_widths(pixels)
     edges = _edges(max(int(each.distance.max()) for each in pixels) + 1)
     sums = _Sums(edges, list(FILTERS))

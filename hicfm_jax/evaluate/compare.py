@@ -77,7 +77,7 @@ def compare(
         raise InputError(" ".join(["No chromosome to evaluate has contacts in all maps.", *notes[:1]]))
     warnings = []
     for name, each in opened.maps.items():
-        warnings += leakage_warnings(name, each.metadata, evaluated)
+        warnings += leakage_warnings(name, each.metadata, evaluated, reference.chromsizes.values())
         notes += checkpoint_notes(name, each.metadata)
     baselines, ratio, tuned_on = [], 1.0, []
     if baselines_of is not None:

@@ -1,7 +1,7 @@
 """Opens the compared maps, and warns of evaluation on training data."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import scipy.sparse
 
@@ -9,6 +9,7 @@ from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.annotations.regions import parse_region
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, bare_name
 from hicfm_jax.contacts.formats import stem
+from hicfm_jax.contacts.species import may_share_chromosomes
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.scores.diagonals import upper
 
@@ -143,14 +144,18 @@ def checkpoint_notes(name: str, metadata: Mapping) -> list[str]:
     return [f"{name} was enhanced with the checkpoint of step {step} of {enhancement.get('checkpoint')}."]
 
 
-def leakage_warnings(name: str, metadata: Mapping, chromosomes: Sequence[str]) -> list[str]:
+def leakage_warnings(
+    name: str, metadata: Mapping, chromosomes: Sequence[str], lengths: Collection[int] = ()
+) -> list[str]:
     """One sentence for each way in which the model behind a map was trained on an evaluated chromosome.
 
     Args:
       name: of the map.
       metadata: of the map; `{"enhancement": {"trained_on": {assay: [chromosome, …]}, "validated_on":
-        {…}, "unknown": [file, …]}}` if it was enhanced. `Chr1`, `chr1` and `1` are one chromosome.
+        {…}, "longest": {assay: [bp, …]}, "unknown": [file, …]}}` if it was enhanced. `Chr1`, `chr1` and `1`
+        are one chromosome.
       chromosomes: the evaluated ones.
+      lengths: of all chromosomes of the map; assays of genomes with others give no warning.
     """
     enhancement = metadata.get(ENHANCEMENT)
     if enhancement is None:
@@ -165,6 +170,10 @@ def leakage_warnings(name: str, metadata: Mapping, chromosomes: Sequence[str]) -
     for key, verb in {"trained_on": "trained", "validated_on": "validated"}.items():
         used = enhancement.get(key)
         for assay, names in used.items() if isinstance(used, Mapping) else ():
+            longest = enhancement.get("longest")
+            longest = longest.get(assay) if isinstance(longest, Mapping) else None
+            if isinstance(longest, list) and not may_share_chromosomes(lengths, longest):
+                continue
             bare = set(map(bare_name, _listed(names)))
             hit = [chrom for chrom in chromosomes if bare_name(chrom) in bare]
             if hit:

@@ -85,5 +85,6 @@ def own_stages(
         flags |= {"best": best} if tune == ADAPTED else {}
         command = script_command("certify", **flags, output=setting.workdir)
         inputs = (*candidates, fitted, held_out)
-        found.append(Stage("judge it by the reads set aside", command, setting.path(FILE), inputs))
+        written = best if tune == ADAPTED else setting.path(FILE)  # last
+        found.append(Stage("judge it by the reads set aside", command, written, inputs))
     return found

@@ -54,7 +54,8 @@ def run_stages(
         before = record.setdefault("about", {}).setdefault(name, value)
         if before != value:
             raise InputError(
-                f"{workdir} holds an experiment with {name} {before}, not {value}: choose another --workdir."
+                f"{workdir} holds an experiment with {name} {before}, not {value}: choose another "
+                "--workdir (OUT= of make)."
             )
     commands, inputs = (record.setdefault(key, {}) for key in ("commands", "inputs"))
     for number, stage in enumerate(stages, 1):

@@ -189,6 +189,7 @@ def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dic
         "task": network.model.task,
         "trained_on": seen.get("train"),
         "validated_on": seen.get("val"),
+        "longest": {assay: facts["longest"] for assay, facts in network.maps.items()},
         "unknown": list(network.unknown),
         "input": plan.input,
         "input_contacts": contact_map.total_count,

@@ -39,12 +39,16 @@ def main() -> None:
     for flag in (_INPUT, _OUTPUT):
         if not flag.value:
             raise InputError(f"--{flag.name} is missing: give it, see --help.")
-    if _EXPORT.value:
+    to_file = _OUTPUT.value.endswith(single_file.SUFFIX)
+    if _EXPORT.value or to_file:
         for flag in (_TASK, _INPUT_SIZE, _MODEL):
             if flag.value is not None:
-                raise InputError(f"--{flag.name} cannot be combined with --export: leave it out.")
+                raise InputError(f"--{flag.name} is only for a folder as the output: leave it out.")
+    if _EXPORT.value:
         convert.export(_INPUT.value, _OUTPUT.value, progress=Progress())
-    elif _OUTPUT.value.endswith(single_file.SUFFIX):
+    elif to_file:
+        if convert.is_original_file(_INPUT.value):
+            raise InputError(f"{_INPUT.value} is a file of the original: convert it to a folder first.")
         folder.write_file(_INPUT.value, _OUTPUT.value)
     else:
         options = (_TASK.value, _input_size(), _MODEL.value)

@@ -91,12 +91,13 @@ def main() -> None:
         options=tuple(_TRAINING.value),
     )
     train, val, test = (", ".join(names) or "none" for names in setting.chromosomes)
-    print(f"{deep}: training on {train}, validation on {val}, testing on {test}.", flush=True)
+    if not _OWN.value:
+        print(f"{deep}: training on {train}, validation on {val}, testing on {test}.", flush=True)
     about = {"map": deep, "resolution": setting.resolution, "contacts": setting.contacts}
     about |= {**setting.chromosomes._asdict(), "variant": _VARIANT.value}
     if _OWN.value:
         chosen = own_reads.own_stages(setting, _TARGET.value, _HOLDOUT.value, _TUNE.value)
-        about |= {"own_reads": True, "tune": _TUNE.value}
+        about |= {"own_reads": True, "tune": _TUNE.value or "none", "holdout": _HOLDOUT.value}
     elif _TRACKS.value:
         tracks = os.path.abspath(_TRACKS.value)
         chosen, about = track_stages.track_stages(setting, tracks), about | {"tracks": tracks}

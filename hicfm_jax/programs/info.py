@@ -5,14 +5,14 @@
     hicfm info runs/enhance
     hicfm info any_map
 
-A map: resolutions, chromosomes, contacts and species, in seconds; a text file is binned first.
-A checkpoint: its task, its network and what it was trained on.
+A map: resolutions, contacts and species, in seconds. A checkpoint: what it was trained on. Text is binned first.
 """
 
 import pathlib
 
 from absl import flags
 
+from hicfm_jax.checkpoints import single_file
 from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.chromsizes import SeveralResolutions
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
@@ -31,20 +31,15 @@ _LISTED = 12  # names in a list
 
 @reads_maps
 def main() -> None:
-    path = pathlib.Path(_FILE.value)
+    path, packaged = pathlib.Path(_FILE.value), _FILE.value in single_file.packaged_names()
     if (path / MANIFEST).is_file():
         rows = _tiles(read_manifest(path))
-    elif _may_be_checkpoint(path):
+    elif path.is_dir() or "@" in path.name or path.suffix in (".tar", ".pth", ".safetensors") or packaged:
         rows = _checkpoint(_FILE.value)
     else:
         rows = _map(_FILE.value)
     width = max(len(name) for name, _ in rows) + 2
     print("\n".join(f"{name:{width}}{value}" for name, value in rows))
-
-
-def _may_be_checkpoint(path: pathlib.Path) -> bool:
-    packaged = not path.suffix and not path.exists()  # by name
-    return path.is_dir() or packaged or "@" in path.name or path.suffix in (".tar", ".pth", ".safetensors")
 
 
 def _map(uri: str) -> list[tuple[str, str]]:

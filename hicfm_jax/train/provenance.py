@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax.checkpoints.folder import read_meta
 from hicfm_jax.contacts.contact_map import bare_name
+from hicfm_jax.contacts.species import may_share_chromosomes
 from hicfm_jax.convert.files import is_original_file
 from hicfm_jax.tiles.stream.source import Source
 
@@ -45,17 +46,24 @@ def provenance(
 def trained_before_on(config: ConfigDict, tiles: Source, init_from: str | os.PathLike) -> list[str]:
     """Validation chromosomes that have the name of one that `init_from` was trained on.
 
-    Of any assay, because another assay of a genome has the same loci: `leaf Chr4 (as root chr4)`.
+    Of any assay of the genome, as far as lengths tell, because another one has the same loci: `leaf Chr4 (as
+    root chr4)`.
     """
     if not config.data.tiles or not os.fspath(init_from):
         return []
-    trained = _stored_in(init_from).get("seen", {}).get("train", {})
-    before = {bare_name(name): f"{assay} {name}" for assay, name in _pairs(trained)}
-    return [
-        f"{assay} {name} (as {before[bare_name(name)]})"
-        for assay, name in _pairs(tiles.chromosomes("val"))
-        if bare_name(name) in before
-    ]
+    meta, own = _stored_in(init_from), tiles.maps("val")
+    trained = _pairs(meta.get("seen", {}).get("train", {}))
+
+    def longest(maps: Mapping[str, Mapping], assay: str) -> list[int]:
+        return maps.get(assay, {}).get("longest", [])
+
+    found = {}
+    for assay, name in _pairs(tiles.chromosomes("val")):
+        for before, other in trained:
+            genomes = longest(own, assay), longest(meta.get("maps", {}), before)
+            if bare_name(name) == bare_name(other) and may_share_chromosomes(*genomes):
+                found[assay, name] = f"{assay} {name} (as {before} {other})"
+    return list(found.values())
 
 
 def _pairs(by_assay: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:

@@ -21,6 +21,10 @@ def test_training_on_an_evaluated_chromosome_is_found_under_any_of_its_names():
 def test_no_warning_for_held_out_chromosomes():
     assert leakage_warnings("model", enhanced({"leaf": ["Chr1", "Chr14"]}), ["Chr4"]) == []
     assert leakage_warnings("input", {}, ["Chr4"]) == []
+    of_fly = enhanced({"leaf": ["Chr4"]})
+    of_fly["enhancement"]["longest"] = {"leaf": [30_427_671, 26_975_502, 23_459_830]}
+    assert leakage_warnings("model", of_fly, ["chr4"], [32_079_331, 28_110_227, 25_286_936, 1_348_131]) == []
+    assert leakage_warnings("model", of_fly, ["chr4"], [18_585_056])  # a part of the genome, perhaps
     assert leakage_warnings("input", {"thinned": {"fraction": 0.1}}, ["Chr4"]) == []
 
 

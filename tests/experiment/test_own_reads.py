@@ -28,7 +28,8 @@ def test_every_stage_reads_what_was_written_before(holdout, tune):
                 assert known or path == "any_map", (stage.title, path)
         written |= {stage.output, stage.output.removesuffix("/checkpoints"), flag(stage, "best")}
     assert "runs/e/enhanced.mcool" in written
-    assert ("runs/e/certificate.json" in written) == bool(holdout)
+    if tune != "1":  # whose last file is the best map
+        assert ("runs/e/certificate.json" in written) == bool(holdout)
 
 
 def test_nothing_but_the_certificate_sees_the_reads_set_aside():
