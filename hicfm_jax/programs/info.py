@@ -5,7 +5,7 @@
     hicfm info runs/enhance
     hicfm info any_map
 
-A map: resolutions, contacts and species, in seconds. A checkpoint: what it was trained on. Text is binned first.
+A map: resolutions, contacts and species, in seconds. A checkpoint: what it was trained on.
 """
 
 import pathlib
