@@ -80,7 +80,10 @@ def _choose(path: str | os.PathLike) -> tuple[epath.Path, str]:
         return root, "the one given"
     folder = root / FOLDER if (root / FOLDER).is_dir() else root
     if not folder.is_dir():
-        raise InputError(f"{root} is not a folder: give a workdir or one of its checkpoints.")
+        raise InputError(
+            f"{root} is not a folder: give a workdir, one of its checkpoints, or a network of the "
+            f"package: {' or '.join(single_file.packaged_names())}."
+        )
     # Not by the names of the folders, which in a bucket unfinished checkpoints have as well.
     steps = sorted(ocp.utils.checkpoint_steps(folder))
     if not steps:

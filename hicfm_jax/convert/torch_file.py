@@ -20,7 +20,7 @@ def _torch():
         import torch
     except ImportError as error:
         raise InputError(
-            "PyTorch files need PyTorch, which is not installed: pip install -e '.[torch]'."
+            "PyTorch files need PyTorch, which is not installed: pip install 'hicfm_jax[torch]'."
         ) from error
     return torch
 

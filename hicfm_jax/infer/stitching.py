@@ -77,12 +77,12 @@ def merge_windows(
             yield rows._replace(sd=np.sqrt(np.maximum(square.mean - rows.mean**2, 0.0)))
 
     for (row, col), values in zip(positions.tolist(), predictions, strict=True):
+        spread = values.ndim == 3  # from the first rows on
         yield from finish(min(row, col) if symmetric else row)
-        values, *variance = values.astype(np.float64) if values.ndim == 3 else (values.astype(np.float64),)
+        values, *variance = values.astype(np.float64) if spread else (values.astype(np.float64),)
         weights = (values != 0).astype(np.float64) if rule == "original" else smooth
         band.add(row, col, values, weights)
         if variance:
-            spread = True
             squares.add(row, col, variance[0] + values**2, weights)
     yield from finish(size)
 

@@ -2,7 +2,7 @@
 
     hicfm certify enhanced.mcool fitted.cool held_out.cool DIR --resolution=10000
 
-`thin_map.py --rest` splits a map into the two; training and infer.py take the fitted one. DIR gets
+`hicfm thin --rest` splits a map into the two; training and enhancement take the fitted one. DIR gets
 certificate.json and report.html, of several enhanced maps those of the one that predicts the contacts best.
 """
 
@@ -11,15 +11,16 @@ import shutil
 from absl import flags
 
 from hicfm_jax.contacts import open_contacts
+from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.certificate import certify, total_deviance, write_certificate
 from hicfm_jax.evaluate.report import check_folder
 from hicfm_jax.storage import atomic_file
 
-_ENHANCED = flags.DEFINE_list("enhanced", None, "Coolers of infer.py --task=resolution.", required=True)
+_ENHANCED = flags.DEFINE_list("enhanced", None, "Coolers of hicfm enhance.", required=True)
 _BEST = flags.DEFINE_string("best", None, "Copy the best of them to this file.")
 _FITTED = flags.DEFINE_string("fitted", None, "Map that it was made from.", required=True)
 _HELD_OUT = flags.DEFINE_string("held_out", None, "The contacts that were set aside.", required=True)
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
+_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: that of the fitted map.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 
 
@@ -29,7 +30,10 @@ def main() -> None:
     folder = check_folder(_OUTPUT.value)
     folder.mkdir(parents=True, exist_ok=True)
     uris = (_FITTED.value, _HELD_OUT.value, *_ENHANCED.value)
-    fitted, held_out, *enhanced = (open_contacts(uri, _RESOLUTION.value) for uri in uris)
+    if len(set(uris)) < len(uris):
+        raise InputError("Two of the maps are one file: give the enhanced one, its input and the rest.")
+    fitted = open_contacts(uris[0], _RESOLUTION.value)
+    held_out, *enhanced = (open_contacts(uri, fitted.resolution) for uri in uris[1:])
     found = [certify(each, fitted, held_out) for each in enhanced]
     losses = [total_deviance(each) for each in found]
     best = losses.index(min(losses))

@@ -35,7 +35,7 @@ _RESOLUTION = flags.DEFINE_integer(
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,
-    "Workdir or checkpoint, DIR[@best|@last|@STEP], or a .pth.tar or .safetensors of the original. A workdir "
+    "Workdir or checkpoint, DIR[@best|@last|@STEP], a .safetensors, or a file of the original. A workdir "
     "gives the step with the lowest validation loss, else the last. If not given, task resolution takes "
     "any_map, a small network for maps of any species that comes with the package.",
 )

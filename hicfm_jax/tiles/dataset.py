@@ -52,7 +52,7 @@ def _data_extra():
         yield
     except ModuleNotFoundError as error:
         raise InputError(
-            f"A folder of tiles needs {error.name}, which is not installed: run pip install -e '.[data]'."
+            f"A folder of tiles needs {error.name}, which is not installed: pip install 'hicfm_jax[data]'."
         ) from error
 
 

@@ -188,7 +188,7 @@ open_contacts({str(hic[0])!r}, 1000, {engine!r}).matrix("Chr1")
     root = pathlib.Path(__file__).resolve().parents[2]
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{root}"}
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
-    assert rf"pip install -e '.[{extra}]'" in result.stderr.splitlines()[-1]
+    assert f"pip install 'hicfm_jax[{extra}]'" in result.stderr.splitlines()[-1]
 
 
 def test_fragments_only_is_said(tmp_path, engine):

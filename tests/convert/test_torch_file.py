@@ -92,5 +92,5 @@ def test_a_tensor_is_no_checkpoint(tmp_path):
 def test_without_pytorch_the_extra_is_named(tmp_path, monkeypatch):
     path = made_up.save({"a": made_up.tensor([1])}, tmp_path)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(InputError, match=r"pip install -e '\.\[torch\]'"):
+    with pytest.raises(InputError, match=r"pip install 'hicfm_jax\[torch\]'"):
         torch_file.read(path)

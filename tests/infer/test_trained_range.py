@@ -71,6 +71,24 @@ def test_the_region_of_a_file_has_the_values_of_the_whole(tmp_path, checkpoint):
     assert part[:10].sum() == part[85:].sum() == 0
 
 
+def test_a_region_by_a_network_that_says_how_sure_it_is(tmp_path, sure):
+    """Rows before the region have neither means nor deviations."""
+    write_contacts(toy_map(), tmp_path / "shallow.cool")
+    files = str(tmp_path / "shallow.cool"), None, sure, tmp_path / "part.cool"
+    infer_file("resolution", *files, region="Chr1:50000-90000", balance=False)
+    deep = open_contacts(files[-1])
+    assert deep.sd.matrix("Chr1").nnz == deep.matrix("Chr1").nnz > 0
+    assert deep.matrix("Chr1")[:19].nnz == 0
+
+
+def test_a_prediction_is_not_enhanced_again(network):
+    enhanced = enhance(toy_map(), network)
+    with pytest.raises(InputError, match="is a prediction already: give the map that it was made from"):
+        make_plan(TASK, enhanced, network)
+    warnings = make_plan(TASK, enhanced, network, anyway=True).warnings
+    assert any("is a prediction already" in warning for warning in warnings)
+
+
 def test_a_network_of_several_widths_and_any_depth_takes_what_lies_between(network):
     """As those of the package: the target is a multiple of the input, and warnings replace refusals."""
     widths = {

@@ -15,22 +15,27 @@ from hicfm_jax import interrupts
 interrupts.GRACE = {grace}
 def body():
     {body}
-with interrupts.watched():
+def ready():
     print("ready", flush=True)
+with interrupts.watched():
     body()
 """
 BODIES = {
-    "while importing": "time.sleep(30)",
+    "while importing": """ready()
+    time.sleep(30)""",
     "swallowed": """interrupts.working()
+    ready()
     while True:
         try:
             time.sleep(30)
         except KeyboardInterrupt:
             pass""",
     "in compiled code": """interrupts.working()
+    ready()
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)""",
     "unwinding": """interrupts.working()
     try:
+        ready()
         time.sleep(30)
     except KeyboardInterrupt:
         print("closed", flush=True)

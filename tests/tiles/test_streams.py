@@ -230,7 +230,7 @@ def test_a_missing_library_is_named_at_once(toy_dataset, toy_maps, tmp_path, mon
     monkeypatch.setitem(sys.modules, library + ".python", None)
     source = open_source(toy_dataset[0])
     for stream in (source.train_stream, source.evaluation_stream):
-        with pytest.raises(InputError, match=rf"needs {library}.* pip install -e '\.\[data\]'"):
+        with pytest.raises(InputError, match=rf"needs {library}.* pip install 'hicfm_jax\[data\]'"):
             stream("train", batch_size=2, window=(32, 32), seed=0)
     with pytest.raises(InputError, match=f"needs {library}"):
         builder.build_tiles(toy_maps, tmp_path / "tiles", tile_size=64, stride=32)

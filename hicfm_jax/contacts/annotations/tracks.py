@@ -207,6 +207,6 @@ def check_pybigtools(path: str | os.PathLike) -> types.ModuleType:
         import pybigtools
     except ImportError as error:
         raise InputError(
-            f"{path} is a bigWig, which needs pybigtools: pip install -e '.[tracks]', or use a table."
+            f"{path} is a bigWig, which needs pybigtools: pip install 'hicfm_jax[tracks]', or use a table."
         ) from error
     return pybigtools

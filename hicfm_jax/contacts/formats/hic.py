@@ -82,7 +82,7 @@ def write_hic(contact_map: ContactMap, path: pathlib.Path) -> list[int]:
     try:
         import hictkpy
     except ImportError as error:
-        raise InputError(f"{path} needs hictkpy to be written: pip install -e '.[hic]'.") from error
+        raise InputError(f"{path} needs hictkpy to be written: pip install 'hicfm_jax[hic]'.") from error
     import pandas as pd
 
     hictkpy.logging.setLevel("ERROR")  # below that it reports every block

@@ -26,7 +26,7 @@ class HictkReader:
             # Not preloaded: it warns at each fork after its import, and readers are forked.
             import hictkpy
         except ImportError as error:
-            raise InputError(f"{path} needs hictkpy to be read: pip install -e '.[hic]'.") from error
+            raise InputError(f"{path} needs hictkpy to be read: pip install 'hicfm_jax[hic]'.") from error
         with open(path, "rb") as file:
             magic, version = file.read(4), int.from_bytes(file.read(4), "little")
         if magic != b"HIC\0":
@@ -124,7 +124,7 @@ class StrawReader(HictkReader):
             import hicstraw
         except ImportError as error:
             raise InputError(
-                f"{path} needs hic-straw to be read with engine='straw': pip install -e '.[straw]'."
+                f"{path} needs hic-straw to be read with engine='straw': pip install 'hicfm_jax[straw]'."
             ) from error
         super().__init__(path)
         self._straw = hicstraw.HiCFile(path)

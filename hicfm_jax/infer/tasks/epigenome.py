@@ -179,7 +179,7 @@ def _draw(
     try:
         from hicfm_jax.evaluate.report import track_figures
     except ModuleNotFoundError as error:
-        progress.say(f"There is no picture, which needs {error.name}: pip install -e '.[evaluate]'.")
+        progress.say(f"There is no picture, which needs {error.name}: pip install 'hicfm_jax[evaluate]'.")
         return
     values = {name: track[chrom] for name, track in tracks.items()}
     track_figures.save(path, track_figures.draw_tracks(contact_map, chrom, values))

@@ -13,13 +13,21 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap, write_contacts
-from hicfm_jax.contacts.contact_map import Pair
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, Pair
 from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import ROW_BYTES, PredictedRows, enhanced_map, provenance
 from hicfm_jax.infer.network import ENHANCING, Network, as_network
 from hicfm_jax.infer.scan import ScanWindow, cut_windows, scan
-from hicfm_jax.infer.scan_plan import InferenceTask, Option, ScanPlan, make_plan, map_positions, within_region
+from hicfm_jax.infer.scan_plan import (
+    InferenceTask,
+    Option,
+    ScanPlan,
+    make_plan,
+    map_positions,
+    refuse_unless,
+    within_region,
+)
 from hicfm_jax.infer.stitching import MERGES, Rows, merge_windows
 from hicfm_jax.infer.tasks.target_depth import settle_depth
 from hicfm_jax.infer.tasks.trans_pairs import with_trans
@@ -138,8 +146,8 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
     """The plan with the depths, see `settle_depth`, and the windows of the options `region` and `trans`.
 
     Raises:
-      InputError: also for the option `quantiles` with a network that has no dispersion, or other text than
-        numbers between 0 and 1.
+      InputError: also for a map that is a prediction, and for the option `quantiles` with a network that has
+        no dispersion, or other text than numbers between 0 and 1.
     """
     if "quantiles" in plan.options:
         if not getattr(network.model, "dispersion", False):
@@ -148,6 +156,10 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
                 "train one with model.dispersion, or leave quantiles out."
             )
         _quantiles(plan)
+    if ENHANCEMENT in contact_map.metadata:
+        already = f"{contact_map.name} is a prediction already"
+        warning = refuse_unless(plan.anyway, already, "give the map that it was made from")
+        plan = dataclasses.replace(plan, warnings=(*plan.warnings, warning))
     plan = settle_depth(plan, contact_map, network)
     if plan.options.get("trans"):
         return with_trans(plan, contact_map, network)

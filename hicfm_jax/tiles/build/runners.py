@@ -170,7 +170,7 @@ def beam_runner(options: Sequence[str] = ()) -> Runner:
         from apache_beam.options.pipeline_options import PipelineOptions
     except ModuleNotFoundError as error:
         raise InputError(
-            f"Building with Beam needs {error.name}, which is not installed: run pip install -e '.[beam]'."
+            f"Building with Beam needs {error.name}, which is not installed: pip install 'hicfm_jax[beam]'."
         ) from error
 
     def run(job: Job, pieces: Sequence[Piece], progress: NullProgress) -> None:
