@@ -63,7 +63,12 @@ def _interrupted(command, wait):
 def test_one_line_and_status_130(name):
     grace = 20 if name == "unwinding" else 0.2
     program = SETUP.format(body=BODIES[name], grace=grace)
-    ended = _interrupted(["-c", program], lambda process: process.stdout.readline())
+
+    def wait(process):
+        process.stdout.readline()
+        time.sleep(0.5)  # for the step from that line to what is to be interrupted
+
+    ended = _interrupted(["-c", program], wait)
     status, out, err, seconds = ended
     assert (status, err) == (130, "Stopped.\n") and seconds < 3
     assert out == ("closed\n" if name == "unwinding" else "")
