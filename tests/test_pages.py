@@ -39,6 +39,7 @@ NOT_RUN = {
     "scripts/benchmark_tiling.py": "measures for a minute; tests/tiles/test_tiling_benchmark.py a small map",
     "scripts/benchmark_gpu.py": "measures ViT-L; tests/train/test_gpu_ablation.py a small network",
     "scripts/benchmark_torch.py": "measures ViT-L; tests/train/test_step_benchmark.py a small network",
+    "scripts/benchmark_species.py": "measures maps of several species",
     "scripts/benchmark_inference.py": "measures all tasks; tests/infer/test_inference_benchmark.py some",
     "scripts/convert_weights.py": "reads published files; tests/convert converts made-up ones",
     "pip": "installs from the internet",

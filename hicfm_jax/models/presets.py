@@ -55,8 +55,8 @@ def create_model(
       task: "pretrain", or a key of `heads.OUTPUTS`.
       mask_ratio, mask_combine: see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `vit.Blocks`.
-      tracks, track_means, track_sds, residual, transformer, dispersion, unsmoothed, pixel_width, pixel_depth,
-        bin_heads: see `heads.TaskModel`; `head_options` takes them from a config.
+      tracks, track_means, track_sds: see `heads.TaskModel`; `head_options` takes them from a config.
+      residual, transformer, dispersion, unsmoothed, pixel_width, pixel_depth, bin_heads: the same.
 
     Returns:
       A Linen module. Pretraining: `model.apply({"params": p}, images, total_count, diag, noise=noise)`

@@ -106,7 +106,7 @@ class Fault:
     """What is done to a run, and when.
 
     Attributes:
-      phase: "compile" (of the first step), "step" (while the batch of step `number` is fetched),
+      phase: "compile" (of the first step), "step" (step `number`, while the batch after it is fetched),
         "save" (all of step `number` is written, under another name), "full_disk" (as that save begins) or
         "validation" (at its second batch; `number` counts from 0, that before the first step).
       number: see there.
@@ -143,7 +143,7 @@ class Fault:
 
     def _in_step(self, patch):
         def watch(step, batch):
-            if step == self.number:
+            if step == self.number + 1:
                 self.happen()
             return batch
 
