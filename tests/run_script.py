@@ -15,6 +15,8 @@ from hicfm_jax import programs
 from tests.commands import ROOT
 
 app.define_help_flags()  # absl defines them once in a process; flagsaver would take them away again
+with contextlib.suppress(ImportError):  # so does the reader of tiles, of which a core install has none
+    from array_record.python import array_record_data_source  # noqa: F401
 
 
 class Outcome(NamedTuple):
