@@ -26,13 +26,6 @@ class Row(NamedTuple):
     input: tuple[float, ...]
 
 
-def parse_map(text: str) -> tuple[str, str, int]:
-    """Name, URI and bin width of `NAME=URI@BP`."""
-    name, _, rest_of = text.partition("=")
-    uri, _, width = rest_of.rpartition("@")
-    return name, uri, int(width)
-
-
 def measure(
     name: str,
     deep: ContactMap,
@@ -74,8 +67,9 @@ def measure(
 
 def open_map(text: str) -> tuple[str, ContactMap]:
     """Name and map of `NAME=URI@BP`."""
-    name, uri, width = parse_map(text)
-    return name, open_contacts(uri, width)
+    name, _, place = text.partition("=")
+    uri, _, width = place.rpartition("@")
+    return name, open_contacts(uri, int(width))
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -13,7 +13,7 @@ pixel (`model.residual`); docs/explanation/enhancement.md measures the effect of
   demo       4 M parameters, 224 x 224: about twenty minutes on two CPU cores.
   own_reads  No deep map: TILES come from the shallow map itself, of whose reads a part, drawn anew in every
              step, is the input and the rest the target. No transformer, and a standard deviation of every
-             pixel: about ten minutes on two CPU cores.
+             pixel: about a quarter of an hour on two CPU cores.
 """
 
 from hicfm_jax.config import from_variant

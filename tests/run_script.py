@@ -32,7 +32,6 @@ def import_readers() -> None:
     from hicfm_jax.tiles import dataset
 
     dataset.import_tfds()
-    from array_record.python import array_record_data_source  # noqa: F401
 
 
 def run_script(name: str, *arguments: object) -> Outcome:

@@ -9,6 +9,7 @@ import numpy as np
 from hicfm_jax.contacts.annotations.intervals import (
     UNREADABLE,
     Track,
+    data_lines,
     empty_track,
     matched_chromosomes,
     open_text,
@@ -36,15 +37,13 @@ def read_gene_density(path: str | os.PathLike, contact_map: ContactMap) -> Track
     try:
         with open_text(path) as file:
             lines = itertools.takewhile(lambda line: not line.startswith("##FASTA"), file)
-            for number, line in enumerate(lines, 1):
-                fields = line.rstrip("\r\n").split("\t")
-                if fields == [""] or line.startswith(("#", "track", "browser")):
-                    continue
+            for number, fields in data_lines(lines):
                 if len(fields) < (8 if gff else 3) or not all(
                     fields[column].isdecimal() for column in columns
                 ):
+                    line = "\t".join(fields).strip()
                     raise InputError(
-                        f"{path}, line {number}, is {line.strip()[:60]!r}, expected {expected}, separated by "
+                        f"{path}, line {number}, is {line[:60]!r}, expected {expected}, separated by "
                         "tabs: give a GFF, GTF or BED file of genes."
                     )
                 if not gff or fields[2] == "gene":

@@ -5,7 +5,7 @@ import itertools
 import math
 import pathlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -28,6 +28,14 @@ def open_text(path: pathlib.Path) -> TextIO:
     """Opens a text file, plain or gzipped, with or without a byte order mark."""
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     return opened(path, "rt", encoding="utf-8-sig")
+
+
+def data_lines(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Number and tab-separated fields of each line of a BED or GFF file, without blank lines and comments."""
+    for number, line in enumerate(lines, 1):
+        line = line.rstrip("\r\n")
+        if line and not line.startswith(("#", "track", "browser")):
+            yield number, line.split("\t")
 
 
 def read_bedgraph(path: pathlib.Path) -> pd.DataFrame:

@@ -5,7 +5,7 @@ import pathlib
 import re
 from typing import NamedTuple
 
-from hicfm_jax.contacts.annotations.intervals import UNREADABLE, open_text
+from hicfm_jax.contacts.annotations.intervals import UNREADABLE, data_lines, open_text
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
@@ -57,10 +57,7 @@ def read_bed(path: str | os.PathLike, contact_map: ContactMap) -> list[Region]:
     path, regions = pathlib.Path(path), []
     try:
         with open_text(path) as file:
-            for number, line in enumerate(file, 1):
-                fields = line.rstrip("\r\n").split("\t")
-                if fields == [""] or line.startswith(("#", "track", "browser")):
-                    continue
+            for number, fields in data_lines(file):
                 where = f"{path}, line {number}"
                 if len(fields) < 3 or not (fields[1].strip().isdigit() and fields[2].strip().isdigit()):
                     raise InputError(f"{where} is not chromosome, start and end: give a BED file.")
