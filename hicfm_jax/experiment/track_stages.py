@@ -54,7 +54,7 @@ def track_stages(setting: Setting, tracks: str) -> list[Stage]:
         title, uri = f"at 1/{depth_name(fraction)}", maps[fraction]
         predicted = {}
         for name in (name for name, *_ in _runs(setting)):
-            predicted[name] = path = setting.path(f"tracks_{depth_name(fraction)}", name)
+            predicted[name] = path = setting.path(f"tracks_{depth_name(fraction)}_{name}")
             command = script_command(
                 "infer",
                 task="epigenome",

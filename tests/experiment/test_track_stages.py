@@ -1,10 +1,16 @@
 """Commands and table of the experiment on tracks."""
 
 import csv
+import pathlib
 import re
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from hicfm_jax.contacts import write_contacts
+from hicfm_jax.contacts.simulation.simulate import simulate
+from hicfm_jax.experiment.run import run_stages
 from hicfm_jax.experiment.stages import Chromosomes, Setting
 from hicfm_jax.experiment.track_stages import DEPTHS, KINDS, track_stages, track_table
 from tests.experiment.test_stages import flag
@@ -27,6 +33,8 @@ def test_every_stage_reads_what_was_written_before(seeds):
         for path in filter(None, read):
             path = path.split("=")[-1]
             assert path in written and path in stage.inputs, (stage.title, path)
+        if "infer" in stage.command[0]:  # which makes no folder but its output
+            assert stage.output.rpartition("/")[0] == "runs/x"
         written |= {stage.output, stage.output.removesuffix("/checkpoints")}
 
 
@@ -72,3 +80,23 @@ def test_the_table_has_means_and_standard_errors(tmp_path):
     assert rows["1/1"] == rows["1/64"] == SPLIT.test
     assert rows["scratch"] == ["0.550", "±", "0.050"] * 2
     assert rows["ridge (baseline)"] == ["0.400"] * 2
+
+
+@pytest.mark.slow  # five programs, two of which compile a network
+def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("hicfm_jax.experiment.track_stages.KINDS", {"convolutions": ""})
+    contact_map = simulate(contacts=2e6, resolution=100_000)
+    write_contacts(contact_map, tmp_path / "leaf.cool")
+    table = pd.concat(
+        pd.DataFrame({"chrom": chrom, "start": np.arange(0, size - 100_000, 100_000)})
+        for chrom, size in contact_map.chromsizes.items()
+    ).assign(end=lambda rows: rows.start + 100_000, genes=lambda rows: np.sin(rows.start))
+    table.to_csv(tmp_path / "tracks.tsv", sep="\t", index=False)
+    options = ("--config.train.total_steps=2", "--config.train.global_batch_size=2")
+    setting = Setting(
+        str(tmp_path / "run"), str(tmp_path / "leaf.cool"), 100_000, 2e6, SPLIT, (1 / 4,), options=options
+    )
+    stages = track_stages(setting, str(tmp_path / "tracks.tsv"))
+    stages = [stage for stage in stages if not stage.title.startswith("pretrain")]  # nothing starts from it
+    run_stages(stages, pathlib.Path(__file__).parents[2], setting.workdir)
+    assert re.search(r"^convolutions +-?0\.\d+", track_table(setting), re.MULTILINE)
