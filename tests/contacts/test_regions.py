@@ -62,9 +62,9 @@ def test_bed_files(tmp_path, contact_map):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("Chr1\t1\n", "line 1 is not chromosome, start and end"),
-        ("Chr1\t1\t2\nChr1\t-1\t2\n", "line 2 is not"),
-        ("Chr1\t1\t200000\n", "line 1 ends at 200,000, but Chr1"),
+        ("Chr1\t1\n", "line 1, is .*expected a chromosome, a start and an end"),
+        ("Chr1\t1\t2\nChr1\t-1\t2\n", "line 2, is "),
+        ("Chr1\t1\t200000\n", "line 1, ends at 200,000, but Chr1"),
         ("# nothing\n", "has no regions"),
     ],
 )

@@ -161,13 +161,13 @@ def test_loci_of_a_bed_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("chr9\t0\t10\n", "line 1 names chromosome 'chr9', which no map has"),
+        ("chr9\t0\t10\n", "line 1, names chromosome 'chr9', which no map has"),
         (
             "A\t0\t10\nA\t200000\t200010\n",
-            "line 2 is centered at 200,005 bp, but A of toy ends at 100,000",
+            "line 2, is centered at 200,005 bp, but A of toy ends at 100,000",
         ),
-        ("A\t0\n", r"line 1 is 'A\\t0': expected chromosome, start and end"),
-        ("A\tx\t9\n", "expected chromosome, start and end"),
+        ("A\t0\n", r"line 1, is 'A\\t0', expected a chromosome, a start and an end"),
+        ("A\tx\t9\n", "expected a chromosome, a start and an end"),
         ("# nothing\n", "has no locus"),
         (None, "is not a file"),
     ],

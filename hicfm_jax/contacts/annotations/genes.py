@@ -1,19 +1,11 @@
 """Density of genes along a genome, from GFF, GTF and BED files."""
 
-import itertools
 import os
 import pathlib
 
 import numpy as np
 
-from hicfm_jax.contacts.annotations.intervals import (
-    UNREADABLE,
-    Track,
-    data_lines,
-    empty_track,
-    matched_chromosomes,
-    open_text,
-)
+from hicfm_jax.contacts.annotations.intervals import Track, empty_track, interval_lines, matched_chromosomes
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
@@ -32,27 +24,10 @@ def read_gene_density(path: str | os.PathLike, contact_map: ContactMap) -> Track
     """
     path = pathlib.Path(path)
     gff = path.name.lower().removesuffix(".gz").endswith(_GFF)
-    columns, expected = ((3, 4), "nine columns of GFF") if gff else ((1, 2), "chromosome, start and end")
     middles: dict[str, list[int]] = {}
-    try:
-        with open_text(path) as file:
-            lines = itertools.takewhile(lambda line: not line.startswith("##FASTA"), file)
-            for number, fields in data_lines(lines):
-                if len(fields) < (8 if gff else 3) or not all(
-                    fields[column].isdecimal() for column in columns
-                ):
-                    line = "\t".join(fields).strip()
-                    raise InputError(
-                        f"{path}, line {number}, is {line[:60]!r}, expected {expected}, separated by "
-                        "tabs: give a GFF, GTF or BED file of genes."
-                    )
-                if not gff or fields[2] == "gene":
-                    start, end = (int(fields[column]) for column in columns)
-                    middles.setdefault(fields[0], []).append((start - gff + end) // 2)
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        raise InputError(f"{path} cannot be read ({error}): give a GFF, GTF or BED file of genes.") from error
+    for _, fields, start, end in interval_lines(path, "give a GFF, GTF or BED file of genes", gff):
+        if not gff or fields[2] == "gene":
+            middles.setdefault(fields[0], []).append((start + end) // 2)
     if not middles:
         raise InputError(f"{path} has no genes: give a GFF file with features 'gene', or a BED file.")
     density = empty_track(contact_map)

@@ -5,7 +5,7 @@ import itertools
 import math
 import pathlib
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -30,12 +30,39 @@ def open_text(path: pathlib.Path) -> TextIO:
     return opened(path, "rt", encoding="utf-8-sig")
 
 
-def data_lines(lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-    """Number and tab-separated fields of each line of a BED or GFF file, without blank lines and comments."""
-    for number, line in enumerate(lines, 1):
-        line = line.rstrip("\r\n")
-        if line and not line.startswith(("#", "track", "browser")):
-            yield number, line.split("\t")
+def interval_lines(
+    path: pathlib.Path, remedy: str, gff: bool = False
+) -> Iterator[tuple[str, list[str], int, int]]:
+    """Yields each interval of a BED or GFF file: its line, for messages, its fields, start and end in bp.
+
+    Starts are 0-based. Blank lines, comments, `track` and `browser` lines and the sequences of a GFF file are
+    left out. Fields are separated by tabs, or by spaces in a line without tabs. `remedy` ends the messages.
+
+    Raises:
+      InputError: no such file, or a line that is no interval.
+    """
+    columns, least, expected = (1, 2), 3, "a chromosome, a start and an end"
+    if gff:
+        columns, least, expected = (3, 4), 8, "nine columns of GFF"
+    if not path.is_file():
+        raise InputError(f"{path} cannot be read, it is not a file: {remedy}.")
+    try:
+        with open_text(path) as file:
+            features = itertools.takewhile(lambda line: not line.startswith("##FASTA"), file)
+            for number, line in enumerate(map(str.strip, features), 1):
+                if not line or line.startswith(("#", "track", "browser")):
+                    continue
+                fields, where = line.split("\t" if "\t" in line else None), f"{path}, line {number},"
+                ends = [fields[column].strip() for column in columns if len(fields) >= least]
+                if not ends or not all(map(str.isdecimal, ends)):
+                    raise InputError(
+                        f"{where} is {line[:60]!r}, expected {expected}, separated by tabs: {remedy}."
+                    )
+                yield where, fields, int(ends[0]) - gff, int(ends[1])
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(f"{path} cannot be read ({error}): {remedy}.") from error
 
 
 def read_bedgraph(path: pathlib.Path) -> pd.DataFrame:

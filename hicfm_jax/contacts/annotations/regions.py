@@ -5,7 +5,7 @@ import pathlib
 import re
 from typing import NamedTuple
 
-from hicfm_jax.contacts.annotations.intervals import UNREADABLE, data_lines, open_text
+from hicfm_jax.contacts.annotations.intervals import interval_lines
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
 
@@ -55,19 +55,9 @@ def read_bed(path: str | os.PathLike, contact_map: ContactMap) -> list[Region]:
       InputError: no such file, a line that is no region, or a region that does not fit the map.
     """
     path, regions = pathlib.Path(path), []
-    try:
-        with open_text(path) as file:
-            for number, fields in data_lines(file):
-                where = f"{path}, line {number}"
-                if len(fields) < 3 or not (fields[1].strip().isdigit() and fields[2].strip().isdigit()):
-                    raise InputError(f"{where} is not chromosome, start and end: give a BED file.")
-                region = Region(fields[0], int(fields[1]), int(fields[2]), (fields[3:4] or [""])[0])
-                region = region._replace(chrom=contact_map.find_chromosome(region.chrom))
-                regions.append(_checked(region, contact_map, where))
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        raise InputError(f"{path} cannot be read: {error}.") from error
+    for where, fields, start, end in interval_lines(path, "give a BED file"):
+        region = Region(contact_map.find_chromosome(fields[0]), start, end, (fields[3:4] or [""])[0])
+        regions.append(_checked(region, contact_map, where))
     if not regions:
         raise InputError(f"{path} has no regions: give a BED file.")
     return regions

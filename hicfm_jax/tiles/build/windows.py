@@ -3,11 +3,13 @@
 import contextlib
 import dataclasses
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.annotations.intervals import interval_lines
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import check_text
 from hicfm_jax.types import PATCH
@@ -166,28 +168,15 @@ def read_loci(
     an invalid line, an unknown chromosome, or a locus beyond its end.
     """
     check_text(path)
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = file.read().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read ({error}): give a BED file of loci.") from error
     loci = {assay: {} for assay in contact_maps}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith(("#", "track", "browser")):
-            continue
-        where = f"{path}, line {number}"
-        fields = line.split()
-        if len(fields) < 3 or not (fields[1].isdecimal() and fields[2].isdecimal()):
-            raise InputError(f"{where} is {line[:60]!r}: expected chromosome, start and end in bp.")
-        middle = (int(fields[1]) + int(fields[2])) // 2
+    for where, (chrom, *_), start, end in interval_lines(pathlib.Path(path), "give a BED file of loci"):
+        middle = (start + end) // 2
         own = {}
         for assay, contact_map in contact_maps.items():
             with contextlib.suppress(InputError):  # another map may have it
-                own[assay] = contact_map.find_chromosome(fields[0])
+                own[assay] = contact_map.find_chromosome(chrom)
         if not own:
-            raise InputError(
-                f"{where} names chromosome {fields[0]!r}, which no map has: use the maps' names."
-            )
+            raise InputError(f"{where} names chromosome {chrom!r}, which no map has: use the maps' names.")
         for assay, name in own.items():
             end = contact_maps[assay].chromsizes[name]
             if middle >= end:
