@@ -9,18 +9,12 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from hicfm_jax.models import create_model
-from hicfm_jax.models.heads import init_head
+from hicfm_jax.models.heads import OUTPUTS, init_head
 
 # The layers after the decoder, by task; tasks with the same layers have the same parameters.
+_LAYERS = {"map": "map_head", "track": "track_head", "tracks": "track_heads", "image": "pixel_head"}
 HEAD_LAYERS = {
-    "finetune": {"map_head", "track_head"},
-    "reproducibility": set(),
-    "loop": {"map_head"},
-    "resolution": {"map_head"},
-    "epigenome": {"track_heads"},
-    "single_cell": {"map_head"},
-    "embedding": set(),
-    "reconstruction": {"pixel_head"},
+    task: {_LAYERS[field] for field in fields if field in _LAYERS} for task, fields in OUTPUTS.items()
 }
 
 _A = -0.75  # PyTorch's cubic kernel; many other libraries take -0.5

@@ -39,36 +39,14 @@ def _is_not_negative(value: float) -> bool:
 
 
 _POSITIVE = (
-    "train.epochs",
-    "train.global_batch_size",
-    "train.accum_steps",
-    "log.every_steps",
-    "log.eval_every_epochs",
-    "loss.temperature",
-    "model.pixel_width",
-    "optim.blr",
-    "optim.eps",
-    "mesh.fsdp",
-    "mesh.tensor",
-    "targets.temperature",
-)
+    "train.epochs train.global_batch_size train.accum_steps log.every_steps log.eval_every_epochs "
+    "loss.temperature model.pixel_width optim.blr optim.eps mesh.fsdp mesh.tensor targets.temperature"
+).split()
 _NOT_NEGATIVE = (
-    "train.seed",
-    "data.max_redraws",
-    "data.thin_processes",
-    "data.cutoff",
-    "log.image_count",
-    "log.checkpoint_every_steps",
-    "log.eval_every_steps",
-    "loss.alpha",
-    "model.pixel_depth",
-    "model.bin_heads",
-    "optim.min_lr",
-    "optim.warmup_epochs",
-    "optim.weight_decay",
-    "optim.clip_norm",
-    "targets.margin",
-)
+    "train.seed data.max_redraws data.thin_processes data.cutoff log.image_count log.checkpoint_every_steps "
+    "log.eval_every_steps loss.alpha model.pixel_depth model.bin_heads optim.min_lr optim.warmup_epochs "
+    "optim.weight_decay optim.clip_norm targets.margin"
+).split()
 _RULES = (
     (_POSITIVE, _is_positive, "positive"),
     (_NOT_NEGATIVE, _is_not_negative, "0 or more"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from hicfm_jax.checkpoints.parameters import HEAD_LAYERS
 from hicfm_jax.errors import InputError
-from hicfm_jax.models import PRESETS
+from hicfm_jax.models.presets import find_preset
 from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.types import PATCH
 
@@ -48,17 +48,7 @@ def recognize(tensors: Mapping[str, np.ndarray], path: str) -> tuple[tuple[str, 
             f"{path} has the layers {', '.join(sorted(layers))} after its decoder, a combination that no "
             "task has: give a checkpoint of HiCFoundation."
         )
-    sizes = {
-        name: (p["dim"], p["decoder_dim"], p["depth"], p["decoder_depth"]) for name, p in PRESETS.items()
-    }
-    for name, size in sizes.items():
-        if size == widths + depths:
-            return tasks if head else ("pretrain",), name
-    known = ", ".join(f"{name} ({size[0]} x {size[2]})" for name, size in sizes.items())
-    raise InputError(
-        f"{path} holds an encoder of width {widths[0]} and depth {depths[0]} with a decoder of width "
-        f"{widths[1]} and depth {depths[1]}, which is none of {known}: give the checkpoint of one of these."
-    )
+    return tasks if head else ("pretrain",), find_preset(path, widths, depths)
 
 
 def _depth(tensors: Mapping[str, np.ndarray], blocks: str) -> int:

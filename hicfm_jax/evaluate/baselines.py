@@ -22,9 +22,9 @@ SIGMAS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0
 FACTORS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 PATIENCE = 3  # worse values in a row after which the search stops
 
-RESCALED = "rescaled input"
-AWARE = "coverage-aware Gaussian"
-NAMES = (RESCALED, "Gaussian", "bicubic", AWARE, "coverage-aware blend")
+RESCALED, GAUSSIAN, BICUBIC = "rescaled input", "Gaussian", "bicubic"
+AWARE, BLEND = "coverage-aware Gaussian", "coverage-aware blend"
+NAMES = (RESCALED, GAUSSIAN, BICUBIC, AWARE, BLEND)
 HALFWAY = 30  # bins; the distance at which both widths of the blend have equal weight
 
 
@@ -135,10 +135,10 @@ def tune_baselines(
     both = f"sigma {near:g} bins near, {far:g} bins far"
     return [
         unchanged,
-        tuned("Gaussian", f"sigma {sigma:g} bins", gaussian, sigma),
-        tuned("bicubic", f"blocks of {factor} bins", bicubic, factor),
+        tuned(GAUSSIAN, f"sigma {sigma:g} bins", gaussian, sigma),
+        tuned(BICUBIC, f"blocks of {factor} bins", bicubic, factor),
         tuned(AWARE, f"sigma {aware:g} bins", coverage_aware, aware),
-        tuned("coverage-aware blend", both, coverage_aware_blend, near, far),
+        tuned(BLEND, both, coverage_aware_blend, near, far),
     ]
 
 

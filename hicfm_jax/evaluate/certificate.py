@@ -19,6 +19,7 @@ from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import baselines
+from hicfm_jax.evaluate.baselines import AWARE, BLEND, GAUSSIAN
 from hicfm_jax.storage import write_atomically
 
 FILE = "certificate.json"
@@ -27,7 +28,6 @@ LEVELS = (0.5, 0.9)  # of the intervals
 REGIONS = {"near": (0, 10), "middle": (10, 100), "far": (100, 1 << 30)}  # bins from the diagonal
 SURE = 2.0  # standard errors from which a difference counts
 NETWORK = "network"
-GAUSSIAN, AWARE, BLEND = "Gaussian", "coverage-aware Gaussian", "coverage-aware blend"
 FILTERS = {
     GAUSSIAN: baselines.gaussian,
     AWARE: baselines.coverage_aware,

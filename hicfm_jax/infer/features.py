@@ -15,7 +15,7 @@ from hicfm_jax.checkpoints.weights import differences, refuse
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network, load_network
 from hicfm_jax.models.heads import apply_head
-from hicfm_jax.models.presets import PRESETS, create_model
+from hicfm_jax.models.presets import create_model, find_preset
 from hicfm_jax.models.vit import sincos_2d
 from hicfm_jax.types import PATCH, Array
 
@@ -110,16 +110,7 @@ def _recognized(params: Mapping[str, Any], size: tuple[int, int]):
     widths = [np.size(flat.get(f"{side}/norm/scale", ())) for side in ("encoder", "decoder")]
     blocks = [path.split("/") for path in flat if "/blocks/" in path]
     depths = [len({path[2] for path in blocks if path[0] == side}) for side in ("encoder", "decoder")]
-    sizes = {
-        name: [preset[field] for field in ("dim", "decoder_dim", "depth", "decoder_depth")]
-        for name, preset in PRESETS.items()
-    }
-    name = next((name for name, found in sizes.items() if found == widths + depths), None)
-    if name is None:
-        raise InputError(
-            f"The parameters are those of an encoder of width {widths[0]} and depth {depths[0]} with a "
-            f"decoder of width {widths[1]} and depth {depths[1]}, which is none of {', '.join(PRESETS)}."
-        )
+    name = find_preset("params", widths, depths)
     grid = tuple(side // PATCH for side in size)
     for side, width in zip(("encoder", "decoder"), widths, strict=True):
         table = sincos_2d(*grid, width, class_token=side == "encoder")[None]

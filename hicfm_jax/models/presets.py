@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, TRACKS, WITH_RESIDUAL, TaskModel
+from hicfm_jax.models.heads import OUTPUTS, RESIDUALS, WITH_RESIDUAL, TaskModel
 from hicfm_jax.models.mae import MaskedAutoencoder
 from hicfm_jax.models.vit import REMATS
 from hicfm_jax.types import PATCH
@@ -26,26 +26,32 @@ PRESETS = {
 }
 
 
+def find_preset(name: str, widths: Sequence[int], depths: Sequence[int]) -> str:
+    """The key of `PRESETS` with these sizes of encoder and decoder; without one InputError, about `name`."""
+    for preset, size in PRESETS.items():
+        if (*widths, *depths) == (size["dim"], size["decoder_dim"], size["depth"], size["decoder_depth"]):
+            return preset
+    known = ", ".join(f"{preset} ({size['dim']} x {size['depth']})" for preset, size in PRESETS.items())
+    raise InputError(
+        f"{name} holds an encoder of width {widths[0]} and depth {depths[0]} with a decoder of width "
+        f"{widths[1]} and depth {depths[1]}, which is none of {known}: give the checkpoint of one of these."
+    )
+
+
+OF_TRACKS = ("tracks", "track_means", "track_sds")
+"""Options of a model for task epigenome, sequences."""
+
+
 def create_model(
     name: str,
     input_size: tuple[int, int],
     task: str = "pretrain",
     *,
-    mask_ratio: float = 0.75,
-    mask_combine: str = "sum",
     dtype: str = "float32",
     scan: bool = False,
     remat: str = "none",
-    tracks: Sequence[str] = TRACKS,
-    track_means: Sequence[float] = (),
-    track_sds: Sequence[float] = (),
     residual: str = "none",
-    transformer: bool = True,
-    dispersion: bool = False,
-    unsmoothed: bool = False,
-    pixel_width: int = 32,
-    pixel_depth: int = 2,
-    bin_heads: int = 4,
+    **options: Any,
 ) -> nn.Module:
     """The network for a task.
 
@@ -53,10 +59,9 @@ def create_model(
       name: a key of `PRESETS`.
       input_size: (H, W) of a window in bins, multiples of 16.
       task: "pretrain", or a key of `heads.OUTPUTS`.
-      mask_ratio, mask_combine: see `mae.MaskedAutoencoder`.
       dtype, scan, remat: see `vit.Blocks`.
-      tracks, track_means, track_sds: see `heads.TaskModel`; `head_options` takes them from a config.
-      residual, transformer, dispersion, unsmoothed, pixel_width, pixel_depth, bin_heads: the same.
+      residual, options: further attributes of `heads.TaskModel`, which `head_options` takes from a config, or
+        of `mae.MaskedAutoencoder`, which has no residual.
 
     Returns:
       A Linen module. Pretraining: `model.apply({"params": p}, images, total_count, diag, noise=noise)`
@@ -66,6 +71,7 @@ def create_model(
 
     Raises:
       InputError: unknown name, task, residual or remat, an invalid size, or invalid names of tracks.
+      TypeError: an option that the network does not have.
     """
     if name not in PRESETS:
         raise InputError(f"There is no model {name!r}: take one of {', '.join(PRESETS)}.")
@@ -83,26 +89,23 @@ def create_model(
         )
     if remat not in REMATS:
         raise InputError(f"There is no remat {remat!r}: take one of {', '.join(REMATS)}.")
-    if residual == "none" and not transformer:
-        raise InputError("Without a residual the transformer is the whole network: leave transformer True.")
-    if dispersion and (residual == "none" or task != "resolution"):
-        raise InputError("Only task resolution with a residual has a dispersion: leave dispersion False.")
     size = dict(PRESETS[name], dtype=jnp.dtype(dtype), scan=scan, remat=remat)
     if task == "pretrain":
-        return MaskedAutoencoder(**size, mask_ratio=mask_ratio, mask_combine=mask_combine)
+        return MaskedAutoencoder(**size, **options)
+    options |= {field: tuple(options[field]) for field in OF_TRACKS if field in options}
+    model = TaskModel(**size, task=task, input_size=tuple(input_size), residual=residual, **options)
+    if residual == "none" and not model.transformer:
+        raise InputError("Without a residual the transformer is the whole network: leave transformer True.")
+    if model.dispersion and (residual == "none" or task != "resolution"):
+        raise InputError("Only task resolution with a residual has a dispersion: leave dispersion False.")
     if "tracks" in OUTPUTS[task]:
-        _check_tracks(tracks, track_means, track_sds)
-    path = dict(pixel_width=pixel_width, pixel_depth=pixel_depth, bin_heads=bin_heads)
-    path |= dict(transformer=transformer, dispersion=dispersion, unsmoothed=unsmoothed)
-    head = dict(tracks=tuple(tracks), track_means=tuple(track_means), track_sds=tuple(track_sds))
-    head |= dict(task=task, input_size=tuple(input_size), residual=residual)
-    return TaskModel(**size, **head, **path)
+        _check_tracks(model.tracks, model.track_means, model.track_sds)
+    return model
 
 
 def head_options(model: Mapping[str, Any]) -> dict[str, Any]:
     """The options of `create_model` for the head of a config's section `model`; {} for an original's head."""
-    of_tracks = ("tracks", "track_means", "track_sds")
-    options: dict[str, Any] = {name: tuple(model[name]) for name in of_tracks if model.get(name)}
+    options: dict[str, Any] = {name: tuple(model[name]) for name in OF_TRACKS if model.get(name)}
     if model.get("residual", "none") != "none":
         names = ("residual", "transformer", "dispersion", "unsmoothed")
         names += ("pixel_width", "pixel_depth", "bin_heads")

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,15 +32,10 @@ def single_cell(
     params: Network | Mapping[str, Any] | str | os.PathLike,
     *,
     network: Network | None = None,
-    chromosomes: Sequence[str] | None = None,
-    merge: str = "average",
-    stride: int | None = None,
-    bound: int | None = None,
-    max_distance: int | None = None,
-    integer: bool | None = None,
     batch_size: int = 8,
     folder: str | os.PathLike | None = None,
     progress: NullProgress | None = None,
+    **choices: Any,
 ) -> ContactMap:
     """Predicts a denser map of a single cell, for whole chromosomes (original: `inference.py --task 5`).
 
@@ -54,10 +49,10 @@ def single_cell(
 
     Args:
       contact_map: raw counts of one cell.
-      integer: round to whole contacts, halves to even; as in the original for published weights, and not for
-        others, if not given.
-      params, network, chromosomes, merge, stride, bound, max_distance, batch_size, folder, progress: as of
-        `tasks.resolution.enhance`. `bound` is 250 if not given.
+      params, network, batch_size, folder, progress: as of `tasks.resolution.enhance`.
+      **choices: `integer`, round to whole contacts, halves to even; as in the original for published weights,
+        and not for others, if not given. `chromosomes`, `merge`, `stride`, `bound`, `max_distance` as of
+        `enhance`; `bound` is 250 if not given.
 
     Returns:
       The dense map, no pixel below 0. It reads its chromosomes from temporary files, which are removed with
@@ -68,10 +63,7 @@ def single_cell(
       OSError: the disk of the temporary files is full.
     """
     network = as_network(params, network, TASK.head, progress)
-    choices = dict(
-        chromosomes=chromosomes, merge=merge, stride=stride, bound=bound, max_distance=max_distance
-    )
-    plan = make_plan(TASK, contact_map, network, **choices, integer=integer)
+    plan = make_plan(TASK, contact_map, network, **choices)
     return _predict(contact_map, network, plan, batch_size, folder, progress)
 
 
