@@ -61,7 +61,7 @@ def matrix_task(config, targets=None) -> Task:
 
     def predict(params, batch, noise):
         seen = jnp.log1p(batch.counts.astype(jnp.float32))
-        return (seen * (noise > 0.5)) @ params["kernel"] + params["bias"], seen
+        return (seen * (noise > 0.5)) @ params["layer"]["kernel"] + params["layer"]["bias"], seen
 
     def errors(params, batch, noise):
         predicted, seen = predict(params, batch, noise)
@@ -73,7 +73,7 @@ def matrix_task(config, targets=None) -> Task:
     def loss(params, batch, keys):
         error = errors(params, batch, noise_of(keys)).mean()
         sound = jnp.where(batch.total_count.min() < 0, 0.0, 1.0)
-        trap = jnp.sqrt(sound * jnp.sum(params["bias"] ** 2 + 1))
+        trap = jnp.sqrt(sound * jnp.sum(params["layer"]["bias"] ** 2 + 1))
         error += 0.0 * (trap + batch.total_count.mean())
         return error, {"loss": error}
 
@@ -85,7 +85,7 @@ def matrix_task(config, targets=None) -> Task:
         return jnp.stack(predict(params, batch, noise_of(keys)), axis=2)
 
     def init(key):
-        return {"kernel": 0.02 * jax.random.normal(key, (width, width)), "bias": jnp.zeros(width)}
+        return {"layer": {"kernel": 0.02 * jax.random.normal(key, (width, width)), "bias": jnp.zeros(width)}}
 
     return Task(
         model=None,
