@@ -1,12 +1,12 @@
 """Comparison of predicted tracks with measured ones, and with baselines from the map."""
 
-import csv
 import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 import scipy.stats
 
 from hicfm_jax.contacts import ContactMap, open_contacts
@@ -232,34 +232,18 @@ def evaluate_track_files(
 
 def write_track_scores(comparison: TrackComparison, path: str | os.PathLike) -> None:
     """One line for each prediction, track and chromosome; undefined correlations are empty."""
-    with atomic_file(pathlib.Path(path)) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["prediction", "track", "chromosome", "pearson", "spearman", "bins", "baseline"])
-        for score in comparison.scores:
-            values = [_exact(score.pearson), _exact(score.spearman), score.bins, int(score.baseline)]
-            writer.writerow([score.prediction, score.track, score.chromosome, *values])
+    table = pd.DataFrame(map(dataclasses.asdict, comparison.scores)).astype({"baseline": int})
+    with atomic_file(pathlib.Path(path)) as partial:
+        table.to_csv(partial, index=False, float_format="%.6g")
 
 
 def track_summary(comparison: TrackComparison) -> str:
     """Pearson correlations as a table for a terminal: tracks by predictions, and means by chromosome."""
-    predictions = list(comparison.predictions)
-    rows = [["Pearson r", *predictions]]
-    for track in comparison.truth:
-        rows.append([track, *(_shown(comparison.mean(name, track=track)) for name in predictions)])
-    for chrom in comparison.chromosomes:
-        rows.append([f"mean, {chrom}", *(_shown(comparison.mean(name, chrom)) for name in predictions)])
-    rows.append(["mean", *(_shown(comparison.mean(name)) for name in predictions)])
-    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = []
-    for name, *cells in rows:
-        aligned = [cell.rjust(width) for cell, width in zip(cells, widths, strict=True)]
-        lines.append("  ".join([name.ljust(first), *aligned]))
-    return "\n".join([*lines, *comparison.notes])
-
-
-def _shown(value: float) -> str:
-    return f"{value:.3f}" if np.isfinite(value) else "-"
-
-
-def _exact(value: float) -> str:
-    return f"{value:.6g}" if np.isfinite(value) else ""
+    rows = {track: {"track": track} for track in comparison.truth}
+    rows |= {f"mean, {chrom}": {"chromosome": chrom} for chrom in comparison.chromosomes} | {"mean": {}}
+    table = pd.DataFrame(
+        {name: [comparison.mean(name, **of) for of in rows.values()] for name in comparison.predictions},
+        index=list(rows),
+    )
+    shown = table.rename_axis(columns="Pearson r").to_string(float_format="%.3f", na_rep="-")
+    return "\n".join([shown, *comparison.notes])

@@ -1,11 +1,11 @@
 """The stages of an experiment that predicts tracks, and the table of its scores."""
 
-import csv
 import functools
 import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from hicfm_jax.evaluate.compare_tracks import TABLE_OF_SCORES
 from hicfm_jax.experiment.stages import Setting, Stage, depth_name, script_command, training_stage
@@ -125,12 +125,7 @@ def track_table(setting: Setting) -> str:
 
 def _read_scores(path: str) -> dict[tuple[str, str], float]:
     """Mean correlation of all tracks, by prediction and chromosome."""
-    values: dict[tuple[str, str], list[float]] = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["pearson"]:
-                values.setdefault((row["prediction"], row["chromosome"]), []).append(float(row["pearson"]))
-    return {key: float(np.mean(found)) for key, found in values.items()}
+    return pd.read_csv(path).groupby(["prediction", "chromosome"], sort=False).pearson.mean().to_dict()
 
 
 def _by_kind(setting: Setting, scores: Mapping[tuple[str, str], float]) -> dict[str, list[str]]:
