@@ -37,8 +37,7 @@ def tiles(tmp_path_factory):
 
 
 def enhancement(tiles, **settings):
-    # A scan over the blocks is traced and compiled in less time.
-    return toy(enhance_arabidopsis.get_config("demo"), tiles, model__scan=True, **settings)
+    return toy(enhance_arabidopsis.get_config("demo"), tiles, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +65,9 @@ def test_the_transformer_starts_as_it_was_pretrained(tiles, pretrained):
     assert {name.partition("/")[0] for name in same} >= {"encoder", "decoder"} and len(same) > 40
 
 
-@pytest.mark.slow
-def test_a_run_that_crashed_resumes_exactly(run, tmp_path, monkeypatch):
-    """Contexts of downsampled windows included."""
-    config, workdir, straight = run
-    assert_resumes_exactly(config, workdir, straight, tmp_path, monkeypatch)
-
-
 @pytest.mark.slow  # compiles a run of its own twice
 def test_a_network_of_own_reads_that_was_stopped_resumes_exactly(tmp_path, monkeypatch):
-    """Also on windows between chromosomes, whose reads are split with those of the others."""
+    """With contexts of downsampled windows, also between chromosomes."""
     rng, sizes = np.random.default_rng(0), dict.fromkeys("AB", 96_000)
     matrices = {pair: np.triu(rng.poisson(3, (96, 96))) for pair in (("A", "A"), ("B", "B"))}
     matrices["A", "B"] = rng.poisson(1, (96, 96))

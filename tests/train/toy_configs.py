@@ -21,6 +21,7 @@ def toy(config: ConfigDict, tiles, **settings) -> ConfigDict:
     """
     config.data.tiles = str(tiles)
     config.model.update({"name": "vit_test", "input_size": (48, 48), "pixel_width": 4, "pixel_depth": 1})
+    config.model.scan = True  # is traced and compiled in less time
     config.train.update({"global_batch_size": 4, "accum_steps": 2, "total_steps": 4})
     config.log.update({"every_steps": 2, "eval_every_steps": 4, "image_count": 0})
     for name, value in settings.items():
