@@ -1,11 +1,12 @@
 """`make benchmark` in sizes that say nothing: the page's tables are measured and written."""
 
 import shutil
+from unittest.mock import create_autospec
 
 import numpy as np
 import pytest
 
-from benchmarks import growth, page
+from benchmarks import growth, page, step, tiling
 from hicfm_jax.errors import InputError
 from tests.commands import ROOT
 from tests.run_script import run_script
@@ -13,9 +14,31 @@ from tests.run_script import run_script
 PAGE = ROOT / "docs/reference/performance.md"
 
 
-@pytest.mark.slow  # a process for each amount of work, and one for each library
-@pytest.mark.needs("tensorflow", "torch", "matplotlib")
-def test_every_table_is_written(tmp_path):
+@pytest.fixture
+def in_few_processes(monkeypatch):
+    """Measures the first amount of work in a process of its own, the others here, and no step of PyTorch.
+
+    tests/train/test_step_benchmark.py measures that, and test_tiling_benchmark.py builds in processes.
+    """
+    in_process, measure_tiling, begun = growth._in_process, tiling.measure_tiling, []
+
+    def first_in_process(name, amount, side):
+        begun.append(name)
+        if len(begun) == 1:
+            return in_process(name, amount, side)
+        return growth.WORKS[name].run(amount, side), 1.0
+
+    both = {"JAX": 1e9, "PyTorch": 1e9}
+    steps = {"batch": 1, "input_size": [32, 32], "rounds": 1, "seconds": {"ours": [1.0] * 3}, "ratios": {}}
+    steps |= {"matmul_tflops": both, "peak_memory_bytes": both}
+    monkeypatch.setattr(growth, "_in_process", first_in_process)
+    monkeypatch.setattr(step, "compare_steps", create_autospec(step.compare_steps, return_value=steps))
+    monkeypatch.setattr(tiling, "measure_tiling", lambda maps, _, **more: measure_tiling(maps, (0,), **more))
+
+
+@pytest.mark.slow  # compiles networks
+@pytest.mark.needs("tensorflow", "matplotlib")
+def test_every_table_is_written(tmp_path, in_few_processes):
     copy = shutil.copy(PAGE, tmp_path)
     for names in (["growth"], [name for name in page.SECTIONS if name != "growth"]):
         flags = [f"--page={copy}", f"--picture={tmp_path / 'growth.png'}", f"--sections={','.join(names)}"]

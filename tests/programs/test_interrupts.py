@@ -75,9 +75,9 @@ def test_one_line_and_status_130(name):
 
 
 @pytest.mark.slow  # starts whole programs
-@pytest.mark.parametrize("seconds", [0.7, 1.5, 4.0, 12.0])
+@pytest.mark.parametrize("seconds", [0.7, 4.0, 8.0])
 def test_a_script_at_any_moment(seconds, tmp_path):
-    """While it imports JAX, simulates, compiles, or trains."""
+    """While it imports JAX, and while it simulates or, on a fast machine, compiles."""
     flags = ["--config=configs/pretrain_arabidopsis.py:demo", f"--workdir={tmp_path / 'run'}"]
     ended = _interrupted(["scripts/train.py", *flags], lambda _: time.sleep(seconds))
     status, _, err, took = ended
