@@ -217,10 +217,26 @@ def checkout() -> pathlib.Path | None:
     return root if (root / "scripts/train.py").is_file() else None
 
 
-def called(script: str, command: str) -> str:
-    """How a user starts a program: `python scripts/SCRIPT.py`, or `hicfm COMMAND` without a checkout."""
-    python = min(sys.executable, os.path.relpath(sys.executable), key=len)
-    return f"{python} scripts/{script}.py" if checkout() else f"hicfm {command}"
+COMMANDS = {
+    "make_tiles": "tiles",
+    "convert_weights": "convert",
+    "convert_tiles": "convert-tiles",
+    "thin_map": "thin",
+    "simulate_map": "simulate",
+}
+"""Scripts whose command of `hicfm` has another name."""
+
+
+def of_hicfm() -> bool:
+    """Whether a user started this program as a command of `hicfm`, or has no other way."""
+    return sys.argv[0].startswith("hicfm ") or not checkout()
+
+
+def called(script: str) -> str:
+    """How a user starts another program in the same way: `python scripts/make_tiles.py` or `hicfm tiles`."""
+    if of_hicfm():
+        return f"hicfm {COMMANDS.get(script, script)}"
+    return f"{min(sys.executable, os.path.relpath(sys.executable), key=len)} scripts/{script}.py"
 
 
 def config_folders() -> list[pathlib.Path]:

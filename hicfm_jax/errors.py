@@ -1,4 +1,6 @@
-"""The exception for mistakes that the user can mend, and the warning for what he should know."""
+"""Exceptions for mistakes that the user can mend, and the warning for what he should know."""
+
+import os
 
 
 class InputError(ValueError):
@@ -8,6 +10,14 @@ class InputError(ValueError):
     expected and what to do. Scripts print it without a traceback and exit with status 2
     (`hicfm_jax.cli.run`).
     """
+
+
+class OutputExists(InputError):
+    """A file or folder that would be made is there; a program with the flag --force says so."""
+
+    def __init__(self, path: str | os.PathLike, how: str = "already"):
+        self.path, self.fact = path, f"{os.fspath(path)} exists {how}"
+        super().__init__(f"{self.fact}: remove it or choose another name.")
 
 
 class InputNote(UserWarning):

@@ -16,7 +16,7 @@ from typing import Any
 
 from etils import epath
 
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, OutputExists
 
 _PARTIAL = ".partial"  # ends the names of hidden folders
 MOST_TEXT = 500_000_000
@@ -174,7 +174,7 @@ def locked(path: pathlib.Path, in_use: str) -> Iterator[None]:
 def check_new_file(path: pathlib.Path) -> None:
     """Raises InputError unless the file does not exist, and its folder does and may be written to."""
     if local_path(path).exists():
-        raise InputError(f"{path} exists already: remove it or choose another name.")
+        raise OutputExists(path)
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}: make it first.")
     if not os.access(path.parent, os.W_OK):

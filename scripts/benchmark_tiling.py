@@ -13,12 +13,13 @@ import sys
 from absl import flags
 
 from hicfm_jax import cli
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.tiles.build.windows import parse_shape
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # benchmarks/ is not installed
 
 _MAP = flags.DEFINE_string("map", None, "Contact map, or synthetic:DENSITY for a random one.", required=True)
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width of the map in bp.", lower_bound=1)
+_RESOLUTION = flags.DEFINE(BASE_PAIRS, "resolution", None, "Bin width of the map in bp.")
 _TILE_SIZE = flags.DEFINE_string("tile_size", "448", "Bins of a tile's side, or HEIGHT,WIDTH.")
 _STRIDE = flags.DEFINE_integer("stride", 224, "Bins from one tile to the next.")
 _MIN_DENSITY = flags.DEFINE_float("min_density", 0.01, "Fraction of non-zero pixels that a tile needs.")

@@ -16,6 +16,7 @@ PACKAGE = ROOT / "hicfm_jax"
 FLOORS = {
     "types": 0,
     "errors": 0,
+    "base_pairs": 0,
     "config": 0,
     "storage": 0,
     "progress": 0,

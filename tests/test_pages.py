@@ -32,6 +32,7 @@ NOTEBOOK = "docs/tutorials/colab.ipynb"
 NOT_RUN = {
     "make": "starts minutes of training or of tests, which test_house.py checks by name",
     "scripts/train.py": "trains for minutes; tests/train/test_configs.py takes a step of every config",
+    "hicfm train": "trains for minutes; tests/train/test_configs.py takes a step of every config",
     "scripts/experiment.py": "takes an hour; tests/experiment runs its stages",
     "hicfm experiment": "takes an hour; tests/experiment runs its stages",
     "scripts/simulate_map.py": "takes a minute; tests/contacts/test_simulate_script.py writes small maps",

@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from hicfm_jax.checkpoints import single_file
 from hicfm_jax.checkpoints.checksums import check_digest, sealed
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, OutputExists
 from hicfm_jax.storage import atomic_folder, check_space, disk_errors, in_bucket, local_path, parse_json
 
 # Folder of a workdir with one folder per step: `params`, `meta`, and `training` (of a run) or `adam`.
@@ -80,6 +80,7 @@ def _choose(path: str | os.PathLike) -> tuple[epath.Path, str]:
         return root, "the one given"
     folder = root / FOLDER if (root / FOLDER).is_dir() else root
     if not folder.is_dir():
+        single_file.check_spelling(path)
         raise InputError(
             f"{root} is not a folder: give a workdir, one of its checkpoints, or a network of the "
             f"package: {' or '.join(single_file.packaged_names())}."
@@ -214,7 +215,7 @@ def check_free(path: str | os.PathLike) -> None:
     """Raises InputError if a folder to be made is a file, in a bucket, or exists and is not empty."""
     path = local_path(path)
     if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
-        raise InputError(f"{path} exists already: give the name of a new folder.")
+        raise OutputExists(path)
 
 
 def write(

@@ -1,5 +1,6 @@
 """Checkpoints in one `.safetensors` file, and those that come with the package."""
 
+import difflib
 import json
 import os
 import pathlib
@@ -10,7 +11,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, OutputExists
 from hicfm_jax.storage import atomic_file, parse_json
 
 SUFFIX = ".safetensors"
@@ -23,6 +24,14 @@ _KEY = "hicfm_jax"  # in the file's metadata: those of the checkpoint as JSON
 def packaged_names() -> list[str]:
     """Names of the networks that come with the package, each of which may be given as a checkpoint."""
     return sorted(path.stem for path in PACKAGED.glob(f"*{SUFFIX}"))
+
+
+def check_spelling(path: str | os.PathLike) -> None:
+    """Raises InputError for a path that does not exist and is almost the name of a packaged network."""
+    name = os.fspath(path)
+    near = difflib.get_close_matches(name.lower(), packaged_names(), 1)
+    if near and not os.path.exists(name):
+        raise InputError(f"There is no checkpoint {name}: did you mean {near[0]}?")
 
 
 def find(path: str | os.PathLike) -> pathlib.Path | None:
@@ -56,8 +65,10 @@ def write_file(path: str | os.PathLike, params: Mapping[str, np.ndarray], meta: 
     Raises:
       InputError: the file has another suffix, or exists.
     """
-    if os.path.exists(path) or not os.fspath(path).endswith(SUFFIX):
-        raise InputError(f"{path} exists already or does not end in {SUFFIX}: choose another name.")
+    if not os.fspath(path).endswith(SUFFIX):
+        raise InputError(f"{path} does not end in {SUFFIX}: choose another name.")
+    if os.path.exists(path):
+        raise OutputExists(path)
     os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     # Only here: JAX takes seconds to import.
     from flax.traverse_util import unflatten_dict

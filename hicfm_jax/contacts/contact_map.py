@@ -4,12 +4,12 @@ import fnmatch
 import functools
 import itertools
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import scipy.sparse
 
-from hicfm_jax.contacts.blocks import MapBlock, Pair, assemble, find_blocks, one_pair, starts
+from hicfm_jax.contacts.blocks import MapBlock, Pair, assemble, find_blocks, one_pair, pixels_by_pair, starts
 from hicfm_jax.errors import InputError, InputNote
 
 LoadPair = Callable[[str, str], scipy.sparse.csr_array]
@@ -39,6 +39,13 @@ def whole_names(entries: Sequence[str], known: Collection[str]) -> list[str]:
         found += patterned and fnmatch.filter(known, name) or [name]
         start = end
     return found
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names for a message: the first ones, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def check_counts(counts: np.ndarray, where: str) -> None:
@@ -189,6 +196,27 @@ class ContactMap:
         matrices = (self._matrix(pair) for pair in block.pairs)
         return assemble(zip(block.pairs, matrices, strict=True), block, self.bins)
 
+    def pixels(self) -> Iterator[tuple[Pair, np.ndarray, np.ndarray, np.ndarray]]:
+        """The pairs that have contacts, in order, each with its pixels sorted by row and column.
+
+        Yields (pair, rows, columns, counts), bins from the first ones of the two chromosomes. Each block is
+        loaded once; those with the same rows are held together where the rows are of several chromosomes.
+        """
+        for chromosomes, strip in itertools.groupby(self.blocks(), key=lambda block: block.rows):
+            row0, held = dict(zip(chromosomes, starts(chromosomes, self.bins), strict=False)), {}
+            for block in strip:
+                matrix = self.block(block).sorted_indices()
+                row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+                col0 = dict(zip(block.cols, starts(block.cols, self.bins), strict=False))
+                for pair, places in pixels_by_pair(matrix, block, self.bins):
+                    bins = row[places] - row0[pair[0]], matrix.indices[places] - col0[pair[1]]
+                    held[pair] = *bins, matrix.data[places]
+                if len(chromosomes) == 1:
+                    yield from ((pair, *pixels) for pair, pixels in held.items())
+                    held = {}
+            for pair in sorted(held, key=lambda pair: (self._order[pair[0]], self._order[pair[1]])):
+                yield pair, *held[pair]
+
     @functools.cached_property
     def total_count(self) -> float:
         """All contacts of the map, cis and trans, each pair once."""
@@ -269,9 +297,7 @@ class ContactMap:
         return chrom
 
     def _no_chromosome(self, name: str) -> str:
-        names = list(self._order)
-        listed = ", ".join(names[:30]) + (f" and {len(names) - 30} more" if len(names) > 30 else "")
-        return f"{self.name} has no chromosome {name!r}: choose from {listed}."
+        return f"{self.name} has no chromosome {name!r}: choose from {listed(self._order, 30)}."
 
     def _ordered(self, chrom1: str, chrom2: str) -> tuple[Pair, bool]:
         swapped = self._order[self._known(chrom1)] > self._order[self._known(chrom2)]

@@ -13,10 +13,11 @@ import safetensors.numpy
 
 from hicfm_jax.checkpoints import single_file
 from hicfm_jax.convert import torch_file
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, OutputExists
 from hicfm_jax.storage import atomic_file, check_space, disk_errors, local_path, parse_json
 
-SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar", ".safetensors")
+TORCH_SUFFIXES = (".pth.tar", ".pth", ".pt", ".tar")
+SUFFIXES = (*TORCH_SUFFIXES, ".safetensors")
 
 
 class OriginalFile(NamedTuple):
@@ -69,7 +70,7 @@ def read(path: str | os.PathLike) -> OriginalFile:
 def check_writable(path: str | os.PathLike) -> None:
     """Raises InputError unless the path has one of `SUFFIXES` and does not exist."""
     if os.path.isfile(path):
-        raise InputError(f"{path} exists already: remove it or choose another name.")
+        raise OutputExists(path)
     if not os.fspath(path).endswith(SUFFIXES) or os.path.isdir(path):
         raise InputError(f"{path} must be a file that ends in .pth.tar or .safetensors, its format.")
 

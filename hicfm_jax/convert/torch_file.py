@@ -108,7 +108,11 @@ def _to_arrays(value: Any) -> Any:
 
 
 def write(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
-    """Writes arrays as tensors and `args` as an `argparse.Namespace`, as the original does."""
+    """Writes arrays as tensors and `args` as an `argparse.Namespace`, as the original does.
+
+    Raises:
+      OSError: the disk is full or not writable.
+    """
     torch = _torch()
 
     def to_torch(value):
@@ -119,4 +123,11 @@ def write(path: str | os.PathLike, content: Mapping[str, Any]) -> None:
         return value
 
     content = to_torch(content)
-    torch.save({**content, "args": argparse.Namespace(**content["args"])}, path)
+    # Torch ends what it could not write as an archive, and raises an error of that, after the file's.
+    with open(path, "wb") as file:
+        try:
+            torch.save({**content, "args": argparse.Namespace(**content["args"])}, file)
+        except RuntimeError as error:
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise

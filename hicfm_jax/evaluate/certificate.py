@@ -20,6 +20,7 @@ from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import baselines
 from hicfm_jax.evaluate.baselines import AWARE, BLEND, GAUSSIAN
+from hicfm_jax.evaluate.opening import leakage_warnings
 from hicfm_jax.storage import write_atomically
 
 FILE = "certificate.json"
@@ -28,6 +29,8 @@ LEVELS = (0.5, 0.9)  # of the intervals
 REGIONS = {"near": (0, 10), "middle": (10, 100), "far": (100, 1 << 30)}  # bins from the diagonal
 SURE = 2.0  # standard errors from which a difference counts
 NETWORK = "network"
+CIS = "Contacts within chromosomes are judged; those between chromosomes are not."
+SEEN = "If these maps have reads of this one, the network has seen some that were set aside."
 FILTERS = {
     GAUSSIAN: baselines.gaussian,
     AWARE: baselines.coverage_aware,
@@ -57,12 +60,13 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
       held_out: the others of the same map.
 
     Returns:
-      A JSON object: `verdict`, a sentence; `strata` by distance with the Poisson deviance per pixel of the
-      network and of filters, whose widths are the best for the held-out contacts themselves, which favors
-      filters, and with `decay_ratio`, the network's contacts over those set aside; `intervals`, the
-      fraction of pixels whose held-out count is in the central 50 and 90 % interval of the negative binomial
-      of its mean and standard deviation (randomized, as counts are whole), overall and by `REGIONS`; `pit`,
-      that distribution's values in ten equal classes, 0.1 each if it is right.
+      A JSON object: `verdict`, a sentence; `notes`, what it does not cover, and the maps of this genome,
+      `fitted` apart, that the network was trained on; `strata` by distance with the Poisson deviance per
+      pixel of the network and of filters, whose widths are the best for the held-out contacts themselves,
+      which favors filters, and with `decay_ratio`, the network's contacts over those set aside;
+      `intervals`, the fraction of pixels whose held-out count is in the central 50 and 90 % interval of the
+      negative binomial of its mean and standard deviation (randomized, as counts are whole), overall and by
+      `REGIONS`; `pit`, that distribution's values in ten equal classes, 0.1 each if it is right.
 
     Raises:
       InputError: maps of other bins or chromosomes, or an enhanced map that does not state its depth.
@@ -70,7 +74,7 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
     target = enhanced.metadata.get(ENHANCEMENT, {}).get("target_contacts")
     if not target:
         raise InputError(
-            f"{enhanced.name} does not state the depth it was enhanced to: give a cooler of infer.py."
+            f"{enhanced.name} does not state the depth it was enhanced to: give a cooler of hicfm enhance."
         )
     for other in (fitted, held_out):
         if (other.resolution, other.chromsizes) != (enhanced.resolution, fitted.chromsizes):
@@ -94,6 +98,7 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
     strata = sums.strata(enhanced.resolution)
     found = {
         "verdict": verdict(strata, list(FILTERS)),
+        "notes": [CIS, *_seen(enhanced, fitted, chromosomes)],
         "map": fitted.name,
         "resolution": enhanced.resolution,
         "held_out_contacts": held_out.total_count,
@@ -105,6 +110,16 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
         "strata": strata,
     }
     return found | _intervals(pixels) if enhanced.sd is not None else found
+
+
+def _seen(enhanced: ContactMap, fitted: ContactMap, chromosomes: Sequence[str]) -> list[str]:
+    about = enhanced.metadata[ENHANCEMENT]
+    trained, depths = about.get("trained_on"), about.get("depths") or {}
+    if isinstance(trained, Mapping):
+        others = {assay: trained[assay] for assay in trained if depths.get(assay) != fitted.total_count}
+        about = {**about, "trained_on": others, "validated_on": {}}
+    found = leakage_warnings("The map", {ENHANCEMENT: about}, chromosomes, fitted.chromsizes.values())
+    return [*found, *[SEEN for _ in found[:1]]]
 
 
 def total_deviance(certificate: Mapping) -> float:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from hicfm_jax.cli import checkout
+from hicfm_jax.cli import called, of_hicfm
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.comparison import POOLED
 from hicfm_jax.evaluate.scores import SCORES
@@ -76,10 +76,10 @@ def run_stages(
         if recorded or stage.resumes or not there:
             commands[stage.output], inputs[stage.output] = None, found  # until the command succeeds
             _write(path, record)
-        python, command = min(os.path.relpath(sys.executable), sys.executable, key=len), _runnable(stage)
-        print(f"{line}\n  {python} {shlex.join(command)}", flush=True)
+        script, *flags = stage.command
+        print(f"{line}\n  {called(pathlib.Path(script).stem)} {shlex.join(flags)}", flush=True)
         started = time.monotonic()
-        status = subprocess.run([sys.executable, *command], cwd=root).returncode
+        status = subprocess.run([sys.executable, *_runnable(stage)], cwd=root).returncode
         if status:
             raise InputError(
                 f"Stage {number}, {stage.title}, ended with status {status}: see the error above. The same "
@@ -102,11 +102,9 @@ def check_flags(stages: Sequence[Stage], root: str | os.PathLike) -> None:
 
 
 def _runnable(stage: Stage) -> tuple[str, ...]:
-    """The command of a stage, where scripts are not installed the program of that name."""
+    """The command of a stage, in the way that this program was called."""
     script, *flags = stage.command
-    if checkout():
-        return stage.command
-    return ("-m", "hicfm_jax.programs", pathlib.Path(script).stem, *flags)
+    return ("-m", "hicfm_jax.programs", pathlib.Path(script).stem, *flags) if of_hicfm() else stage.command
 
 
 def fingerprint(path: str | os.PathLike) -> str:

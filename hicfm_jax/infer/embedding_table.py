@@ -162,6 +162,6 @@ def read_embeddings(path: str | os.PathLike) -> Embeddings:
         tables = {level: arrays.pop(f"{level}_table") for level in LEVELS if level in arrays}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
-            f"{os.fspath(path)} is not a file of embeddings: give a .npz written by scripts/infer.py."
+            f"{os.fspath(path)} is not a file of embeddings: give a .npz of the task embedding."
         ) from error
     return Embeddings(arrays, tables, about)

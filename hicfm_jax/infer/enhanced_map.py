@@ -191,6 +191,7 @@ def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dic
         "validated_on": seen.get("val"),
         "longest": {assay: facts["longest"] for assay, facts in network.maps.items()},
         "unknown": list(network.unknown),
+        "depths": dict(network.total_counts),
         "input": plan.input,
         "input_contacts": contact_map.total_count,
         "target_contacts": plan.target_contacts,

@@ -248,8 +248,8 @@ def apply_head(
         return model.apply({"params": params}, preprocess.normalize(counts, cutoff), total_count)
     if not context or depth_ratio is None:
         raise InputError(
-            "A model with a residual needs the context and the depth ratio of each window: use tiles of "
-            "scripts/make_tiles.py that have a context, and set data.thin or data.split."
+            "A model with a residual needs the context and the depth ratio of each window: use tiles that "
+            "have a context, and set data.thin or data.split."
         )
     counts, expected = counts.astype(jnp.float32), expected_counts(context)
     shallow = Shallow(counts, expected, depth_ratio)

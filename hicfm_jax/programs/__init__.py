@@ -14,7 +14,7 @@ from typing import NamedTuple
 from absl import flags
 
 from hicfm_jax import cli, interrupts
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, OutputExists
 from hicfm_jax.progress import doing, shown_steps
 
 
@@ -72,10 +72,7 @@ def main() -> None:
     if not words or words[0] in ("-h", "--help", "help"):
         print(_overview())
         sys.exit(0 if words else 2)
-    modules = {
-        program.module: name for name, program in PROGRAMS.items() if name not in ("enhance", "pretrain")
-    }
-    name = modules.get(words[0], words[0])  # as the scripts are called
+    name = cli.COMMANDS.get(words[0], words[0])  # as the scripts are called
     if name not in PROGRAMS:
         near = difflib.get_close_matches(name, PROGRAMS, 1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(PROGRAMS)}."
@@ -149,7 +146,13 @@ def _replacing(flag: str) -> Iterator[None]:
     """With --force, an output that exists is set aside as NAME.old, and removed after success."""
     path = pathlib.Path(flags.FLAGS[flag].value or "") if flag and flags.FLAGS.force else None
     if path is None or not flags.FLAGS[flag].value or not os.path.lexists(path):
-        yield
+        try:
+            yield
+        except OutputExists as error:
+            output = pathlib.Path(str(flags.FLAGS[flag].value)) if flag else None
+            if output is None or output.resolve() != pathlib.Path(error.path).resolve():
+                raise  # a file beside it, which --force would leave
+            raise InputError(f"{error.fact}: choose another name, or --force to replace it.") from error
         return
     old = path.with_name(f"{path.name}.old")
     for name in flags.FLAGS:

@@ -10,6 +10,7 @@ import shutil
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.certificate import certify, total_deviance, write_certificate
@@ -20,7 +21,7 @@ _ENHANCED = flags.DEFINE_list("enhanced", None, "Coolers of hicfm enhance.", req
 _BEST = flags.DEFINE_string("best", None, "Copy the best of them to this file.")
 _FITTED = flags.DEFINE_string("fitted", None, "Map that it was made from.", required=True)
 _HELD_OUT = flags.DEFINE_string("held_out", None, "The contacts that were set aside.", required=True)
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: that of the fitted map.")
+_RESOLUTION = flags.DEFINE(BASE_PAIRS, "resolution", None, "Bin width in bp; default: the fitted map's.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 
 

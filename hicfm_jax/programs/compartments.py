@@ -8,6 +8,7 @@ which orients them in animals, misleads in plants.
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.contacts.annotations.genes import read_gene_density
 from hicfm_jax.contacts.reading import reads_maps
@@ -16,7 +17,7 @@ from hicfm_jax.evaluate.report import check_folder
 
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
 _GENES = flags.DEFINE_string("genes", None, "GFF, GTF or BED file of genes, plain or .gz.", required=True)
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
+_RESOLUTION = flags.DEFINE(BASE_PAIRS, "resolution", None, "Bin width in bp; default: the file's only one.")
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "To write; default: all.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder to write to.", required=True)
 

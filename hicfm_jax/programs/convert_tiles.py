@@ -10,6 +10,7 @@ import pathlib
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import Progress
 from hicfm_jax.tiles.dataset import MANIFEST
@@ -17,11 +18,11 @@ from hicfm_jax.tiles.upstream_folder import export_folder, import_folder
 
 _INPUT = flags.DEFINE_string("input", None, "Folder with train.txt, or dataset of tiles.")
 _OUTPUT = flags.DEFINE_string("output", None, "Dataset or folder to make.")
-_RESOLUTION = flags.DEFINE_integer(
+_RESOLUTION = flags.DEFINE(
+    BASE_PAIRS,
     "resolution",
     None,
     "Bin width in bp, for the dataset's manifest; the original's tiles do not store it.",
-    lower_bound=1,
 )
 
 

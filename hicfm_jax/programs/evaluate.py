@@ -20,6 +20,7 @@ import sys
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, evaluate_loops, write_report
@@ -42,7 +43,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "With --reproducibility; w
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "To evaluate; default: all with contacts in every map.")
 _REGION = flags.DEFINE_string("region", None, "Part of a chromosome to evaluate maps on: Chr4:1M-3M.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder of the report.", required=True)
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
+_RESOLUTION = flags.DEFINE(BASE_PAIRS, "resolution", None, "Bin width in bp; default: the file's only one.")
 _BASELINES_OF = flags.DEFINE_string("baselines_of", None, "NAME of the shallow map to make baselines from.")
 _TUNE = flags.DEFINE_list("tune_chromosomes", None, "To fit the baselines on; default: all not evaluated.")
 _TUNE_BY = flags.DEFINE_enum("tune_by", CRITERIA[0], CRITERIA, "Score to optimize there.")

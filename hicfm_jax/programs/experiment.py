@@ -17,6 +17,7 @@ import os
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.cli import checkout
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.experiment import own_reads, stages, track_stages
@@ -24,7 +25,7 @@ from hicfm_jax.experiment.run import check_flags, run_stages, table
 from hicfm_jax.train.initialize import check_exists
 
 _MAP = flags.DEFINE_string("map", "", "Deep contact map of raw counts; default: simulate one.")
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; default: the file's only one.")
+_RESOLUTION = flags.DEFINE(BASE_PAIRS, "resolution", None, "Bin width in bp; default: the file's only one.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/experiment", "Folder of all results.")
 _VARIANT = flags.DEFINE_enum(
     "variant", "demo", ["demo", "large"], "demo: for two CPU cores; large: ViT-L, for one GPU."

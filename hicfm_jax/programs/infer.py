@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.infer import infer_file
 from hicfm_jax.infer.scan_plan import InferenceTask
@@ -29,8 +30,8 @@ def _by_task(text: Callable[[InferenceTask], str]) -> str:
 
 _TASK = flags.DEFINE_enum("task", "resolution", list(INFERENCE_TASKS), _by_task(lambda task: task.text))
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
-_RESOLUTION = flags.DEFINE_integer(
-    "resolution", None, "Bin width in bp; the file's only one if not given.", lower_bound=1
+_RESOLUTION = flags.DEFINE(
+    BASE_PAIRS, "resolution", None, "Bin width in bp; the file's only one if not given."
 )
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
@@ -39,15 +40,14 @@ _CHECKPOINT = flags.DEFINE_string(
     "gives the step with the lowest validation loss, else the last. If not given, task resolution takes "
     "any_map, a small network for maps of any species that comes with the package.",
 )
-_OUTPUT = flags.DEFINE_string(
-    "output", None, f"File to write. {_by_task(lambda task: ', '.join(task.outputs))}", required=True
-)
+_WRITTEN = _by_task(lambda task: ", ".join(task.outputs) or "a folder")
+_OUTPUT = flags.DEFINE_string("output", None, f"File or folder to write. {_WRITTEN}", required=True)
 _CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "Chromosomes to scan; all if not given.")
 _MERGE = flags.DEFINE_enum("merge", "average", list(MERGES), "How overlapping windows are merged.")
 _STRIDE = flags.DEFINE_integer("stride", None, "Bins from window to window; half a window if not given.")
 _BOUND = flags.DEFINE_integer("bound", None, "With --merge=original: bins from the diagonal to a window.")
-_DISTANCE = flags.DEFINE_integer(
-    "max_distance", None, "Farthest pixel from the diagonal in bp; all if not given."
+_DISTANCE = flags.DEFINE(
+    BASE_PAIRS, "max_distance", None, "Farthest pixel from the diagonal in bp; all if not given."
 )
 _ANYWAY = flags.DEFINE_bool(
     "anyway", False, "Go on with a map of another bin width or depth than the network was trained for."

@@ -13,6 +13,7 @@ import shlex
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts.reading import reading_options, reads_maps
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import Progress
@@ -24,8 +25,8 @@ from hicfm_jax.tiles.build.targets import TargetFiles, parse_loops, parse_tracks
 from hicfm_jax.tiles.stream.mixing import parse_mix
 
 _INPUT = flags.DEFINE_multi_string("input", [], "Contact map, URI or NAME=URI; may be repeated.")
-_RESOLUTION = flags.DEFINE_integer(
-    "resolution", None, "Bin width in bp; that of FILE::/resolutions/BP if not given.", lower_bound=1
+_RESOLUTION = flags.DEFINE(
+    BASE_PAIRS, "resolution", None, "Bin width in bp; that of FILE::/resolutions/BP if not given."
 )
 _TILE_SIZE = flags.DEFINE_string("tile_size", "448", "Bins of a tile's side, or HEIGHT,WIDTH.")
 _STRIDE = flags.DEFINE_integer("stride", 224, "Bins from one tile to the next.")

@@ -11,6 +11,7 @@ import pathlib
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts import open_contacts, simulate, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import write_bedpe
 from hicfm_jax.contacts.reading import reads_maps
@@ -21,7 +22,7 @@ from hicfm_jax.storage import atomic_file, check_new_file
 
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
 _CONTACTS = flags.DEFINE_float("contacts", 100e6, "Expected contacts of the whole map.")
-_RESOLUTION = flags.DEFINE_integer("resolution", 10_000, "Bin width in bp, 2000 or more.")
+_RESOLUTION = flags.DEFINE(BASE_PAIRS, "resolution", 10_000, "Bin width in bp, 2000 or more.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the assay; the genome is the same for all seeds.")
 _TRANS = flags.DEFINE_float("trans_fraction", 0.0, "Share of the contacts between chromosomes.")
 _LOOPS = flags.DEFINE_float(

@@ -10,6 +10,7 @@ import pathlib
 
 from absl import flags
 
+from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
 from hicfm_jax.contacts.downsampling import rest
 from hicfm_jax.contacts.formats import check_output, output_format
@@ -18,7 +19,9 @@ from hicfm_jax.progress import doing
 from hicfm_jax.storage import check_new_file
 
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
-_RESOLUTION = flags.DEFINE_integer("resolution", None, "Bin width in bp; the file's only one if not given.")
+_RESOLUTION = flags.DEFINE(
+    BASE_PAIRS, "resolution", None, "Bin width in bp; the file's only one if not given."
+)
 _FRACTION = flags.DEFINE_float("fraction", 1 / 16, "Share of the contacts to keep.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from etils import epath
 
+from hicfm_jax.cli import called
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import file_name, parse_json
 from hicfm_jax.types import PATCH
@@ -93,7 +94,7 @@ def damaged(what: object, why: object) -> InputError:
 def read_manifest(path: str | os.PathLike) -> dict:
     """The manifest of a tile dataset; raises InputError for anything else."""
     path = epath.Path(path)
-    make = "make it with scripts/make_tiles.py"
+    make = f"make it with {called('make_tiles')}"
     if not path.is_dir():
         raise InputError(f"{path} is not a folder of tiles: {make}.")
     try:
@@ -108,7 +109,7 @@ def read_manifest(path: str | os.PathLike) -> dict:
     if found != FORMAT_VERSION:
         raise InputError(
             f"{path} has tiles of format version {found}, but this program reads {FORMAT_VERSION}: "
-            "make them again with scripts/make_tiles.py."
+            f"make them again with {called('make_tiles')}."
         )
     for name, is_valid in _FIELDS.items():
         if not is_valid(manifest.get(name)):

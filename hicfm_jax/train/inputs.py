@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
+from hicfm_jax.cli import called
 from hicfm_jax.config import micro_batch_size
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import TRACKS
@@ -51,7 +52,7 @@ class Inputs:
             if not source.num_tiles(split):
                 raise InputError(
                     f"{config.data.tiles or 'The simulation'} has no tiles to {use}; make them with "
-                    "scripts/make_tiles.py --val_chromosomes=NAME (or --val_assays=NAME)."
+                    f"{called('make_tiles')} --val_chromosomes=NAME (or --val_assays=NAME)."
                 )
             if config.model.residual != "none" and not source.tiles(split).has_context:
                 raise InputError(

@@ -114,5 +114,5 @@ def test_the_best_step_of_a_training_run(tmp_path):
 def test_a_folder_in_use_is_not_written_to(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "file").touch()
-    with pytest.raises(InputError, match="exists already: give the name of a new folder"):
+    with pytest.raises(InputError, match="exists already: remove it"):
         folder.write(tmp_path / "run", 0, {}, None, {})

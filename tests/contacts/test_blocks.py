@@ -9,6 +9,7 @@ from hicfm_jax.contacts import ContactMap, open_contacts, thin, write_contacts
 from hicfm_jax.contacts.blocks import SIDES, find_blocks
 from hicfm_jax.contacts.downsampling import rest
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess
+from hicfm_jax.errors import InputError
 
 SCAFFOLDS = 300
 SIZES = {"chr1": 40_000, **{f"scaffold{number}": 1_000 + number for number in range(1, SCAFFOLDS)}}
@@ -57,6 +58,27 @@ def test_a_file_of_scaffolds_is_read_by_few_requests(fragmented, tmp_path, suffi
     for pair in [("chr1", "chr1"), ("scaffold7", "scaffold7"), *fragmented.pairs()[::400]]:
         np.testing.assert_array_equal(written.matrix(*pair).toarray(), kept.matrix(*pair).toarray())
     assert written.total_count == kept.total_count == fragmented.total_count - dropped.total_count
+
+
+def test_pixels_come_pair_by_pair_from_blocks_that_are_loaded_once(fragmented, monkeypatch):
+    loaded, block = [], ContactMap.block
+    monkeypatch.setattr(ContactMap, "block", lambda self, one: loaded.append(one[:2]) or block(self, one))
+    found = {pair: pixels for pair, *pixels in fragmented.pixels()}
+    assert [*found] == [pair for pair in fragmented.pairs() if fragmented.matrix(*pair).nnz]
+    assert len(loaded) == len(set(loaded)) == len(fragmented.blocks())
+    for pair, (rows, cols, counts) in [*found.items()][::50]:
+        matrix = fragmented.matrix(*pair).toarray()
+        assert np.array_equal(np.nonzero(matrix), [rows, cols]) and (matrix[rows, cols] == counts).all()
+
+
+@pytest.mark.parametrize("suffix", [".hic", ".npz"])
+def test_too_many_chromosomes_for_a_format_are_refused_before_the_work(tmp_path, suffix):
+    def load(*pair):
+        raise AssertionError(pair)
+
+    many = ContactMap({f"scaffold{number}": 1_000 for number in range(10_000)}, 100, load)
+    with pytest.raises(InputError, match="at most 500, found 10000: write .mcool or .pairs"):
+        write_contacts(many, tmp_path / f"map{suffix}")
 
 
 def test_zoom_levels_of_scaffolds_are_coolers(fragmented, tmp_path):

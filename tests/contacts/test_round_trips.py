@@ -93,7 +93,8 @@ def test_text(tmp_path, contact_map):
     path = tmp_path / "map.txt"
     path.write_text("# contacts\n" + "".join(lines))
     check_same(open_contacts(path, RESOLUTION, chromsizes=contact_map.chromsizes), contact_map)
-    if lines:
+    # Without, a chromosome "1" that only meets named ones looks like a strand.
+    if any(one == two and contact_map.matrix(one).nnz for one, two in contact_map.pairs()):
         check_same(open_contacts(path, RESOLUTION), contact_map, lengths=False)
 
 

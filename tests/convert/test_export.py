@@ -160,7 +160,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path, monkeypatch):
     convert_to_folder(path, tmp_path / "weights")
 
     def full(content, partial):
-        open(partial, "w").write("half")
+        partial.write(b"half")
         raise OSError("No space left on device")
 
     monkeypatch.setattr(torch, "save", full)

@@ -9,7 +9,7 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate.certificate import certify, total_deviance, verdict, write_certificate
+from hicfm_jax.evaluate.certificate import CIS, SEEN, certify, total_deviance, verdict, write_certificate
 from tests.run_script import run_script
 
 SIZES, SIZE, DEEP = {"Chr1": 200_000}, 200, 16.0
@@ -106,6 +106,18 @@ def test_a_map_of_unknown_depth_is_refused(reads):
         certify(enhanced(intensity), fitted, other)
 
 
+def test_what_the_network_has_seen_is_told(reads):
+    intensity, fitted, held_out = reads
+    deep = enhanced(DEEP * intensity)
+    assert certify(deep, fitted, held_out)["notes"][0].startswith("Contacts within chromosomes are judged")
+    about = deep.metadata[ENHANCEMENT]
+    about |= {"trained_on": {"own": ["Chr1"], "leaf": ["1"]}, "depths": {"own": fitted.total_count}}
+    _, told, remedy = certify(deep, fitted, held_out)["notes"]
+    assert "trained on Chr1 (assay leaf)" in told and remedy == SEEN
+    about["trained_on"] = {"own": ["Chr1"], "leaf": ["Chr9"]}
+    assert certify(deep, fitted, held_out)["notes"] == [CIS]
+
+
 def test_the_page_has_the_verdict_and_a_picture_of_each_chromosome(reads, tmp_path):
     from hicfm_jax.evaluate.report.certificate_page import write_page
 
@@ -113,7 +125,7 @@ def test_the_page_has_the_verdict_and_a_picture_of_each_chromosome(reads, tmp_pa
     deep = enhanced(DEEP * intensity, intensity)
     page = write_page(certify(deep, fitted, held_out), deep, tmp_path).read_text()
     assert "better than every filter" in page and page.count("data:image/png") == 2
-    assert "90 % interval" in page and "0 to 1 kb" in page
+    assert CIS in page and "90 % interval" in page and "0 to 1 kb" in page
 
 
 def test_of_several_maps_the_best_is_kept(reads, tmp_path):

@@ -181,7 +181,7 @@ def test_info_of_a_checkpoint(tmp_path):
     assert shown.returncode == 0, shown.stderr
     for words in (
         *("step 7", "resolution", "vit_test, windows of 32 x 32 bins", "deep: Chr1", "80,000 contacts"),
-        *("Arabidopsis thaliana (TAIR10), 30,000 bp", "0.31% to 50.00%"),
+        *("Chr1; Arabidopsis thaliana (TAIR10)", "30,000 bp", "0.31% to 50.00%"),
     ):
         assert words in shown.stdout
     missing = run_hicfm("info", tmp_path)
@@ -189,6 +189,11 @@ def test_info_of_a_checkpoint(tmp_path):
 
 
 def test_next_commands_are_those_that_are_installed(monkeypatch):
-    assert cli.called("make_tiles", "tiles").endswith(" scripts/make_tiles.py")
+    assert cli.called("make_tiles").endswith(" scripts/make_tiles.py")
+    for module, name in cli.COMMANDS.items():
+        assert programs.PROGRAMS[name].module == module
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.argv", ["hicfm experiment", "leaf.mcool"])
+        assert cli.called("make_tiles") == "hicfm tiles" and cli.called("train") == "hicfm train"
     monkeypatch.setattr(cli, "checkout", lambda: None)
-    assert cli.called("make_tiles", "tiles") == "hicfm tiles"
+    assert cli.called("make_tiles") == "hicfm tiles"

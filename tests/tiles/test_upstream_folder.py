@@ -353,7 +353,7 @@ def test_a_full_disk_leaves_nothing(finetuning_dataset, tmp_path, monkeypatch):
 
 
 def test_what_is_there_is_not_replaced(finetuning_dataset, tmp_path):
-    with pytest.raises(InputError, match="dataset exists: remove it or choose another --output"):
+    with pytest.raises(InputError, match="dataset exists already: remove it"):
         upstream_folder.export_folder(finetuning_dataset, finetuning_dataset)
     assert records.read_manifest(finetuning_dataset)
 

@@ -5,6 +5,7 @@ import pathlib
 import re
 from typing import NamedTuple
 
+from hicfm_jax.base_pairs import parse_base_pairs
 from hicfm_jax.contacts.annotations.intervals import interval_lines
 from hicfm_jax.contacts.contact_map import ContactMap
 from hicfm_jax.errors import InputError
@@ -27,7 +28,7 @@ class Region(NamedTuple):
 
 
 def parse_region(text: str, contact_map: ContactMap) -> Region:
-    """Reads `Chr4`, `Chr4:1,000,000-3,000,000` or `Chr4:1M-3M`, as cooler and HiGlass write regions.
+    """Reads `Chr4`, `Chr4:1,000,000-3,000,000` or `Chr4:1Mb-3Mb`, as cooler and HiGlass write regions.
 
     Chromosome names may hold `:` and `,` themselves; `4` and `chr4` stand for `Chr4`.
 
@@ -36,13 +37,14 @@ def parse_region(text: str, contact_map: ContactMap) -> Region:
     """
     if text in contact_map.chromsizes:
         return Region(text, 0, contact_map.chromsizes[text])
-    found = re.fullmatch(r"(.+):([\d,.]+[kKmM]?)-([\d,.]*[kKmM]?)", text)
+    found = re.fullmatch(r"(.+):(\d[\d,.]*[kKmM]?[bB]?)-((?:\d[\d,.]*[kKmM]?[bB]?)?)", text)
     if not found:
         chrom = contact_map.find_chromosome(text)
         return Region(chrom, 0, contact_map.chromsizes[chrom])
     chrom = contact_map.find_chromosome(found[1])
     try:
-        start, end = _position(found[2]), _position(found[3] or str(contact_map.chromsizes[chrom]))
+        start = parse_base_pairs(found[2])
+        end = parse_base_pairs(found[3]) if found[3] else contact_map.chromsizes[chrom]
     except ValueError:
         raise InputError(f"The region {text} is not of the form CHROM:START-END in bp.") from None
     return _checked(Region(chrom, start, end), contact_map, f"The region {text}")
@@ -61,12 +63,6 @@ def read_bed(path: str | os.PathLike, contact_map: ContactMap) -> list[Region]:
     if not regions:
         raise InputError(f"{path} has no regions: give a BED file.")
     return regions
-
-
-def _position(text: str) -> int:
-    number = text.replace(",", "")
-    factor = {"k": 1_000, "m": 1_000_000}.get(number[-1:].lower())
-    return int(float(number[:-1]) * factor) if factor else int(number)
 
 
 def _checked(region: Region, contact_map: ContactMap, where: str) -> Region:

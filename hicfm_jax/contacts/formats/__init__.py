@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 
 from hicfm_jax.contacts.cached_map import cached_beside
+from hicfm_jax.contacts.chromsizes import check_number
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, ContactMap
 from hicfm_jax.contacts.formats.arrays import open_array, open_npz, write_npz
 from hicfm_jax.contacts.formats.cool import check_cool, open_cool, write_cool
@@ -54,7 +55,7 @@ FORMATS: tuple[Format, ...] = (
     Format((".txt", ".txt.gz", ".txt.bgz", ".bg2", ".bg2.gz"), open_text, options=_SIZES),
     Format((".matrix",), open_matrix, options=frozenset({"group"})),
     Format((".npy",), open_array, options=_SIZES),
-    Format((".npz",), open_npz, write_npz, _SIZES),
+    Format((".npz",), open_npz, write_npz, _SIZES, check_number),
     Format((".pkl", ".pickle"), open_pickle, options=_SIZES),
     # Written by `scool.write_cells`, since one map is not a file.
     Format((".scool",), open_scool, options=frozenset({"group", *_WEIGHTS})),

@@ -1,5 +1,6 @@
 """Numpy files: `.npy` matrices, and `.npz` of this project or of scipy.sparse."""
 
+import functools
 import os
 import pathlib
 import zipfile
@@ -15,7 +16,7 @@ from hicfm_jax.contacts.chromsizes import (
     need_resolution,
     read_chromsizes,
 )
-from hicfm_jax.contacts.contact_map import ContactMap, Pair, check_same
+from hicfm_jax.contacts.contact_map import ContactMap, Pair, check_counts, check_same
 from hicfm_jax.contacts.formats.matrices import MatrixReader, map_of_matrices, single_name
 from hicfm_jax.contacts.formats.reading_process import ReadingProcess, lazy_map
 from hicfm_jax.errors import InputError
@@ -53,7 +54,8 @@ def open_npz(path: str, resolution: int | None = None, chromsizes: Chromsizes = 
         return open_array(path, resolution, chromsizes)
     sizes, width, pairs = reader.ask("layout")
     choose_resolution(path, [width], resolution)
-    stored = lazy_map(reader, sizes, width, path, pairs=lambda: pairs)
+    total = {"total_count": lambda: reader.ask("total")}
+    stored = lazy_map(reader, sizes, width, path, pairs=lambda: pairs, **total)
     return stored if resolution in (None, width) else stored.coarsen(resolution // width)
 
 
@@ -82,7 +84,7 @@ class GenomeReader:
         self.path = path
         check_inflated(path)
         self._file = np.load(path, allow_pickle=False)
-        names = set(self._file.files)
+        self._names = names = set(self._file.files)
         if "format" not in names and not {"chromosomes", "lengths", "resolution", "pairs"} <= names:
             raise InputError(
                 f"{path} holds {str(sorted(names)[:8])[:200]}, expected the arrays of an .npz of "
@@ -91,7 +93,7 @@ class GenomeReader:
 
     def is_scipy(self) -> Iterator[bool]:
         """Whether scipy.sparse wrote the file."""
-        yield "format" in self._file.files
+        yield "format" in self._names
 
     def layout(self) -> Iterator[tuple[dict[str, int], int, list[Pair]]]:
         """Chromosome lengths in bp, bin width in bp, and the pairs that are stored."""
@@ -110,13 +112,26 @@ class GenomeReader:
 
     def pixels(self, chrom1: str, chrom2: str) -> Iterator[tuple[np.ndarray, ...]]:
         """Rows, columns and counts of a pair."""
-        names = self._file["chromosomes"].tolist()
-        ending = f"{names.index(chrom1)}_{names.index(chrom2)}"
-        if f"row_{ending}" in self._file.files:
+        ending = f"{self._numbers[chrom1]}_{self._numbers[chrom2]}"
+        if f"row_{ending}" in self._names:
             rows, cols, counts = (self._file[f"{kind}_{ending}"] for kind in ("row", "col", "count"))
             if rows.dtype.kind + cols.dtype.kind not in ("ii", "uu") or counts.dtype.kind not in "iuf":
                 raise ValueError(f"row_{ending}, col_{ending} or count_{ending} are no numbers")
             yield rows, cols, counts
+
+    def total(self) -> Iterator[float]:
+        """Sum of all counts."""
+        total = 0.0
+        for name in sorted(self._names):
+            if name.startswith("count_"):
+                counts = self._file[name]
+                check_counts(counts, self.path)
+                total += counts.sum(dtype=np.float64).item()
+        yield total
+
+    @functools.cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self._file["chromosomes"].tolist())}
 
 
 def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
@@ -135,7 +150,7 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
     check_space(
         path,
         (12 if contact_map.sd is None else 20)
-        * sum(contact_map.matrix(*pair).nnz for pair in contact_map.pairs()),
+        * sum(contact_map.block(block).nnz for block in contact_map.blocks()),
     )
     with atomic_file(path) as partial:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=4) as file:
@@ -143,16 +158,16 @@ def write_npz(contact_map: ContactMap, path: pathlib.Path) -> None:
             _add(file, "resolution", np.array(contact_map.resolution))
             _add(file, "chromosomes", np.array(list(index)))
             _add(file, "lengths", np.array(list(contact_map.chromsizes.values()), dtype=np.int64))
-            pairs = [(index[chrom1], index[chrom2]) for chrom1, chrom2 in contact_map.pairs()]
+            pairs = []
+            deviations = contact_map.sd.pixels() if contact_map.sd is not None else None
+            for pair, rows, cols, counts in contact_map.pixels():
+                pairs.append([index[chrom] for chrom in pair])
+                members = {"row": rows.astype(np.int32), "col": cols.astype(np.int32), "count": counts}
+                if deviations is not None:
+                    members["sd"] = next(deviations)[-1]
+                for kind, values in members.items():
+                    _add(file, f"{kind}_{pairs[-1][0]}_{pairs[-1][1]}", values)
             _add(file, "pairs", np.array(pairs, dtype=np.int32).reshape(-1, 2))
-            for chrom1, chrom2 in contact_map.pairs():
-                matrix = contact_map.matrix(chrom1, chrom2).tocoo()
-                ending = f"{index[chrom1]}_{index[chrom2]}"
-                _add(file, f"row_{ending}", matrix.row.astype(np.int32))
-                _add(file, f"col_{ending}", matrix.col.astype(np.int32))
-                _add(file, f"count_{ending}", matrix.data)
-                if contact_map.sd is not None:
-                    _add(file, f"sd_{ending}", contact_map.sd.matrix(chrom1, chrom2).tocoo().data)
         check_same(open_npz(str(partial)), contact_map, path)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from hicfm_jax.contacts.blocks import Pair
 from hicfm_jax.contacts.chromsizes import check_bins, choose_resolution, need_resolution, read_chromsizes
 from hicfm_jax.contacts.contact_map import ContactMap, check_same
 from hicfm_jax.contacts.formats.binned_contacts import map_of_contacts
@@ -108,8 +109,8 @@ def write_pairs(contact_map: ContactMap, path: pathlib.Path) -> None:
             for chrom, size in contact_map.chromsizes.items():
                 file.write(f"#chromsize: {chrom} {size}\n".encode())
             file.write(b"#columns: readID chr1 pos1 chr2 pos2 strand1 strand2\n")
-            for pair in contact_map.pairs():
-                file.writelines(_lines(contact_map, *pair))
+            for pair, *pixels in contact_map.pixels():
+                file.writelines(_lines(contact_map, pair, *pixels))
         check_same(open_pairs(str(partial), contact_map.resolution), contact_map, path)
 
 
@@ -120,29 +121,26 @@ def check_pairs(path: str, chromsizes: Mapping[str, int]) -> None:
             raise InputError(f"{path}: a .pairs file cannot name the chromosome {chrom!r}: rename it.")
 
 
-def _lines(contact_map: ContactMap, chrom1: str, chrom2: str) -> Iterator[bytes]:
+def _lines(
+    contact_map: ContactMap, pair: Pair, rows: np.ndarray, cols: np.ndarray, counts: np.ndarray
+) -> Iterator[bytes]:
     """One line for each contact of a pair, some thousand lines at a time."""
-    matrix = contact_map.matrix(chrom1, chrom2).tocoo()
-    if not np.issubdtype(matrix.dtype, np.integer):
+    if not np.issubdtype(counts.dtype, np.integer):
         raise InputError(
-            f"{contact_map.name}, chromosome {chrom1}, has counts that are not whole: a .pairs file holds "
+            f"{contact_map.name}, chromosome {pair[0]}, has counts that are not whole: a .pairs file holds "
             "contacts one by one; give raw counts or write .mcool or .npz."
         )
-    first = _middles(contact_map, chrom1)
-    second = first if chrom2 == chrom1 else _middles(contact_map, chrom2)
-    order = np.lexsort((matrix.col, matrix.row))
-    for start in range(0, matrix.nnz, PIXELS_AT_ONCE):
-        part = order[start : start + PIXELS_AT_ONCE]
-        rows, cols, counts = (values[part].tolist() for values in (matrix.row, matrix.col, matrix.data))
-        lines = [
-            f".\t{chrom1}\t{first[row]}\t{chrom2}\t{second[col]}\t.\t.\n" * count
-            for row, col, count in zip(rows, cols, counts, strict=True)
-        ]
-        yield "".join(lines).encode()
+    for start in range(0, counts.size, PIXELS_AT_ONCE):
+        part = slice(start, start + PIXELS_AT_ONCE)
+        middles = (_middles(contact_map, *side) for side in zip(pair, (rows[part], cols[part]), strict=True))
+        yield "".join(
+            f".\t{pair[0]}\t{first}\t{pair[1]}\t{second}\t.\t.\n" * count
+            for first, second, count in zip(*middles, counts[part].tolist(), strict=True)
+        ).encode()
 
 
-def _middles(contact_map: ContactMap, chrom: str) -> list[int]:
-    """The middle of each bin, in bp counted from 1."""
-    starts = np.arange(contact_map.n_bins(chrom)) * contact_map.resolution
-    ends = np.minimum(starts + contact_map.resolution, contact_map.chromsizes[chrom])
-    return (starts + (ends - starts + 1) // 2).tolist()
+def _middles(contact_map: ContactMap, chrom: str, bins: np.ndarray) -> list[int]:
+    """The middles of bins, in bp counted from 1."""
+    first = bins.astype(np.int64) * contact_map.resolution
+    last = np.minimum(first + contact_map.resolution, contact_map.chromsizes[chrom])
+    return (first + (last - first + 1) // 2).tolist()

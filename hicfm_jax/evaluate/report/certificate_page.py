@@ -28,6 +28,7 @@ def write_page(certificate: Mapping, enhanced: ContactMap, folder: str | os.Path
     parts = [
         "<h1>Enhanced contact map</h1>",
         f"<p><b>{html.escape(certificate['verdict'])}</b></p>",
+        *(f"<p>{html.escape(note)}</p>" for note in certificate["notes"]),
         f'<p class="about">{html.escape(certificate["map"])}, {certificate["resolution"] / 1000:g} kb bins: '
         f"{certificate['fitted_contacts']:,.0f} contacts for training and enhancement, "
         f"{certificate['held_out_contacts']:,.0f} set aside.</p>",

@@ -13,7 +13,7 @@ import numpy as np
 
 from hicfm_jax import storage
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.errors import InputError
+from hicfm_jax.errors import InputError, OutputExists
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import parse_json
 from hicfm_jax.tiles import dataset
@@ -229,13 +229,8 @@ def _existing(output: pathlib.Path, plan: Plan) -> dict:
     arguments = json.loads(json.dumps(plan.described(total_counts)))
     differing = [name for name, value in arguments.items() if manifest.get(name) != value]
     if differing:
-        raise InputError(
-            f"{output} exists and was made with another {', '.join(differing)}: "
-            "remove it or choose another --output."
-        )
+        raise OutputExists(output, f"and was made with another {', '.join(differing)}")
     if not manifest.get("context"):
-        raise InputError(
-            f"{output} exists and was made by an earlier version, without the context of chromosomes: "
-            "remove it or choose another --output."
-        )
+        how = "and was made by an earlier version, without the context of chromosomes"
+        raise OutputExists(output, how)
     return manifest

@@ -98,7 +98,7 @@ def advice(manifest: Mapping, output: str) -> str:
         sides = [max(PATCH, min(size, limit)) for size, limit in zip(sides, most, strict=True)]
     config = "plants.py:small_batch --config.data.mix=" if manifest["mix"] else "arabidopsis.py:small_batch"
     lines.append(
-        f"Next: {called('train', 'train')} --config=configs/pretrain_{config} --config.data.tiles={output} "
+        f"Next: {called('train')} --config=configs/pretrain_{config} --config.data.tiles={output} "
         f"--config.model.input_size={sides[0]},{sides[1]} --workdir=runs/pretrain"
     )
     return "\n".join(lines)

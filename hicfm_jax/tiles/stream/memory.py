@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from etils import epath
 
+from hicfm_jax.cli import called
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.expected import Expected, TransExpected
 from hicfm_jax.errors import InputError
@@ -194,7 +195,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, ArrayTiles]:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path} is not a file of tiles ({type(error).__name__}: {error}): "
-            "give one written by MemoryTiles.save or a folder made by scripts/make_tiles.py."
+            f"give one written by MemoryTiles.save or a folder made by {called('make_tiles')}."
         ) from error
     if version != FORMAT_VERSION:
         raise InputError(

@@ -39,7 +39,7 @@ def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
     elif not config.data.tiles and config.task != "pretrain":
         lines += [
             "",
-            "These maps were simulated. With your own: --config.data.tiles=TILES, made by make_tiles.py.",
+            f"These maps were simulated. With your own: --config.data.tiles=TILES of {called('make_tiles')}.",
         ]
     elif not config.data.tiles:
         simulate = config.data.simulate
@@ -48,9 +48,9 @@ def summary(config: ConfigDict, workdir: str, finished: bool, step: int) -> str:
         lines += [
             "",
             "These maps were simulated. With your own map:",
-            f"  {called('make_tiles', 'tiles')} --input=MAP.mcool --resolution={simulate.resolution} \\",
+            f"  {called('make_tiles')} --input=MAP.mcool --resolution={simulate.resolution} \\",
             f"      --tile_size={size} --stride={simulate.stride} --val_chromosomes=Chr4 --output=tiles/mine",
-            f"  {called('train', 'train')} --config=configs/pretrain_arabidopsis.py{variant} \\",
+            f"  {called('train')} --config=configs/pretrain_arabidopsis.py{variant} \\",
             "      --config.data.tiles=tiles/mine --workdir=runs/mine",
         ]
     return "\n".join(lines)
