@@ -44,7 +44,10 @@ EXTRAS = {
     "torch": ["torch==2.13.0"],
     "cuda": [f"jax[cuda12]{JAX}"],
     "tpu": [f"jax[tpu]{JAX}"],
-    "dev": ["pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", RUFF, "pre-commit>=4", "tensorboard>=2.20"],
+    "dev": [
+        *("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", RUFF, "pre-commit>=4", "tensorboard>=2.20"),
+        *("nbclient>=0.10", "ipykernel>=6.29"),
+    ],
     # Ruff breaks the lines of long signatures.
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", RUFF],
 }
