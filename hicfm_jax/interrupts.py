@@ -3,10 +3,11 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 GRACE = 4.0
@@ -60,6 +61,29 @@ def stop() -> NoReturn:
     for child in processes.active_children() if processes else ():
         child.kill()
     os._exit(130)
+
+
+def run_program(command: Sequence[str], **options) -> int:
+    """Exit status of another program. Ctrl-C is left to it, so that one line is shown, and ends both."""
+    before = signal.getsignal(signal.SIGINT)
+    with subprocess.Popen(command, **options) as program:
+
+        def pass_on(*_) -> None:  # to a program that the terminal did not send it to
+            timer = threading.Timer(1.0, program.send_signal, [signal.SIGINT])  # no more if it has ended
+            timer.daemon = True
+            timer.start()
+
+        if before is _interrupt:
+            signal.signal(signal.SIGINT, pass_on)
+        try:
+            status = program.wait()
+        finally:
+            if before is _interrupt:
+                signal.signal(signal.SIGINT, before)
+    if before is _interrupt and status in (130, -signal.SIGINT):
+        sys.stdout.flush()
+        os._exit(130)
+    return status
 
 
 def _interrupt(*_) -> None:

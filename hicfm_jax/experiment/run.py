@@ -18,6 +18,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.comparison import POOLED
 from hicfm_jax.evaluate.scores import SCORES
 from hicfm_jax.experiment.stages import CHECKPOINTS, Setting, Stage, depth_name
+from hicfm_jax.interrupts import run_program
 from hicfm_jax.storage import write_atomically
 
 RECORD = "experiment.json"
@@ -79,7 +80,7 @@ def run_stages(
         script, *flags = stage.command
         print(f"{line}\n  {called(pathlib.Path(script).stem)} {shlex.join(flags)}", flush=True)
         started = time.monotonic()
-        status = subprocess.run([sys.executable, *_runnable(stage)], cwd=root).returncode
+        status = run_program([sys.executable, *_runnable(stage)], cwd=root)
         if status:
             raise InputError(
                 f"Stage {number}, {stage.title}, ended with status {status}: see the error above. The same "

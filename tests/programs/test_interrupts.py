@@ -10,7 +10,7 @@ import pytest
 from tests.commands import ROOT
 
 SETUP = """
-import hashlib, time
+import hashlib, sys, time
 from hicfm_jax import interrupts
 interrupts.GRACE = {grace}
 def body():
@@ -33,6 +33,10 @@ BODIES = {
     "in compiled code": """interrupts.working()
     ready()
     hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)""",
+    "in a program of its own": """interrupts.working()
+    ready()
+    child = "import time; from hicfm_jax import interrupts\\nwith interrupts.watched(): time.sleep(30)"
+    interrupts.run_program([sys.executable, "-c", child])""",
     "unwinding": """interrupts.working()
     try:
         ready()
@@ -61,7 +65,7 @@ def _interrupted(command, wait):
 
 @pytest.mark.parametrize("name", BODIES)
 def test_one_line_and_status_130(name):
-    grace = 20 if name == "unwinding" else 0.2
+    grace = 20 if name in ("unwinding", "in a program of its own") else 0.2
     program = SETUP.format(body=BODIES[name], grace=grace)
 
     def wait(process):

@@ -195,6 +195,7 @@ class _WarmProcess:
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
                 env={**os.environ, **settings},
+                process_group=0,  # Ctrl-C is for the process that asks, also while this one imports
             )
         self._owner = os.getpid()
         atexit.register(self._stop, self._process, self._control, self._owner)
