@@ -143,7 +143,7 @@ def _use_cores(number: int) -> None:
 
 @contextlib.contextmanager
 def _replacing(flag: str) -> Iterator[None]:
-    """With --force, an output that exists is set aside as NAME.old, and removed after success."""
+    """With --force, an output that exists, and what belongs to it, is set aside until it is written anew."""
     path = pathlib.Path(flags.FLAGS[flag].value or "") if flag and flags.FLAGS.force else None
     if path is None or not flags.FLAGS[flag].value or not os.path.lexists(path):
         try:
@@ -154,6 +154,16 @@ def _replacing(flag: str) -> Iterator[None]:
                 raise  # a file beside it, which --force would leave
             raise InputError(f"{error.fact}: choose another name, or --force to replace it.") from error
         return
+    beside = [path.with_suffix(".png"), path.with_name(f"{path.name}.bedpe")]
+    with contextlib.ExitStack() as stack:
+        for file in (path, *(file for file in beside if file.is_file() and file != path)):
+            stack.enter_context(_set_aside(file, flag))
+        yield
+
+
+@contextlib.contextmanager
+def _set_aside(path: pathlib.Path, flag: str) -> Iterator[None]:
+    """Renames a file or folder to NAME.old, which comes back unless a new one was written."""
     old = path.with_name(f"{path.name}.old")
     for name in flags.FLAGS:
         values = flags.FLAGS[name].value if name != flag else None
@@ -164,10 +174,12 @@ def _replacing(flag: str) -> Iterator[None]:
     if os.path.lexists(old) or path.resolve() in (pathlib.Path.cwd(), *pathlib.Path.cwd().parents):
         raise InputError(f"--force cannot set {path} aside as {old}: remove one of them.")
     path.rename(old)
+    failed = True
     try:
         yield
-    except BaseException:
+        failed = False
+    finally:
         if not os.path.lexists(path):
             old.rename(path)
-        raise
-    shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+        elif not failed:
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
