@@ -129,7 +129,7 @@ def _maps(enhanced: ContactMap, fitted: ContactMap, chrom: str, side: int) -> st
                 ZoomPanel("relative deviation", relative, colormaps["viridis"], limits, "sd / mean", GRAY)
             )
     limits = Normalize(-RATIO_LIMIT, RATIO_LIMIT)
-    title = "enhanced over expected" + ("" if sd is None else ", gray where not sure")
+    title = "over expected" + ("" if sd is None else ", gray where not sure")
     panels.append(ZoomPanel(title, ratio, colormaps["RdBu_r"], limits, "log2(mean / expected)", GRAY))
     return draw_zoomable({"Maps": panels}, chrom, (0, enhanced.chromsizes[chrom]), enhanced.resolution)
 

@@ -31,6 +31,7 @@ th:first-child, td:first-child { text-align: left; position: sticky; left: 0; ba
 table.defined td:first-child { white-space: normal; width: 30em; min-width: 11em; }
 tbody tr { border-bottom: 1px solid #e4e4e4; } .baseline { color: #666; font-weight: 400; }
 small { color: #666; font-weight: 400; } img { max-width: 100%; height: auto; }
+@media (max-width: 700px) { .scroll img { max-width: none; } }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; } p { overflow-wrap: anywhere; }
 """
 
@@ -138,10 +139,10 @@ def _kind(record: Record) -> str:
     return "baseline" if record.baseline else "map"
 
 
-def embedded(figure: Figure, text: str) -> str:
-    """A picture in the page itself; `text` describes it."""
-    data = base64.b64encode(figures.png(figure)).decode()
-    return f'<img alt="{text}" src="data:image/png;base64,{data}">'
+def embedded(picture: Figure | bytes, text: str) -> str:
+    """A picture, drawn or as a PNG, in the page itself; `text` describes it."""
+    data = base64.b64encode(picture if isinstance(picture, bytes) else figures.png(picture)).decode()
+    return f'<div class="scroll"><img alt="{text}" src="data:image/png;base64,{data}"></div>'
 
 
 def _text(value: str) -> str:

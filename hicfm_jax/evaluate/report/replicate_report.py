@@ -1,6 +1,5 @@
 """Report of reproducibility: `metrics.csv`, `report.html`, `report.png`."""
 
-import base64
 import contextlib
 import csv
 import html
@@ -69,7 +68,7 @@ def draw_matrices(found: Replicates):
     figure = Figure(figsize=((side + 1.0) * columns, side + 0.6), dpi=DPI, layout="constrained")
     for axis, method in zip(figure.subplots(1, columns, squeeze=False)[0], found.scores, strict=True):
         matrix = found.overall(method)
-        shown = axis.imshow(matrix, cmap="viridis", vmax=1)
+        shown = axis.imshow(matrix, cmap="viridis", vmin=min(np.nanmin(matrix), 0.99), vmax=1)
         axis.set_xticks(range(number), found.names, rotation=90)
         axis.set_yticks(range(number), found.names)
         axis.tick_params(labelsize=8, length=2)
@@ -96,7 +95,7 @@ def _rows(found: Replicates):
 
 
 def _page(found: Replicates, picture: bytes, files: Mapping[str, str | os.PathLike]) -> str:
-    from hicfm_jax.evaluate.report.html import whole_page
+    from hicfm_jax.evaluate.report.html import embedded, whole_page
     from hicfm_jax.evaluate.report.tables import html_table
 
     left_out = [chrom for chrom in found.chromosomes if not in_overall(chrom)]
@@ -105,12 +104,11 @@ def _page(found: Replicates, picture: bytes, files: Mapping[str, str | os.PathLi
     if left_out and len(left_out) < len(found.chromosomes):
         notes.append(f"Not counted in the overall score: {', '.join(left_out)}.")
     notes += [f"{method}: {seconds:.1f} s." for method, seconds in found.seconds.items()]
-    image = base64.b64encode(picture).decode()
     parts = [
         "<h1>Reproducibility of contact maps</h1>",
         f'<p class="about">{len(found.names)} maps, {found.resolution / 1000:g} kb bins, '
         f"{len(found.chromosomes)} chromosomes.</p>",
-        f'<img alt="Overall scores" src="data:image/png;base64,{image}">',
+        embedded(picture, "Overall scores of each pair of maps"),
         *(f"<p>{html.escape(note)}</p>" for note in notes),
         html_table(["map", "map", "chromosome", *found.scores], rows),
         "<h2>Definitions of the scores</h2>",

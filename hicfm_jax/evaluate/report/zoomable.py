@@ -21,10 +21,13 @@ STYLE = """
 .linked { outline-offset: .5em; } .row { display: grid; gap: 1em 1.4em;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 17em), 1fr)); }
 .large .row { grid-template-columns: repeat(auto-fill, minmax(min(100%, 36em), 1fr)); }
-.row figure { margin: 0; display: grid; grid-template-columns: 3.4em 1fr; font-size: .8em; color: #555; }
+.row figure { margin: 0; display: grid; grid-template-columns: 3.4em 1fr; align-content: end;
+  font-size: .8em; color: #555; }
 figcaption { grid-column: 2; color: #1c1c1c; font-size: 1.15em; align-self: end; }
 .rows, .columns, .bar { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; }
-.rows { flex-direction: column; text-align: right; padding-right: .4em; } .columns, .bar { grid-column: 2; }
+.rows { flex-direction: column; text-align: right; padding-right: .4em; }
+.columns, .bar, .unit { grid-column: 2; }
+.unit { text-align: center; }
 .bar i { flex: 1; margin: .45em .6em; } .bar { white-space: nowrap; }
 .row svg { width: 100%; aspect-ratio: 1; outline: 1px solid #888; cursor: crosshair;
   touch-action: pan-x pan-y; } .zoomed svg { touch-action: none; }
@@ -122,8 +125,8 @@ def _figure(panel: ZoomPanel, chrom: str, start: float, length: float) -> str:
         f'<use href="#{name}" transform="matrix(0 1 1 0 0 0)"/></svg>'
         f'<div class="columns"><span class="left">{first}</span><span>{chrom}, Mb</span>'
         f'<span class="right">{last}</span></div>'
-        f'<div class="bar">{low}<i style="background:linear-gradient(90deg,{colors})"></i>{high} {label}'
-        "</div></figure>"
+        f'<div class="bar">{low}<i style="background:linear-gradient(90deg,{colors})"></i>{high}</div>'
+        f'<div class="unit">{label}</div></figure>'
     )
 
 
