@@ -45,8 +45,8 @@ EXTRAS = {
     "cuda": [f"jax[cuda12]{JAX}"],
     "tpu": [f"jax[tpu]{JAX}"],
     "dev": [
-        *("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", RUFF, "pre-commit>=4", "tensorboard>=2.20"),
-        *("nbclient>=0.10", "ipykernel>=6.29"),
+        *("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", "selenium>=4.30"),
+        *("nbclient>=0.10", "ipykernel>=6.29", RUFF, "pre-commit>=4", "tensorboard>=2.20"),
     ],
     # Ruff breaks the lines of long signatures.
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", RUFF],
@@ -64,7 +64,7 @@ setup(
     # An installed package has the configs inside it; a checkout beside it.
     packages=[*find_packages(include=["hicfm_jax", "hicfm_jax.*"]), "hicfm_jax.configs"],
     package_dir={"hicfm_jax.configs": "configs"},
-    package_data={"hicfm_jax": ["pretrained/*"]},
+    package_data={"hicfm_jax": ["pretrained/*", "evaluate/report/*.js"]},
     entry_points={"console_scripts": ["hicfm = hicfm_jax.programs:main"]},
     install_requires=CORE,
     extras_require=EXTRAS,

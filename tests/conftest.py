@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import runpy
+import shutil
 import sys
 import types
 
@@ -27,6 +28,7 @@ EXTRAS = {
     "mkdocs": "docs",
     "nbclient": "dev",
     "pybigtools": "tracks",
+    "selenium": "dev",
     "tensorflow": "data",
     "torch": "torch",
 }
@@ -65,6 +67,42 @@ def pytest_runtest_setup(item):
 def pytest_unconfigure():
     """Fails, and shows where it waits, if this program does not come to its end after the tests."""
     faulthandler.dump_traceback_later(120, exit=True)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium, driven by selenium; for tests marked `needs("selenium")`."""
+    paths = [shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")]
+    if None in paths:
+        message = "Chromium and chromedriver are not installed (Debian: apt install chromium-driver)"
+        if os.environ.get("HICFM_REQUIRE_EXTRAS") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = paths[0]
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "force-device-scale-factor=1"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(paths[1]))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="session")
+def open_page(browser):
+    """Returns `open_page(path, width)`: opens a page, which must fit the width and log no error."""
+
+    def open_page(path: pathlib.Path, width: int):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get(path.as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path.name
+        assert browser.get_log("browser") == [], path.name
+        return browser
+
+    return open_page
 
 
 SHARED = pathlib.Path(os.environ.get("HICFM_SHARED", ROOT.parent / "shared"))

@@ -44,6 +44,7 @@ NOT_RUN = {
     "pip": "installs from the internet",
     "venv": "installs from the internet",
     "source": "activates an environment",
+    "clodius": "comes with HiGlass",
     "docker": "needs Docker",
     "apptainer": "needs Apptainer",
     "sbatch": "needs SLURM",

@@ -1,4 +1,4 @@
-"""The website of docs/: it builds strictly and loads nothing from elsewhere."""
+"""The website of docs/: it builds strictly, loads nothing from elsewhere, and fits a phone."""
 
 import re
 import subprocess
@@ -9,17 +9,32 @@ import pytest
 from tests.commands import ROOT
 
 
-@pytest.mark.slow  # renders every page
-@pytest.mark.needs("mkdocs")
-def test_the_site_builds_without_warnings_and_loads_no_foreign_files(tmp_path):
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    pages = list(tmp_path.rglob("*.html"))
+    return list(folder.rglob("*.html"))
+
+
+@pytest.mark.slow  # renders every page
+@pytest.mark.needs("mkdocs")
+def test_the_site_builds_without_warnings_and_loads_no_foreign_files(pages):
     assert len(pages) > len(list((ROOT / "docs").rglob("*.md")))
     loaded = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//")
     for page in pages:
         assert not loaded.search(page.read_text()), f"{page.name} loads a file from elsewhere"
+
+
+@pytest.mark.slow  # opens every page twice
+@pytest.mark.needs("mkdocs", "selenium")
+def test_every_page_fits_a_desktop_and_a_phone(pages, open_page):
+    for page in pages:
+        if page.name == "404.html":  # its links begin at the root of a server
+            continue
+        for width in (1280, 390):
+            open_page(page, width)
 
 
 def test_every_script_and_config_is_in_the_reference_of_commands():

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.baselines import NAMES, RESCALED, tune_baselines
 from hicfm_jax.evaluate.comparison import ChromosomeView, Comparison, Record, ScoredValue, pool
@@ -61,6 +62,7 @@ def compare(
         raise InputError(f"A map is called {taken[0]!r}, which is the name of a baseline: rename it.")
     if baselines_of is None and tune_chromosomes:
         raise InputError("tune_chromosomes needs baselines_of: name the map to make baselines from.")
+    sources = {"reference": reference, **maps}
     with doing("Opening the maps"):
         opened = ComparedMaps(maps, reference, resolution, region)
     reference, resolution = opened.reference, opened.reference.resolution
@@ -144,6 +146,7 @@ def compare(
         shallow=baselines_of,
         warnings=warnings,
         notes=notes,
+        files={name: str(each) for name, each in sources.items() if not isinstance(each, ContactMap)},
     )
 
 

@@ -106,6 +106,7 @@ class Comparison:
       shallow: name of the map that the baselines are made from; None without them.
       warnings: reasons not to trust a score, one sentence each.
       notes: what was left out or chosen, one sentence each.
+      files: URI of the reference and of each map that was read from a file, by name.
     """
 
     reference: str
@@ -116,6 +117,7 @@ class Comparison:
     shallow: str | None
     warnings: list[str]
     notes: list[str]
+    files: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)

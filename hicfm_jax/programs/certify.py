@@ -41,7 +41,8 @@ def main() -> None:
     if len(losses) > 1:
         found[best]["compared"] = dict(zip(_ENHANCED.value, losses, strict=True))
         print(f"{_ENHANCED.value[best]} predicts the contacts that were set aside best.")
-    page = write_page(found[best], enhanced[best], folder)
+    files = {"enhanced": _ENHANCED.value[best], "input": _FITTED.value, "set aside": _HELD_OUT.value}
+    page = write_page(found[best], enhanced[best], fitted, folder, files)
     path = write_certificate(found[best], folder)
     if _BEST.value:
         with atomic_file(_BEST.value) as partial:

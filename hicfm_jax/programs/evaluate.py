@@ -67,7 +67,7 @@ def _replicates() -> str:
     maps, folder = named_uris(_REPRODUCIBILITY.value, "--reproducibility", True), check_folder(_OUTPUT.value)
     choices = {"resolution": _RESOLUTION.value, "merge": _MERGE.value, "progress": Progress()}
     found = compare_replicates(maps, _CHECKPOINT.value, _CHROMOSOMES.value, **choices)
-    return replicate_report.write_replicates(found, folder)
+    return replicate_report.write_replicates(found, folder, maps)
 
 
 def _tracks() -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from hicfm_jax.contacts import ContactMap, simulate, thin, write_contacts
 from hicfm_jax.evaluate import compare
-from hicfm_jax.evaluate.report import figures
+from hicfm_jax.evaluate.report import figures, zoomable
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,7 @@ def files(deep, shallow, tmp_path_factory):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures are left out: drawing takes seconds, and one test draws a whole report."""
-    for name in ("draw_maps", "draw_ratios", "draw_zooms", "draw_curves"):
+    for name in ("draw_zooms", "draw_curves"):
         monkeypatch.setattr(figures, name, lambda *_: None)
+    monkeypatch.setattr(zoomable, "draw_zoomable", lambda *_: "")
     monkeypatch.setattr(figures, "png", lambda figure: b"")

@@ -32,6 +32,7 @@ def test_a_new_score_is_one_line_of_the_table(deep, shallow, tmp_path, monkeypat
     rows = list(csv.DictReader((tmp_path / "metrics.csv").open()))
     assert [float(row["missing"]) for row in rows if row["map"] == "same"] == [0, 0, 0]
     page = html.render(found)
-    assert "<dt>missing contacts</dt><dd>contacts that it lacks, Mio; pooled by bins</dd>" in page
-    assert '<td class="best">0</td>' in page and f"<td>{lacks['Chr4']:.0f}</td>" in page
-    assert re.search(r"lower is better for [^.<]*missing contacts", page)
+    text = "contacts that it lacks, Mio; pooled by bins; lower is better"
+    values = rf"<td><span class=\"map\">{lacks['Chr4']:.0f}</span></td><td><b>0</b></td>"
+    assert f"missing contacts<br><small>{text}</small>" in page
+    assert re.search(rf"missing contacts</td>{values}", page)

@@ -1,6 +1,7 @@
 """scripts/evaluate.py: its files, its output, and its errors."""
 
 import csv
+import hashlib
 import re
 import subprocess
 import sys
@@ -35,8 +36,11 @@ def test_from_files_to_a_report(files, tmp_path):
     page = (folder / "report.html").read_text()
     assert "a &lt;b&gt;" in page and "a <b>" not in page
     assert re.search(r"data range of \d\.\d\d", page)
-    assert not re.search(r'(src|href)="(?!data:)', page)  # nothing is fetched
-    assert page.count("data:image/png;base64,") == 4
+    assert not re.search(r'(src|href)="(?!data:|#)', page)  # nothing is fetched
+    # Seven maps, the ratios of six of them to the reference, foci, curves.
+    assert page.count("data:image/png;base64,") == 15
+    assert hashlib.sha256((files / "deep.cool").read_bytes()).hexdigest() in page
+    assert "evaluate.py --reference=" in page and len(page) < 5e6
     with PIL.Image.open(folder / "report.png") as image:
         assert min(image.size) > 800
     # One of the maps was enhanced by a model that was trained on the chromosome.

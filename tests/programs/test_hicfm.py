@@ -105,6 +105,19 @@ def test_force_replaces_only_after_success(deep, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_force_replaces_what_belongs_to_an_output_and_keeps_the_rest(deep, tmp_path):
+    path, words = tmp_path / "planted.cool", ("--resolution=10000", "--loops=1", "--force")
+    belongs, picture = tmp_path / "planted.cool.bedpe", tmp_path / "planted.png"
+    for file in (path, belongs, picture):
+        file.write_text("old")
+    failed = run_hicfm("simulate", path, f"--input={deep}", *words, "--seed=-1")
+    assert failed.returncode == 2 and belongs.read_text() == "old"
+    done = run_hicfm("simulate", path, f"--input={deep}", *words)
+    assert done.returncode == 0, done.stderr
+    assert belongs.read_text().startswith("chrom1") and picture.read_text() == "old"
+    assert sorted(tmp_path.iterdir()) == [path, belongs, picture]
+
+
 def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = str(ROOT / "configs/pretrain_arabidopsis.py")

@@ -6,24 +6,42 @@ import pathlib
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.evaluate.certificate import LEVELS, NETWORK
-from hicfm_jax.evaluate.report.figures import DPI, RATIO_LIMIT, fall
+from hicfm_jax.evaluate.report.figures import DPI, RATIO_LIMIT, fall, log_scale
 from hicfm_jax.evaluate.report.html import embedded, whole_page
+from hicfm_jax.evaluate.report.tables import html_table
+from hicfm_jax.evaluate.report.zoomable import ZoomPanel, draw_zoomable, most_pixels
 from hicfm_jax.evaluate.scores.diagonals import dense
 from hicfm_jax.storage import write_atomically
 
 PAGE = "report.html"
-MOST_PIXELS = 600  # a side; wider chromosomes are drawn in wider bins
 MOST_CHROMOSOMES = 5
+GRAY = "#d0d0d0"
+PIT = "Histogram of the probability of a lower count in pixels set aside; flat if the intervals are right"
 SURE = 1.645  # standard deviations from the expected contacts, the 90 % interval of a Gaussian
 
 
-def write_page(certificate: Mapping, enhanced: ContactMap, folder: str | os.PathLike) -> pathlib.Path:
-    """Writes `PAGE` whole or not at all; arguments as of `certificate.certify` and its result."""
+def write_page(
+    certificate: Mapping,
+    enhanced: ContactMap,
+    fitted: ContactMap,
+    folder: str | os.PathLike,
+    files: Mapping[str, str | os.PathLike] | None = None,
+) -> pathlib.Path:
+    """Writes `PAGE` whole or not at all.
+
+    Args:
+      certificate: the result of `certificate.certify` for `enhanced` and `fitted`.
+      enhanced, fitted: the enhanced map and its input.
+      folder: to write to.
+      files: URIs of the maps by name, for their checksums.
+    """
     chromosomes = sorted(enhanced.chromsizes, key=enhanced.chromsizes.get)[-MOST_CHROMOSOMES:]
     parts = [
         "<h1>Enhanced contact map</h1>",
@@ -39,23 +57,13 @@ def write_page(certificate: Mapping, enhanced: ContactMap, folder: str | os.Path
         "the latter.</p>",
     ]
     if "intervals" in certificate:
-        parts += ["<h2>Intervals</h2>", _intervals(certificate), embedded(_histogram(certificate), "PIT")]
+        parts += ["<h2>Intervals</h2>", _intervals(certificate), embedded(_histogram(certificate), PIT)]
+    side = most_pixels(4 * len(chromosomes))
     for chrom in sorted(chromosomes, key=list(enhanced.chromsizes).index):
-        parts += [f"<h2>{html.escape(chrom)}</h2>", embedded(_maps(enhanced, chrom), f"Maps of {chrom}")]
+        parts += [f"<h2>{html.escape(chrom)}</h2>", _maps(enhanced, fitted, chrom, side)]
     path = pathlib.Path(folder) / PAGE
-    write_atomically(path, whole_page("Enhanced contact map", parts).encode())
+    write_atomically(path, whole_page("Enhanced contact map", parts, files or {}).encode())
     return path
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
-    return (
-        '<div class="scroll"><table><thead><tr>'
-        + "".join(f"<th>{name}</th>" for name in head)
-        + "</tr></thead><tbody>"
-        + "".join(f"<tr>{line}</tr>" for line in lines)
-        + "</tbody></table></div>"
-    )
 
 
 def _strata(certificate: Mapping) -> str:
@@ -74,7 +82,7 @@ def _strata(certificate: Mapping) -> str:
         )
         distance = f"{each['from_bp'] / 1000:g} to {each['to_bp'] / 1000:g} kb"
         rows.append([distance, *cells, ratio, f"{each['contacts']:,.0f}"])
-    return _table(["distance", *titles, "P(s)", "contacts"], rows)
+    return html_table(["distance", *titles, "P(s)", "contacts"], rows)
 
 
 def _intervals(certificate: Mapping) -> str:
@@ -83,7 +91,7 @@ def _intervals(certificate: Mapping) -> str:
         [name, *("" if found[key] is None else f"{found[key]:.1%}" for key in keys), f"{found['pixels']:,}"]
         for name, found in certificate["intervals"].items()
     ]
-    return _table(["pixels", *(f"within {key} % interval" for key in keys), "number"], rows)
+    return html_table(["pixels", *(f"within {key} % interval" for key in keys), "number"], rows)
 
 
 def _histogram(certificate: Mapping) -> Figure:
@@ -96,33 +104,35 @@ def _histogram(certificate: Mapping) -> Figure:
     return figure
 
 
-def _maps(enhanced: ContactMap, chrom: str) -> Figure:
-    """Mean, relative standard deviation, and log ratio to the expected contacts where it is sure."""
-    shown = enhanced.coarsen(-(-enhanced.n_bins(chrom) // MOST_PIXELS))
-    mean = dense(shown.matrix(chrom))
+def _maps(enhanced: ContactMap, fitted: ContactMap, chrom: str, side: int) -> str:
+    """Input, mean, relative standard deviation, and log ratio to the expected contacts where it is sure.
+
+    Chromosomes of more than `side` bins are drawn in wider bins.
+    """
+    factor = -(-enhanced.n_bins(chrom) // side)
+    shown = enhanced.coarsen(factor)
+    counts, mean = (dense(each.matrix(chrom)).astype(np.float64) for each in (fitted.coarsen(factor), shown))
     sd = None if shown.sd is None else dense(shown.sd.matrix(chrom))
     expected = find_expected(shown.matrix(chrom)).dense()
+    scale = mean.sum() / max(counts.sum(), 1)
+    norm, label = log_scale(np.triu(mean, 1)), f"contacts per pixel of {shown.resolution / 1000:g} kb"
+    panels = [
+        ZoomPanel(f"input (shown × {scale:.3g})", counts * scale, fall(), norm, label),
+        ZoomPanel("enhanced", mean, fall(), norm, label),
+    ]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.log2(mean / expected)
         if sd is not None:
             ratio[np.abs(mean - expected) < SURE * sd] = np.nan
-        panels = {"log10(1 + contacts)": (np.log10(1 + mean), {"cmap": fall()})}
-        if sd is not None:
-            relative = sd / mean
-            panels["sd / mean"] = (relative, {"cmap": "viridis", "vmin": 0, "vmax": _most(relative)})
-    limits = {"cmap": "RdBu_r", "vmin": -RATIO_LIMIT, "vmax": RATIO_LIMIT}
-    panels["log2(mean / expected), gray where not sure"] = (ratio, limits)
-    figure = Figure(figsize=(4.2 * len(panels), 3.8), dpi=DPI, layout="constrained")
-    length = enhanced.chromsizes[chrom] / 1e6
-    for axis, (title, (values, style)) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
-        axis.set_facecolor("#d0d0d0")
-        image = axis.imshow(values, extent=(0, length, length, 0), interpolation="none", **style)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel(f"{chrom}, Mb", fontsize=9)
-        figure.colorbar(image, ax=axis, shrink=0.8)
-    return figure
+            relative = np.where(mean > 0, sd / mean, np.nan)
+            limits = Normalize(0, _most(relative))
+            panels.append(
+                ZoomPanel("relative deviation", relative, colormaps["viridis"], limits, "sd / mean", GRAY)
+            )
+    limits = Normalize(-RATIO_LIMIT, RATIO_LIMIT)
+    title = "over expected" + ("" if sd is None else ", gray where not sure")
+    panels.append(ZoomPanel(title, ratio, colormaps["RdBu_r"], limits, "log2(mean / expected)", GRAY))
+    return draw_zoomable({"Maps": panels}, chrom, (0, enhanced.chromsizes[chrom]), enhanced.resolution)
 
 
 def _most(values: np.ndarray) -> float:

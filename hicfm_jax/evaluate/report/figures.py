@@ -8,16 +8,16 @@ import numpy as np
 import PIL.Image
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
+from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from hicfm_jax.evaluate.baselines import RESCALED
 from hicfm_jax.evaluate.comparison import ChromosomeView, Comparison
+from hicfm_jax.evaluate.report.zoomable import ZoomPanel, averaged
 from hicfm_jax.evaluate.scores import CAPTIONS, SCORES
 from hicfm_jax.evaluate.scores.correlation import weighted_mean
 
-COLUMNS = 4
 MOST_MAPS = 5  # of `report.png`, without the reference
 DPI = 110
 RATIO_LIMIT = 2.0  # log2
@@ -36,12 +36,15 @@ def fall() -> Colormap:
 def count_scale(view: ChromosomeView, zoom: int | None = None) -> LogNorm:
     """Logarithmic color scale of all maps of a chromosome or a zoom, from the reference's counts."""
     reference = view.thumbnails["reference"]
-    upper = reference.image[np.triu_indices_from(reference.image, 1)]
-    values, highest = (upper, 99.5) if zoom is None else (reference.zooms[zoom], 99.9)
-    values = values[values > 0]
-    if not values.size:
+    return log_scale(np.triu(reference.image, 1)) if zoom is None else log_scale(reference.zooms[zoom], 99.9)
+
+
+def log_scale(counts: np.ndarray, highest: float = 99.5) -> LogNorm:
+    """Logarithmic color scale from the 2nd to the `highest` percentile of the counts above 0."""
+    positive = counts[counts > 0]
+    if not positive.size:
         return LogNorm(0.1, 1)
-    low, high = np.percentile(values, [2, highest])
+    low, high = np.percentile(positive, [2, highest])
     return LogNorm(low, max(high, low * 1.01))
 
 
@@ -52,20 +55,24 @@ def log_ratio(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return np.log2((image + added) / (reference + added))
 
 
-def draw_maps(view: ChromosomeView) -> Figure:
-    """All maps of a chromosome on one logarithmic scale."""
-    style = {"cmap": fall(), "norm": count_scale(view)}
-    images = {name: thumbnail.image for name, thumbnail in view.thumbnails.items()}
-    return _panels(view, images, style, {"label": PIXELS})
+def map_panels(view: ChromosomeView, side: int) -> list[ZoomPanel]:
+    """All maps of a chromosome on one logarithmic scale, with at most `side` rows."""
+    norm = count_scale(view)
+    return [
+        ZoomPanel(_title(view, name), averaged(thumbnail.image, side), fall(), norm, PIXELS)
+        for name, thumbnail in view.thumbnails.items()
+    ]
 
 
-def draw_ratios(view: ChromosomeView) -> Figure:
-    """log2 of every map over the reference."""
-    style = {"cmap": "RdBu_r", "vmin": -RATIO_LIMIT, "vmax": RATIO_LIMIT}
-    images = {name: thumbnail.image for name, thumbnail in view.thumbnails.items()}
+def ratio_panels(view: ChromosomeView, side: int) -> list[ZoomPanel]:
+    """log2 of every map over the reference, with at most `side` rows."""
+    colors, norm = colormaps["RdBu_r"], Normalize(-RATIO_LIMIT, RATIO_LIMIT)
+    images = {name: averaged(thumbnail.image, side) for name, thumbnail in view.thumbnails.items()}
     reference = images.pop("reference")
-    ratios = {name: log_ratio(image, reference) for name, image in images.items()}
-    return _panels(view, ratios, style, {"label": "log2(map / reference)", "extend": "both"})
+    return [
+        ZoomPanel(_title(view, name), log_ratio(image, reference), colors, norm, "log2(map / reference)")
+        for name, image in images.items()
+    ]
 
 
 def draw_zooms(view: ChromosomeView) -> Figure:
@@ -82,7 +89,11 @@ def draw_zooms(view: ChromosomeView) -> Figure:
                 axes[row, column].set_title(textwrap.fill(name, 16), fontsize=10)
         axes[row, 0].set_ylabel(region.label.replace(", ", "\n"), fontsize=8)
         beside = axes[row, -1].inset_axes([1.06, 0, 0.06, 1])
-        figure.colorbar(shown, cax=beside).ax.tick_params(labelsize=8)
+        bar = figure.colorbar(shown, cax=beside)
+        bar.ax.tick_params(labelsize=8)
+        bar.set_label(PIXELS, fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel(f"{view.name}, Mb", fontsize=8)
     return figure
 
 
@@ -95,12 +106,14 @@ def draw_curves(view: ChromosomeView, resolution: int) -> Figure:
         reference = name == "reference"
         style = {"color": "black" if reference else lines[name], "lw": 2.4 if reference else 1.3}
         bins = len(thumbnail.decay)
-        distance, mean = _log_binned(thumbnail.decay[1:], bins)
+        distance, mean = _log_binned(thumbnail.decay[1:] * thumbnail.scale, bins)
         mean = np.where(mean > 0, mean, np.nan)
-        decay.loglog(distance * resolution, mean, label=name, zorder=1 if reference else 2, **style)
+        decay.loglog(
+            distance * resolution, mean, label=_title(view, name), zorder=1 if reference else 2, **style
+        )
         if thumbnail.spearman.size:
             distance, mean = _log_binned(thumbnail.spearman, bins)
-            spearman.semilogx(distance * resolution, mean, label=name, **style)
+            spearman.semilogx(distance * resolution, mean, **style)
     decay.set(xlabel="distance, bp", ylabel="mean contacts per pixel", title="P(s)")
     spearman.set(xlabel="distance, bp", ylabel="Spearman correlation", title="agreement by distance")
     spearman.set_ylim(top=1)
@@ -173,21 +186,6 @@ def _show_zoom(axis: Axes, view: ChromosomeView, name: str, number: int, norm: L
     axis.tick_params(labelsize=7, length=2)
     axis.locator_params(nbins=3)
     return shown
-
-
-def _panels(view: ChromosomeView, images: dict[str, np.ndarray], style: dict, bar: dict) -> Figure:
-    """One panel a map, in rows of nearly equal length, and one color bar."""
-    rows = -(-len(images) // COLUMNS)
-    columns = -(-len(images) // rows)
-    figure = Figure(figsize=(3.3 * columns + 0.8, 3.5 * rows), dpi=DPI, layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
-    for axis, (name, image) in zip(axes, images.items(), strict=False):
-        shown = _show_map(axis, view, image, style)
-        axis.set_title(_title(view, name), fontsize=11)
-    for axis in axes[len(images) :]:
-        axis.set_axis_off()
-    figure.colorbar(shown, ax=axes[: len(images)], shrink=0.6, pad=0.01, **bar)
-    return figure
 
 
 def _title(view: ChromosomeView, name: str) -> str:

@@ -2,16 +2,19 @@
 
 import base64
 import html
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from hicfm_jax.evaluate.comparison import POOLED, TRANS, ChromosomeView, Comparison, Record
-from hicfm_jax.evaluate.report import figures
-from hicfm_jax.evaluate.report.tables import best_values, shown
-from hicfm_jax.evaluate.scores import SCORES, titles
+from hicfm_jax.evaluate.report import figures, zoomable
+from hicfm_jax.evaluate.report.origin import describe_origin
+from hicfm_jax.evaluate.report.tables import best_values, html_table, shown
+from hicfm_jax.evaluate.scores import SCORES
 
 MOST_FOCI = 12
+MOST_PICTURED = 10  # chromosomes, the longest ones: a page stays below 5 MB
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c1c1c; max-width: 1280px; margin: 2em auto;
@@ -23,12 +26,13 @@ p.about { color: #555; margin-top: .2em; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86em; font-variant-numeric: tabular-nums; }
 th, td { padding: .28em .6em; text-align: right; white-space: nowrap; }
+th { white-space: normal; max-width: 8em; vertical-align: bottom; border-bottom: 2px solid #444; }
 th:first-child, td:first-child { text-align: left; position: sticky; left: 0; background: white; }
-thead th { border-bottom: 2px solid #444; vertical-align: bottom; }
-tbody tr { border-bottom: 1px solid #e4e4e4; } tr.baseline td { color: #666; }
-td.best { font-weight: 700; color: #1c1c1c; } small { color: #777; font-weight: 400; }
-img { max-width: 100%; height: auto; } dt { font-weight: 600; float: left; clear: left; width: 9em; }
-dd { margin-left: 9.5em; }
+table.defined td:first-child { white-space: normal; width: 30em; min-width: 11em; }
+tbody tr { border-bottom: 1px solid #e4e4e4; } .baseline { color: #666; font-weight: 400; }
+small { color: #666; font-weight: 400; } img { max-width: 100%; height: auto; }
+@media (max-width: 700px) { .scroll img { max-width: none; } }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; } p { overflow-wrap: anywhere; }
 """
 
 
@@ -36,16 +40,15 @@ def render(comparison: Comparison) -> str:
     """The whole page."""
     names = ", ".join(view.name for view in comparison.chromosomes)
     settings = "; ".join(f"{name}: {text}" for name, text in comparison.settings.items())
-    lower = titles(score for score in SCORES.values() if score.better == "lower")
     parts = [
         "<h1>Contact maps compared with a reference</h1>",
         f'<p class="about">Reference: {_text(comparison.reference)}, {comparison.resolution / 1000:g} kb '
         f"bins. Evaluated: {_text(names)}.<br>{_text(settings)}.</p>",
         *(f'<p class="warning"><b>Warning.</b> {_text(text)}</p>' for text in comparison.warnings),
-        "<h2>All chromosomes together</h2>",
-        _table(comparison.of(POOLED)),
-        f"<p>The best value of each column is bold; lower is better for {lower}, higher for all others. Gray "
-        "rows are built-in baselines. Chromosomes are weighted by their pixels, bins or foci.</p>",
+        "<h2>Scores</h2>",
+        _table(comparison.of(POOLED), defined=True),
+        "<p>The best value of each score is bold. Maps in gray are built-in baselines. Several chromosomes "
+        "are weighted by their pixels, bins or foci.</p>",
         *(f"<p>{_text(text)}</p>" for text in comparison.notes),
     ]
     if between := comparison.of(TRANS):
@@ -55,34 +58,42 @@ def render(comparison: Comparison) -> str:
             "<p>All pixels between two of these chromosomes. Correlations are within each pair of them, "
             "averaged by pixels.</p>",
         ]
-    for view in comparison.chromosomes:
-        parts += _chromosome(comparison, view)
-    parts += ["<h2>Definitions of the scores</h2>", "<dl>"]
-    for score in SCORES.values():
-        text = f"{score.text}, {score.unit}" if score.unit else score.text
-        parts.append(f"<dt>{_text(score.title)}</dt><dd>{_text(text)}; pooled by {score.pooled_by}</dd>")
-    return whole_page(f"Contact maps: {names}", [*parts, "</dl>"])
+    views = comparison.chromosomes
+    pictured = {view.name: view for view in sorted(views, key=lambda view: view.length)[-MOST_PICTURED:]}
+    if len(pictured) < len(views):
+        parts.append(f"<p>Pictures are of the {MOST_PICTURED} longest chromosomes.</p>")
+    # Ratios are drawn at half of this side.
+    side = zoomable.most_pixels(sum(1.25 * len(view.thumbnails) for view in pictured.values()))
+    for view in views:
+        parts.append(f"<h2>{_text(view.name)}</h2>")
+        if len(views) > 1:
+            parts.append(_table(comparison.of(view.name)))
+        if view.name in pictured:
+            parts += _pictures(comparison, view, side)
+    return whole_page(f"Contact maps: {names}", parts, comparison.files)
 
 
-def whole_page(title: str, parts: Sequence[str]) -> str:
-    """A page of these parts, in HTML, with the style of all reports."""
-    body = "\n".join(parts)
+def whole_page(title: str, parts: Sequence[str], files: Mapping[str, str | os.PathLike]) -> str:
+    """A page of these parts, in HTML, with the style of all reports, and how it was made from `files`."""
+    body = "\n".join([*parts, *describe_origin(files)])
+    script = f"<script>\n{zoomable.SCRIPT.read_text()}</script>\n" if 'class="linked"' in body else ""
     return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<title>{_text(title)}</title>\n'
-        f"<style>{STYLE}</style></head>\n<body>\n{body}\n</body>\n</html>\n"
+        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(title)}</title>\n<style>{STYLE}{zoomable.STYLE}</style></head>\n"
+        f"<body>\n{body}\n{script}</body>\n</html>\n"
     )
 
 
-def _chromosome(comparison: Comparison, view: ChromosomeView) -> list[str]:
+def _pictures(comparison: Comparison, view: ChromosomeView, side: int) -> list[str]:
     name = _text(view.name)
+    sections = {
+        "Maps": figures.map_panels(view, side),
+        "Ratio to the reference": figures.ratio_panels(view, side // 2),
+    }
     return [
-        f"<h2>{name}</h2>",
-        _table(comparison.of(view.name)),
         f"<p>SSIM and PSNR are of log10(1 + count), with a data range of {view.data_range:.2f}.</p>",
-        "<h3>Maps</h3>",
-        embedded(figures.draw_maps(view), f"Maps of {name}"),
-        "<h3>Ratio to the reference</h3>",
-        embedded(figures.draw_ratios(view), f"Ratios of maps of {name}"),
+        zoomable.draw_zoomable(sections, view.name, (view.origin, view.length), comparison.resolution),
         "<h3>" + ("Strongest foci" if view.foci else "Zoom") + "</h3>",
         f"<p>{_foci(view)}</p>",
         embedded(figures.draw_zooms(view), f"Foci of {name}"),
@@ -104,31 +115,34 @@ def _foci(view: ChromosomeView) -> str:
     return f"The reference has {count} {word} at {at} (enrichment over the ring): {listed}{more}."
 
 
-def _table(records: list[Record]) -> str:
-    best = best_values(records)
-    head = "".join(
-        f'<th title="{_text(SCORES[name].text)}">{_text(SCORES[name].title)}</th>' for name in best
-    )
-    rows = []
+def _table(records: list[Record], defined: bool = False) -> str:
+    """A row for each score, with its definition if that is asked for, and a column for each map."""
+    head, rows = [""], []
     for record in records:
-        settings = f" <small>{_text(record.settings)}</small>" if record.settings else ""
-        cells = [f"<td>{_text(record.map)}{settings}</td>"]
-        for name, value in best.items():
-            text = shown(record.scores[name].value, name)
-            is_best = bool(text) and float(text) == value and len(records) > 1
-            cells.append(f'<td class="best">{text}</td>' if is_best else f"<td>{text}</td>")
-        kind = ' class="baseline"' if record.baseline else ""
-        rows.append(f"<tr{kind}>{''.join(cells)}</tr>")
-    return (
-        f'<div class="scroll"><table><thead><tr><th></th>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+        settings = f"<br><small>{_text(record.settings)}</small>" if record.settings else ""
+        head.append(f'<span class="{_kind(record)}">{_text(record.map)}</span>{settings}')
+    for name, best in best_values(records).items():
+        score = SCORES[name]
+        unit = f", {score.unit}" if score.unit else ""
+        lower = "; lower is better" if score.better == "lower" else ""
+        text = f"{score.text}{unit}; pooled by {score.pooled_by}{lower}"
+        row = [_text(score.title) + (f"<br><small>{_text(text)}</small>" if defined else "")]
+        for record in records:
+            value = shown(record.scores[name].value, name)
+            is_best = bool(value) and float(value) == best and len(records) > 1
+            row.append(f"<b>{value}</b>" if is_best else f'<span class="{_kind(record)}">{value}</span>')
+        rows.append(row)
+    return html_table(head, rows, "defined" if defined else "facts")
 
 
-def embedded(figure: Figure, text: str) -> str:
-    """A picture in the page itself; `text` describes it."""
-    data = base64.b64encode(figures.png(figure)).decode()
-    return f'<img alt="{text}" src="data:image/png;base64,{data}">'
+def _kind(record: Record) -> str:
+    return "baseline" if record.baseline else "map"
+
+
+def embedded(picture: Figure | bytes, text: str) -> str:
+    """A picture, drawn or as a PNG, in the page itself; `text` describes it."""
+    data = base64.b64encode(picture if isinstance(picture, bytes) else figures.png(picture)).decode()
+    return f'<div class="scroll"><img alt="{text}" src="data:image/png;base64,{data}"></div>'
 
 
 def _text(value: str) -> str:

@@ -1,11 +1,11 @@
 """Report of reproducibility: `metrics.csv`, `report.html`, `report.png`."""
 
-import base64
 import contextlib
 import csv
 import html
 import itertools
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from hicfm_jax.storage import atomic_file
 OVERALL = "overall"  # in place of a chromosome
 
 
-def write_replicates(found: Replicates, folder: str | os.PathLike) -> str:
+def write_replicates(
+    found: Replicates, folder: str | os.PathLike, files: Mapping[str, str | os.PathLike] | None = None
+) -> str:
     """Writes table, page and heat maps, all of them complete or none; returns a summary for the terminal.
 
-    Older files of these names are replaced.
+    Older files of these names are replaced. `files` are the URIs of the maps by name, for their checksums.
 
     Raises:
       InputError: the folder cannot be created or written.
@@ -37,7 +39,7 @@ def write_replicates(found: Replicates, folder: str | os.PathLike) -> str:
             writer = csv.writer(file)
             writer.writerow(["map1", "map2", "chromosome", *found.scores])
             writer.writerows(_rows(found))
-        page.write_text(_page(found, picture), encoding="utf-8")
+        page.write_text(_page(found, picture, files or {}), encoding="utf-8")
         image.write_bytes(picture)
     written = ", ".join(str(target / name) for name in FILES)
     return "\n".join([summary(found), *found.notes, f"Wrote {written}."])
@@ -66,7 +68,7 @@ def draw_matrices(found: Replicates):
     figure = Figure(figsize=((side + 1.0) * columns, side + 0.6), dpi=DPI, layout="constrained")
     for axis, method in zip(figure.subplots(1, columns, squeeze=False)[0], found.scores, strict=True):
         matrix = found.overall(method)
-        shown = axis.imshow(matrix, cmap="viridis", vmax=1)
+        shown = axis.imshow(matrix, cmap="viridis", vmin=min(np.nanmin(matrix), 0.99), vmax=1)
         axis.set_xticks(range(number), found.names, rotation=90)
         axis.set_yticks(range(number), found.names)
         axis.tick_params(labelsize=8, length=2)
@@ -92,30 +94,26 @@ def _rows(found: Replicates):
             yield [found.names[i], found.names[j], chrom, *(f"{matrix[i, j]:.6f}" for matrix in scores)]
 
 
-def _page(found: Replicates, picture: bytes) -> str:
-    from hicfm_jax.evaluate.report.html import whole_page
+def _page(found: Replicates, picture: bytes, files: Mapping[str, str | os.PathLike]) -> str:
+    from hicfm_jax.evaluate.report.html import embedded, whole_page
+    from hicfm_jax.evaluate.report.tables import html_table
 
     left_out = [chrom for chrom in found.chromosomes if not in_overall(chrom)]
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("map", "map", "chromosome", *found.scores))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in _rows(found)
-    )
+    rows = [[html.escape(str(cell)) for cell in row] for row in _rows(found)]
     notes = [*found.notes]
     if left_out and len(left_out) < len(found.chromosomes):
         notes.append(f"Not counted in the overall score: {', '.join(left_out)}.")
     notes += [f"{method}: {seconds:.1f} s." for method, seconds in found.seconds.items()]
-    image = base64.b64encode(picture).decode()
     parts = [
         "<h1>Reproducibility of contact maps</h1>",
         f'<p class="about">{len(found.names)} maps, {found.resolution / 1000:g} kb bins, '
         f"{len(found.chromosomes)} chromosomes.</p>",
-        f'<img alt="Overall scores" src="data:image/png;base64,{image}">',
+        embedded(picture, "Overall scores of each pair of maps"),
         *(f"<p>{html.escape(note)}</p>" for note in notes),
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>',
+        html_table(["map", "map", "chromosome", *found.scores], rows),
         "<h2>Definitions of the scores</h2>",
         "<p>network: mean cosine of the embeddings of matching windows. SCC: stratum-adjusted correlation "
         "coefficient of HiCRep. GenomeDISCO: concordance after a random walk of 3 steps. SCC and GenomeDISCO "
         "compare two maps at the depth of the shallower. The overall score is the mean over chromosomes.</p>",
     ]
-    return whole_page("Reproducibility", parts)
+    return whole_page("Reproducibility", parts, files)

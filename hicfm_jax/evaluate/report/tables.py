@@ -1,8 +1,9 @@
-"""Tables of scores: `metrics.csv`, best values, and the terminal summary."""
+"""Tables of scores: `metrics.csv`, best values, in HTML, and the terminal summary."""
 
 import csv
 import math
 import pathlib
+from collections.abc import Iterable
 
 from hicfm_jax.evaluate.comparison import POOLED, TRANS, Comparison, Record
 from hicfm_jax.evaluate.scores import SCORES, SUMMARY
@@ -43,6 +44,20 @@ def best_values(records: list[Record]) -> dict[str, float]:
 def shown(value: float, name: str) -> str:
     """A score with its decimals; empty for NaN."""
     return "" if math.isnan(value) else f"{value:.{SCORES[name].digits}f}"
+
+
+def html_table(head: Iterable[str], rows: Iterable[Iterable[str]], kind: str = "facts") -> str:
+    """A table that scrolls by itself where it is wider than the page; cells are HTML.
+
+    `kind` is its class in the style of a report.
+    """
+    titles = "".join(f"<th>{name}</th>" for name in head)
+    lines = ("".join(f"<td>{cell}</td>" for cell in row) for row in rows)
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return (
+        f'<div class="scroll" tabindex="0"><table class="{kind}"><thead><tr>{titles}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def summary(comparison: Comparison) -> str:
