@@ -106,7 +106,7 @@ def test_force_replaces_only_after_success(deep, tmp_path):
 
 
 def test_force_replaces_what_belongs_to_an_output_and_keeps_the_rest(deep, tmp_path):
-    path, words = tmp_path / "planted.cool", ("--resolution=10000", "--loops=1", "--force")
+    path, words = tmp_path / "planted.cool", ("--resolution=100kb", "--loops=1", "--force")
     belongs, picture = tmp_path / "planted.cool.bedpe", tmp_path / "planted.png"
     for file in (path, belongs, picture):
         file.write_text("old")
