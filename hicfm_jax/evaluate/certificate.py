@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import scipy.optimize
 import scipy.special
 import scipy.stats
 
@@ -36,6 +37,8 @@ FILTERS = {
     AWARE: baselines.coverage_aware,
     BLEND: baselines.coverage_aware_blend,
 }
+MOST_DRAWN = 100_000  # pixels whose intervals are measured
+LOG_SHAPES = (-3.0, 12.0)  # in which the filter's overdispersion is sought
 LEAST_EXPECTED = 0.05
 """Fraction of the expected contacts in every filter's estimate: one of 0 would exclude any contact."""
 
@@ -66,7 +69,9 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
       which favors filters, and with `decay_ratio`, the network's contacts over those set aside;
       `intervals`, the fraction of pixels whose held-out count is in the central 50 and 90 % interval of the
       negative binomial of its mean and standard deviation (randomized, as counts are whole), overall and by
-      `REGIONS`; `pit`, that distribution's values in ten equal classes, 0.1 each if it is right.
+      `REGIONS`; `pit`, that distribution's values in ten equal classes, 0.1 each if it is right;
+      `interval_widths`, mean contacts from end to end of the 90 % interval, of the network and of the
+      coverage-aware Gaussian with the one overdispersion that suits the held-out contacts best.
 
     Raises:
       InputError: maps of other bins or chromosomes, or an enhanced map that does not state its depth.
@@ -109,7 +114,9 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
         },
         "strata": strata,
     }
-    return found | _intervals(pixels) if enhanced.sd is not None else found
+    if enhanced.sd is None:
+        return found
+    return found | _intervals(pixels) | {"interval_widths": _interval_widths(pixels, widths[AWARE])}
 
 
 def _seen(enhanced: ContactMap, fitted: ContactMap, chromosomes: Sequence[str]) -> list[str]:
@@ -260,9 +267,33 @@ def _intervals(pixels: Sequence[_Pixels]) -> dict[str, object]:
     return {"intervals": {"overall": covered(distance >= 0), **regions}, "pit": histogram.tolist()}
 
 
+def _interval_widths(pixels: Sequence[_Pixels], widths: Sequence[float]) -> dict[str, float]:
+    held = np.concatenate([each.held for each in pixels])
+    drawn = np.random.default_rng(0).permutation(len(held))[:MOST_DRAWN]
+    network = np.concatenate([each.mean for each in pixels])[drawn]
+    smooth = np.concatenate([each.filtered(AWARE, *widths) for each in pixels])[drawn]
+
+    def loss(log_shape: float) -> float:
+        shape = np.exp(log_shape)
+        return -scipy.stats.nbinom.logpmf(held[drawn], shape, shape / (shape + smooth)).mean()
+
+    constant = np.exp(scipy.optimize.minimize_scalar(loss, bounds=LOG_SHAPES, method="bounded").x)
+    shapes = np.concatenate([_shape(each) for each in pixels])[drawn]
+    found = {}
+    for name, mean, shape in ((NETWORK, network, shapes), (AWARE, smooth, constant)):
+        low, high = (scipy.stats.nbinom.ppf(q, shape, shape / (shape + mean)) for q in (0.05, 0.95))
+        found[name] = float((high - low).mean())
+    return found
+
+
+def _shape(pixels: _Pixels) -> np.ndarray:
+    """Of the gamma distributions of the intensities."""
+    return (pixels.mean / np.maximum(pixels.sd, 1e-3 * pixels.mean)) ** 2
+
+
 def _pit(pixels: _Pixels) -> np.ndarray:
     """Randomized probability integral transform of held-out counts (Czado et al. 2009), uniform if right."""
-    shape = (pixels.mean / np.maximum(pixels.sd, 1e-3 * pixels.mean)) ** 2
+    shape = _shape(pixels)
     chance = shape / (shape + pixels.mean)
     below = scipy.stats.nbinom.cdf(pixels.held - 1, shape, chance)
     at = scipy.stats.nbinom.pmf(pixels.held, shape, chance)
