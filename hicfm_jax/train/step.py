@@ -10,7 +10,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from hicfm_jax.train import sharding
-from hicfm_jax.train.optim import Select, merge
+from hicfm_jax.train.optim import Select, global_norm, merge
 from hicfm_jax.types import Array, Batch
 
 LossFunction = Callable[[Any, Batch, Array], tuple[Array, dict[str, Array]]]
@@ -101,11 +101,7 @@ def accumulate(
 
 def all_finite(gradients: Any) -> Array:
     """Whether a tree has neither NaN nor infinity, nor numbers so large that their squares are infinite."""
-    if jax.default_backend() != "cpu":
-        return jnp.isfinite(optax.tree.norm(gradients))
-    # XLA for CPUs sums a large array much more slowly than it multiplies it by a vector of ones.
-    rows = (jnp.atleast_1d(x).reshape(-1, x.shape[-1] if x.ndim else 1) for x in jax.tree.leaves(gradients))
-    return jnp.isfinite(sum(jnp.sum(jnp.square(jnp.ones(len(x), x.dtype) @ x)) for x in rows))
+    return jnp.isfinite(global_norm(gradients))
 
 
 def create_train_step(

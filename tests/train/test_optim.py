@@ -3,12 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from hicfm_jax.config import base_config, peak_learning_rate
 from hicfm_jax.models import create_model
 from hicfm_jax.train.losses import pretrain_losses
-from hicfm_jax.train.optim import create_optimizer, create_schedule, decayed, warmup_cosine
+from hicfm_jax.train.optim import clip_by_norm, create_optimizer, create_schedule, decayed, warmup_cosine
 from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.train.step import TrainState, create_train_step
 from hicfm_jax.types import Batch
@@ -122,3 +123,19 @@ def test_schedule_of_a_config():
 def test_the_batch_rule_gives_a_small_batch_a_tiny_rate():
     """Batch 1 x 4 has 2.3e-6 by the original's rule, too little to learn."""
     assert peak_learning_rate(base_config()) == pytest.approx(2.34e-6, rel=1e-2)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0])
+def test_gradients_are_clipped_as_by_optax(scale):
+    keys = jax.random.split(jax.random.key(0), 2)
+    tree = {
+        "kernel": scale * jax.random.normal(keys[0], (192, 576)),
+        "bias": jax.random.normal(keys[1], (7,)),
+    }
+    tree["bias"] *= scale
+    ours, theirs = clip_by_norm(1.0), optax.clip_by_global_norm(1.0)
+    assert ours.init(tree) == theirs.init(tree)  # so that older checkpoints fit
+    found, expected = (each.update(tree, optax.EmptyState())[0] for each in (ours, theirs))
+    for name in tree:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-6)
+    assert optax.tree.norm(found) == pytest.approx(min(1.0, float(optax.tree.norm(tree))), rel=1e-5)

@@ -97,13 +97,17 @@ def test_a_step_of_bad_micro_batches_changes_nothing_but_the_counters(step):
     assert int(train_step(after, _batch([1, 2, 3, 4])).skipped) == 2
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (3, 4), (2, 1, 3, 4)])
-def test_one_number_that_is_not_finite_is_found(shape):
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 64, 64), (64, 128)])
+def test_one_number_that_is_not_finite_is_found(shape, devices, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
     tree = {"sound": np.ones((5, 2), np.float32), "other": np.full(shape, -1e9, np.float32)}
     assert all_finite(tree)
     for bad in (np.nan, np.inf, -np.inf, 1e20):
         tree["other"].flat[-1] = bad
         assert not all_finite(tree), bad
+    tree["other"].flat[0] = -1e20  # does not cancel the last number
+    assert not all_finite(tree)
 
 
 def test_reading_the_window_starts_a_new_one(step):
