@@ -195,6 +195,7 @@ def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dic
         "input": plan.input,
         "input_contacts": contact_map.total_count,
         "target_contacts": plan.target_contacts,
+        "dtype": plan.dtype,
         "merge": plan.merge,
         "window": list(plan.window),
         "stride": plan.stride,

@@ -19,7 +19,7 @@ from hicfm_jax.contacts.contact_map import Pair
 from hicfm_jax.contacts.expected import TransExpected, TransSums, find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network
-from hicfm_jax.infer.scan_plan import ScanPlan
+from hicfm_jax.infer.scan_plan import DTYPES, ScanPlan
 from hicfm_jax.infer.stitching import merge_windows
 from hicfm_jax.progress import NullProgress, doing
 from hicfm_jax.storage import check_memory
@@ -189,9 +189,10 @@ def _predictor(network: Network, plan: ScanPlan, batch_size: int, progress: Null
     if plan.depth_ratio is not None:
         depth["depth_ratio"] = np.float32(plan.depth_ratio)
     task = plan.task
-    program = _program(
-        network.model, network.scaling, task.apply, task.postprocess, plan.cutoff, everywhere, divided
-    )
+    model = network.model
+    if plan.dtype != DTYPES[0]:
+        model = model.clone(dtype=jnp.dtype(plan.dtype))
+    program = _program(model, network.scaling, task.apply, task.postprocess, plan.cutoff, everywhere, divided)
 
     def stacked(parts):
         # Empty windows fill up the last batch.

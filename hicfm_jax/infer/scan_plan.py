@@ -17,6 +17,8 @@ from hicfm_jax.models.heads import HeadOutput, apply_head
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.types import Array
 
+DTYPES = ("float32", "bfloat16")
+
 
 class Option(NamedTuple):
     """A flag of some tasks only: its name, its type, and its help text."""
@@ -95,6 +97,7 @@ class ScanPlan:
       options: the task's own options, as far as given.
       target_contacts: of the whole deep map, cis and trans; None: not scaled.
       depth_ratio: contacts of the deep map over those of the input, for a network that takes it.
+      dtype: of the network's products, one of `DTYPES`.
       anyway: the user wants a result also outside the range that the network was trained for.
       warnings: sentences for the user.
       places: first row and column `[N, 2]` of the windows of each chromosome, and pair of different ones,
@@ -114,6 +117,7 @@ class ScanPlan:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     target_contacts: float | None = None
     depth_ratio: float | None = None
+    dtype: str = DTYPES[0]
     anyway: bool = False
     warnings: tuple[str, ...] = ()
     places: Mapping[str | Pair, np.ndarray] | None = None
@@ -134,6 +138,7 @@ def make_plan(
     stride: int | None = None,
     bound: int | None = None,
     max_distance: int | None = None,
+    dtype: str | None = None,
     anyway: bool | None = None,
     **options: Any,
 ) -> ScanPlan:
@@ -149,6 +154,9 @@ def make_plan(
     options = {name: value for name, value in options.items() if value is not None}
     if unknown := [name for name in options if name not in known]:
         raise InputError(f"Task {task.name} has no option {unknown[0]}: leave it out.")
+    dtype = DTYPES[0] if dtype is None else dtype
+    if dtype not in DTYPES:
+        raise InputError(f"dtype is {dtype!r} but must be {' or '.join(DTYPES)}.")
     if merge not in MERGES:
         raise InputError(f"There is no merge {merge!r}: take one of {', '.join(MERGES)}.")
     # Where windows are not merged to a whole map, their number is as published.
@@ -185,6 +193,7 @@ def make_plan(
         cutoff=network.cutoff,
         input=contact_map.name,
         options=options,
+        dtype=dtype,
         anyway=bool(anyway),
         warnings=tuple(_range_warnings(contact_map, network, anyway or "pretrain" in task.head)),
     )

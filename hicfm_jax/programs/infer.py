@@ -17,7 +17,7 @@ from absl import flags
 from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.infer import infer_file
-from hicfm_jax.infer.scan_plan import InferenceTask
+from hicfm_jax.infer.scan_plan import DTYPES, InferenceTask
 from hicfm_jax.infer.stitching import MERGES
 from hicfm_jax.infer.tasks import INFERENCE_TASKS
 from hicfm_jax.progress import Progress
@@ -53,6 +53,7 @@ _ANYWAY = flags.DEFINE_bool(
     "anyway", False, "Go on with a map of another bin width or depth than the network was trained for."
 )
 _BATCH = flags.DEFINE_integer("batch_size", 8, "Windows at once, over all devices.", lower_bound=1)
+_DTYPE = flags.DEFINE_enum("dtype", None, DTYPES, f"Of the network's products; {DTYPES[0]} if not given.")
 _INPUT_SIZE = flags.DEFINE_string(
     "input_size", None, "ROWS,COLUMNS of the windows, for a file of the original that does not give them."
 )
@@ -70,7 +71,7 @@ _OPTIONS = [
 GROUPS = {
     "Input and output": ("task", "input", "resolution", "checkpoint", "output", "anyway"),
     "Part of the map": ("chromosomes", "region", "max_distance", "trans"),
-    "Windows": ("merge", "stride", "bound", "batch_size", "input_size"),
+    "Windows": ("merge", "stride", "bound", "batch_size", "dtype", "input_size"),
 }
 
 
@@ -92,6 +93,7 @@ def main() -> None:
             stride=_STRIDE.value,
             bound=_BOUND.value,
             max_distance=_DISTANCE.value,
+            dtype=_DTYPE.value,
             anyway=_ANYWAY.value or None,
             **{option.name: option.value for option in _OPTIONS},
         )

@@ -61,6 +61,14 @@ def test_every_pixel_of_every_chromosome_is_written(network):
     np.testing.assert_array_equal(values, values.astype(np.float32))
 
 
+def test_bfloat16_changes_the_map_by_its_rounding(network):
+    exact, rounded = (enhance(toy_map(), network, dtype=dtype) for dtype in ("float32", "bfloat16"))
+    exact_logs, rounded_logs = (np.log10(1 + dense(each, "Chr1")) for each in (exact, rounded))
+    difference = np.abs(exact_logs - rounded_logs).max()
+    assert 0 < difference < 2.0**-8 * exact_logs.max()  # bfloat16 has 8 bits
+    assert rounded.metadata[ENHANCEMENT]["dtype"] == "bfloat16"
+
+
 def test_a_network_that_says_how_sure_it_is_gives_standard_deviations(sure, tmp_path):
     """Relative ones do not depend on the depth, and quantiles are those of a gamma distribution."""
     shallow, network = toy_map(), load_network(sure)
@@ -256,6 +264,7 @@ def test_progress_counts_all_windows_and_odd_things_are_said(network):
     ("choices", "message"),
     [
         ({"merge": "mean"}, "no merge 'mean'"),
+        ({"dtype": "float16"}, "must be float32 or bfloat16"),
         ({"stride": 33}, "between 1 and the window's shorter side, 32"),
         ({"stride": 0}, "between 1 and"),
         ({"bound": 3}, "needs merge=original"),

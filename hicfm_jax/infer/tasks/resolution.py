@@ -58,6 +58,7 @@ def enhance(
     bound: int | None = None,
     max_distance: int | None = None,
     trans: bool = False,
+    dtype: str = "float32",
     anyway: bool = False,
     integer: bool = False,
     batch_size: int = 8,
@@ -86,6 +87,7 @@ def enhance(
         as published: windows on the diagonal only.
       max_distance: farthest cis pixel from the diagonal in bp; all if not given.
       trans: also every pixel between different chromosomes, for networks with `model.residual`.
+      dtype: of the network's products, "float32" or "bfloat16".
       anyway: go on with a map of another bin width or depth than the network was trained for.
       integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
       batch_size: windows at once, over all devices.
@@ -113,6 +115,7 @@ def enhance(
         bound=bound,
         max_distance=max_distance,
         trans=trans,
+        dtype=dtype,
         anyway=anyway,
         target_contacts=target_contacts,
         integer=integer,
