@@ -1,10 +1,9 @@
 """Speed of a training step, next to matrix products on the same device."""
 
-import multiprocessing
 import resource
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from benchmarks.compile_only import few_inputs, memory_of
+from benchmarks.original.turns import Side, answer, take_turns
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
@@ -148,14 +148,12 @@ def table(result: dict[str, Any]) -> str:
 
 
 OURS = "ours"
-_ASKED = "figures"
 
 
 def compare_steps(config: ConfigDict, rounds: int, compiled: bool = False) -> dict[str, Any]:
     """Times our step and the original's network in PyTorch in turn, each in a process of its own.
 
-    In every round each takes one step while the others wait, so that other work on the machine slows all of
-    them alike. Both run on the same kind of device, in float32.
+    Both run on the same kind of device, in float32.
 
     Args:
       config: of pretraining, in float32.
@@ -168,35 +166,22 @@ def compare_steps(config: ConfigDict, rounds: int, compiled: bool = False) -> di
       `[median, least, most]`; `matmul_tflops` and `peak_memory_bytes` of both libraries, by "JAX" and
       "PyTorch": on CPUs of the whole process.
     """
-    from benchmarks.torch_step import VARIANTS
+    from benchmarks.original.torch_step import VARIANTS
 
-    context = multiprocessing.get_context("spawn")
-    # No threads of one library run in the process of the other.
-    runners = {"JAX": (_run_ours, (config.to_dict(),), [OURS])}
     facts = (config.model.name, tuple(config.model.input_size), config.train.global_batch_size)
     platform = "cpu" if jax.default_backend() == "cpu" else "cuda"
-    runners["PyTorch"] = (_run_torch, (*facts, platform, compiled), list(VARIANTS))
-    ends, seconds = {}, {}
-    for library, (target, arguments, _) in runners.items():
-        ends[library], theirs = context.Pipe()
-        context.Process(target=target, args=(theirs, *arguments), daemon=True).start()
-        theirs.close()
-    for _ in range(1 + rounds):
-        for library, (_, _, names) in runners.items():
-            for name in names:
-                ends[library].send(name)
-                seconds.setdefault(name, []).append(ends[library].recv())
-    figures = {}
-    for library, end in ends.items():
-        end.send(_ASKED)
-        figures[library] = end.recv()
-    ours = np.array(seconds[OURS][1:])
+    sides = {
+        "JAX": Side(_run_ours, (config.to_dict(),), [OURS]),
+        "PyTorch": Side(_run_torch, (*facts, platform, compiled), list(VARIANTS)),
+    }
+    seconds, figures = take_turns(sides, rounds)
+    ours = np.array(seconds[OURS])
     return {
         "batch": config.train.global_batch_size,
         "input_size": list(config.model.input_size),
         "rounds": rounds,
-        "seconds": {name: spread(times[1:]) for name, times in seconds.items()},
-        "ratios": {name: spread(np.array(seconds[name][1:]) / ours) for name in VARIANTS},
+        "seconds": {name: spread(times) for name, times in seconds.items()},
+        "ratios": {name: spread(np.array(seconds[name]) / ours) for name in VARIANTS},
         "matmul_tflops": {library: rate / 1e12 for library, (rate, _) in figures.items()},
         "peak_memory_bytes": {library: peak for library, (_, peak) in figures.items()},
     }
@@ -209,15 +194,23 @@ def comparison_table(result: dict[str, Any]) -> str:
         f"{result['batch']} windows of {size}, float32, median of {result['rounds']} rounds (least to most)",
         f"{'':22}{'s a step':>24}{'times ours':>24}",
     ]
-    for name, (median, least, most) in result["seconds"].items():
-        ratio = ""
-        if name in result["ratios"]:
-            ratio = "{:.2f} ({:.2f} to {:.2f})".format(*result["ratios"][name])
-        lines.append(f"{name:22}{f'{median:.2f} ({least:.2f} to {most:.2f})':>24}{ratio:>24}")
+    lines += comparison_rows(result)
     for library, rate in result["matmul_tflops"].items():
         peak = result["peak_memory_bytes"][library] / 1e9
         lines.append(f"{library}: matrix products at {rate:.3f} TFLOP/s, peak memory {peak:.2f} GB")
     return "\n".join(lines)
+
+
+def comparison_rows(result: dict[str, Any], digits: int = 2) -> list[str]:
+    """A line for each of `seconds`, with its place in `ratios`; columns of 22, 24 and 24 characters."""
+    lines = []
+    for name, spread_of_times in result["seconds"].items():
+        times, ratio = (
+            "{:.{digits}f} ({:.{digits}f} to {:.{digits}f})".format(*values, digits=kept) if values else ""
+            for values, kept in ((spread_of_times, digits), (result["ratios"].get(name), 2))
+        )
+        lines.append(f"{name:22}{times:>24}{ratio:>24}")
+    return lines
 
 
 def _run_ours(end: Connection, settings: dict[str, Any]) -> None:
@@ -232,13 +225,13 @@ def _run_ours(end: Connection, settings: dict[str, Any]) -> None:
         peak = used_memory(device.memory_stats())
         return matmul_rate("float32"), peak
 
-    _answer(end, lambda _: step(), figures)
+    answer(end, lambda _: step(), figures)
 
 
 def _run_torch(end: Connection, *arguments: Any) -> None:
     import torch
 
-    from benchmarks import torch_step
+    from benchmarks.original import torch_step
 
     device = arguments[3]
     step = torch_step.TorchStep(*arguments)
@@ -248,13 +241,7 @@ def _run_torch(end: Connection, *arguments: Any) -> None:
         peak = used_memory(stats)
         return torch_step.matmul_rate(device), peak
 
-    _answer(end, step, figures)
-
-
-def _answer(end: Connection, step: Callable[[str], float], figures: Callable[[], tuple[float, int]]) -> None:
-    while (name := end.recv()) != _ASKED:
-        end.send(step(name))
-    end.send(figures())
+    answer(end, step, figures)
 
 
 def used_memory(of_device: dict[str, int] | None) -> int:

@@ -5,6 +5,9 @@ import json
 import pytest
 
 from benchmarks import inference
+from benchmarks.original import enhancement
+from benchmarks.synthetic import synthetic_map
+from hicfm_jax.contacts import write_contacts
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.tasks import INFERENCE_TASKS
 from tests.run_script import run_script
@@ -25,6 +28,29 @@ def test_the_script_times_two_tasks():
             assert 0 < least <= median <= most
         assert run["seconds_per_1000_windows"][0] * run["windows"] / 1000 <= run["seconds_per_chromosome"][2]
     assert len(lines) == 5 and lines[-1].startswith("mean shift")
+
+
+@pytest.mark.slow  # two processes, one of which compiles a network
+@pytest.mark.needs("torch")
+def test_the_originals_loop_gives_the_same_map(tmp_path):
+    write_contacts(synthetic_map(0.5, 150), tmp_path / "map.cool")
+    flags = ["--models=vit_test", "--bins=100", "--input_size=32,32", "--rounds=2", "--genome"]
+    done = run_script("benchmark_inference.py", f"--original={tmp_path / 'map.cool'}", *flags)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["difference"] < 1e-4 and result["windows"] == 6
+    for median, least, most in (*result["seconds"].values(), *result["ratios"].values()):
+        assert 0 < least <= median <= most
+    assert result["genome_seconds"] > 0
+    near, wide, every, ours_near, ours = result["genome"].values()
+    assert near < wide <= every and ours_near < ours < every
+
+
+def test_the_part_to_compare_fits_the_chromosome(tmp_path):
+    write_contacts(synthetic_map(0.5, 150), tmp_path / "map.cool")
+    for bins, message in ((15, "less than half a window"), (151, "bins is 151 but 1 of .* has 150")):
+        with pytest.raises(InputError, match=message):
+            enhancement.compare_enhancement(tmp_path / "map.cool", bins=bins, window=(32, 32))
 
 
 @pytest.mark.slow  # times networks

@@ -60,7 +60,7 @@ def test_our_step_beside_that_of_pytorch():
 def test_pytorch_computes_the_same_losses():
     import torch
 
-    from benchmarks.torch_step import pretraining_loss
+    from benchmarks.original.torch_step import pretraining_loss
 
     rng = np.random.default_rng(0)
     counts = 1 + rng.poisson(3, (2, 32, 48)).astype(np.float32)
