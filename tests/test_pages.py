@@ -40,6 +40,8 @@ NOT_RUN = {
     "scripts/benchmark_torch.py": "measures ViT-L; tests/train/test_step_benchmark.py a small network",
     "scripts/benchmark_species.py": "measures maps of several species",
     "scripts/benchmark_inference.py": "measures all tasks; tests/infer/test_inference_benchmark.py some",
+    "scripts/benchmark_bfloat16.py": "trains for minutes; tests/train/test_precision.py takes four steps",
+    "dask_workers.py": "needs SLURM",
     "scripts/convert_weights.py": "reads published files; tests/convert converts made-up ones",
     "pip": "installs from the internet",
     "venv": "installs from the internet",
