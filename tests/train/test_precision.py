@@ -1,0 +1,21 @@
+"""Training in bfloat16 beside float32, in sizes that say nothing."""
+
+import json
+
+import pytest
+
+from tests.run_script import run_script
+
+
+@pytest.mark.slow  # trains twice
+@pytest.mark.needs("matplotlib")
+def test_losses_of_both_precisions_are_compared(tmp_path):
+    picture = tmp_path / "bfloat16.png"
+    flags = ("--steps=4", "--model=vit_test", "--side=32", "--batch=2", f"--picture={picture}")
+    done = run_script("benchmark_bfloat16.py", *flags)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    exact, rounded = found["losses"].values()
+    assert len(exact) == len(rounded) == 4 and exact != rounded
+    assert 0 < found["largest"] < 2.0**-6  # bfloat16 has 8 bits
+    assert picture.stat().st_size > 5_000
