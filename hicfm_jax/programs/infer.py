@@ -38,7 +38,7 @@ _CHECKPOINT = flags.DEFINE_string(
     None,
     "Workdir or checkpoint, DIR[@best|@last|@STEP], a .safetensors, or a file of the original. A workdir "
     "gives the step with the lowest validation loss, else the last. If not given, task resolution takes "
-    "any_map, a small network for maps of any species that comes with the package.",
+    "any_map and task loop any_map_loops, small networks that come with the package.",
 )
 _WRITTEN = _by_task(lambda task: ", ".join(task.outputs) or "a folder")
 _OUTPUT = flags.DEFINE_string("output", None, f"File or folder to write. {_WRITTEN}", required=True)

@@ -44,7 +44,7 @@ _ORIGINAL_CUTOFF = 1000.0  # largest count of an image in the original's inferen
 
 def find_loops(
     contact_map: ContactMap,
-    network: Network | str | os.PathLike,
+    network: Network | str | os.PathLike = "any_map_loops",
     *,
     chromosomes: Sequence[str] | None = None,
     threshold: float = THRESHOLD,
@@ -63,7 +63,7 @@ def find_loops(
 
     Args:
       contact_map: raw counts.
-      network: of `load_network`, or a checkpoint of task loop.
+      network: of `load_network`, or a checkpoint of task loop; that of the package if not given.
       chromosomes: to scan; all if not given.
       threshold: score from which on a pixel belongs to a loop, above 0 and up to 1.
       merge: "average", or "original" for the numbers of the original.
@@ -253,6 +253,7 @@ TASK = InferenceTask(
     write=write,
     positions=map_positions,
     settle=settle,
+    packaged="any_map_loops",
     options=(
         Option("threshold", float, f"Least score of a loop, 0 to 1; {THRESHOLD} if not given."),
         Option("score_map", str, "Also write the scores of all pixels to this .cool file."),
