@@ -13,7 +13,7 @@ import scipy.sparse.csgraph
 import scipy.spatial
 
 from hicfm_jax.contacts import ContactMap, open_contacts
-from hicfm_jax.contacts.annotations.loop_list import read_bedpe, write_bedpe
+from hicfm_jax.contacts.annotations.loop_list import check_ends, read_bedpe, write_bedpe
 from hicfm_jax.contacts.contact_map import bare_name
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.loop_callers import CALLERS, dots
@@ -97,20 +97,25 @@ def evaluate_loops(
       A table of all chromosomes together, and what was written.
 
     Raises:
-      InputError: files, names or chromosomes that do not fit together.
+      InputError: files, names or chromosomes that do not fit together, or a reference without loops there.
     """
     made: dict[str, pd.DataFrame] = {}
     opened = {name: open_contacts(uri, resolution) for name, uri in (maps or {}).items()}
+    loops = {name: read_bedpe(path) for name, path in lists.items()}
+    known = list(opened.values())
     if ".bedpe" in pathlib.Path(reference).suffixes:
         truth = read_bedpe(reference)
     else:
         deep = open_contacts(reference, resolution)
+        known.append(deep)
         truth = made["reference"] = dots(deep, _chosen(deep, chromosomes))
         resolution = deep.resolution
     if resolution is None and not opened:
         raise InputError("Loops are compared in bins of the map they are from: give its resolution.")
     resolution = resolution or next(iter(opened.values())).resolution
-    loops = {name: read_bedpe(path) for name, path in lists.items()}
+    _check_lists(
+        {reference: truth} | {lists[name]: found for name, found in loops.items()}, chromosomes, known
+    )
     for name, contact_map in opened.items():
         evaluated = _chosen(contact_map, chromosomes or truth.chrom1.astype(str).unique())
         for caller, call in CALLERS.items():
@@ -130,6 +135,29 @@ def evaluate_loops(
     pooled = table[table.chromosome == POOLED].drop(columns="chromosome").set_index("list")
     pooled.index.name = None
     return f"{pooled.to_string(float_format='%.3f')}\nWrote {', '.join(map(str, paths))}."
+
+
+def _check_lists(
+    lists: Mapping[str | os.PathLike, pd.DataFrame],
+    chromosomes: Sequence[str] | None,
+    maps: Sequence[ContactMap],
+) -> None:
+    """Refuses lists of different assemblies, and a reference, the first list, without loops."""
+    reference, truth = next(iter(lists.items()))
+    evaluated = {bare_name(name) for name in chromosomes or truth.chrom1.astype(str)}
+    if not evaluated & set(truth.chrom1.astype(str).map(bare_name)):
+        where = f" on {', '.join(chromosomes)}" if chromosomes else ""
+        raise InputError(f"{reference} has no loops{where}: give a reference that has.")
+    there = [*truth.chrom1.astype(str), *(chrom for contact_map in maps for chrom in contact_map.chromsizes)]
+    for path, found in lists.items():
+        names = found.chrom1.astype(str).unique()
+        if len(names) and not set(map(bare_name, there)) & set(map(bare_name, names)):
+            raise InputError(
+                f"{path} has loops on {', '.join(names[:5])}, and {reference} on "
+                f"{', '.join(dict.fromkeys(there[:5]))}: give lists of one assembly, with the same names."
+            )
+        for contact_map in maps:
+            check_ends(found, contact_map, path)
 
 
 def _chosen(contact_map: ContactMap, chromosomes: Sequence[str] | None) -> list[str]:

@@ -8,7 +8,7 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import PLACES, read_bedpe, write_bedpe
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate import score_loops
+from hicfm_jax.evaluate import evaluate_loops, score_loops
 from hicfm_jax.evaluate.loop_callers import ring_foci
 from hicfm_jax.evaluate.loop_comparison import match_loops
 from tests.run_script import run_script
@@ -86,6 +86,38 @@ def test_scores_by_chromosome_and_together():
 def test_the_ring_caller_finds_planted_loops(planted):
     table = score_loops(ring_foci(planted, list(PLANTED)), loop_list(PLANTED), RESOLUTION)
     assert table.iloc[-1].f1 == 1
+
+
+def test_lists_that_do_not_fit_are_one_sentence(planted, tmp_path):
+    """A model that finds no loop has recall 0; lists of another assembly have none."""
+    write_contacts(planted, tmp_path / "map.cool")
+    for name, places in {
+        "truth": PLANTED, "none": {}, "elsewhere": {"2": [(1, 9)]}, "other": {"LG1": [(1, 9)]},
+        "long": {"chr1": [(1, 900)]},
+    }.items():  # fmt: skip
+        write_bedpe(loop_list(places), tmp_path / f"{name}.bedpe")
+    truth, maps = tmp_path / "truth.bedpe", {"map": tmp_path / "map.cool"}
+    for name in ("none", "elsewhere"):
+        lists, choices = (
+            {"m": tmp_path / f"{name}.bedpe"},
+            {"resolution": RESOLUTION, "chromosomes": ["chr1"]},
+        )
+        assert "0.000" in evaluate_loops(lists, truth, tmp_path / name, **choices)
+    for name, reference, choices, message in [
+        ("truth", "none", {}, "none.bedpe has no loops: give a reference"),
+        ("truth", "elsewhere", {"chromosomes": ["chr1"]}, "elsewhere.bedpe has no loops on chr1: give"),
+        ("other", "truth", {}, "has loops on LG1, and .*truth.bedpe on chr1, 2: give lists of one assembly"),
+        (
+            "long",
+            "truth",
+            {"maps": maps},
+            "ends at 9,010,000 bp, but chr1 of .*map.cool is 2,500,000 bp long",
+        ),
+    ]:
+        lists, reference = {"m": tmp_path / f"{name}.bedpe"}, tmp_path / f"{reference}.bedpe"
+        with pytest.raises(InputError, match=message):
+            evaluate_loops(lists, reference, tmp_path / "out", resolution=RESOLUTION, **choices)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow  # runs the dot caller

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from hicfm_jax.contacts.annotations.intervals import UNREADABLE, open_text
-from hicfm_jax.contacts.contact_map import ContactMap
+from hicfm_jax.contacts.contact_map import ContactMap, bare_name
 from hicfm_jax.errors import InputError
 
 PLACES = ("chrom1", "start1", "end1", "chrom2", "start2", "end2")
@@ -47,6 +47,24 @@ def read_bedpe(path: str | os.PathLike) -> pd.DataFrame:
     loops = pd.DataFrame(rows).reindex(columns=range(width))
     loops.columns = names
     return loops.astype({name: np.int64 for name in _POSITIONS})
+
+
+def check_ends(loops: pd.DataFrame, contact_map: ContactMap, path: str | os.PathLike) -> None:
+    """Refuses loops that end beyond a chromosome of a map; those on other chromosomes are not looked at.
+
+    Raises:
+      InputError: a loop of `path` ends more than a bin beyond its chromosome.
+    """
+    names = {bare_name(chrom): chrom for chrom in contact_map.chromsizes}
+    for side in (1, 2):
+        farthest = loops.groupby(loops[f"chrom{side}"].astype(str))[f"end{side}"].max()
+        for name, end in farthest.items():
+            chrom = names.get(bare_name(name))
+            if chrom and end > contact_map.chromsizes[chrom] + contact_map.resolution:
+                raise InputError(
+                    f"{path} has a loop that ends at {end:,} bp, but {chrom} of {contact_map.name} is "
+                    f"{contact_map.chromsizes[chrom]:,} bp long: give loops of the map's assembly."
+                )
 
 
 def _is_loop(row: list[str]) -> bool:

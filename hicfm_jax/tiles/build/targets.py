@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.annotations.loop_list import PLACES, read_bedpe
+from hicfm_jax.contacts.annotations.loop_list import PLACES, check_ends, read_bedpe
 from hicfm_jax.contacts.annotations.tracks import read_tracks
 from hicfm_jax.errors import InputError
 
@@ -236,6 +236,7 @@ def _read_loops(files: TargetFiles, assay: str, contact_map: ContactMap) -> dict
             f"--loops has no file for {assay}: give --loops={assay}=FILE, or one for all inputs."
         )
     loops, names = read_bedpe(path)[list(PLACES)], contact_map.chromsizes
+    check_ends(loops, contact_map, path)
     bins = {chrom: [] for chrom in names}
     known = {}
     for chrom in set(loops["chrom1"]):
@@ -245,11 +246,6 @@ def _read_loops(files: TargetFiles, assay: str, contact_map: ContactMap) -> dict
         chrom = known.get(chrom1)
         if chrom is None or chrom1 != chrom2:
             continue
-        if max(end1, end2) > names[chrom] + contact_map.resolution:
-            raise InputError(
-                f"{path} has a loop that ends at {max(end1, end2):,} bp, but {chrom} of {assay} is "
-                f"{names[chrom]:,} bp long: give loops of the map's assembly."
-            )
         middles = [(start1 + end1) // 2, (start2 + end2) // 2]
         bins[chrom].append([min(middle, names[chrom] - 1) // contact_map.resolution for middle in middles])
     if not any(bins.values()):
