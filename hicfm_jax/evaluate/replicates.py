@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts
+from hicfm_jax.contacts.contact_map import bare_name
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.opening import FEWEST_BINS, MapSource
 from hicfm_jax.evaluate.scores import scc
@@ -112,9 +113,11 @@ def match_chromosomes(
         if renamed:
             notes.append(f"{name} has other names: {', '.join(renamed)}.")
         used = {own[index] for own in matched.values()}
-        more = [chrom for chrom in each.chromsizes if chrom not in used]
+        told = {bare_name(chrom) for chrom in first.chromsizes}  # why they are left out
+        more = [chrom for chrom in each.chromsizes if chrom not in used and bare_name(chrom) not in told]
         if more and index and not chosen:
-            notes.append(f"{name} has {len(more)} more chromosomes, not compared: {', '.join(more[:5])}.")
+            number = f"{len(more)} more chromosome{'s' * (len(more) != 1)}"
+            notes.append(f"{name} has {number}, not compared: {', '.join(more[:5])}.")
     return matched, notes
 
 

@@ -8,7 +8,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, thin, write_contacts
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate.replicates import equal_depth, in_overall, score_scc
+from hicfm_jax.evaluate.replicates import equal_depth, in_overall, match_chromosomes, score_scc
 from hicfm_jax.infer import infer_file, load_network, reproducibility
 from hicfm_jax.infer.embedding_table import read_embeddings
 from hicfm_jax.infer.replicate_scores import (
@@ -185,6 +185,25 @@ def test_many_maps_are_compared_from_the_command_line(tmp_path, trained):
     assert float(scores["one", "two", "overall"]["network"]) == pytest.approx(np.mean(of_pair), abs=1e-5)
     assert {path.name for path in folder.iterdir()} == {"metrics.csv", "report.html", "report.png"}
     assert "Not counted in the overall score: ChrM." in (folder / "report.html").read_text()
+
+
+def test_a_chromosome_of_another_length_is_told_once():
+    """Not again among those that only one map has."""
+    pairs = {(chrom, chrom): scipy.sparse.csr_array(np.triu(np.ones((50, 50)))) for chrom in ("1", "2")}
+    longer = {
+        **pairs,
+        ("2", "2"): scipy.sparse.csr_array(np.triu(np.ones((60, 60)))),
+        ("3", "3"): pairs["1", "1"],
+    }
+    sizes = {"1": 50_000, "2": 60_000, "3": 50_000}
+    maps = {
+        "a": ContactMap({"1": 50_000, "2": 50_000}, 1000, pairs),
+        "b": ContactMap(sizes, 1000, longer),
+    }
+    matched, notes = match_chromosomes(maps)
+    assert matched == {"1": ["1", "1"]}
+    assert len(notes) == 2 and notes[0].startswith("2 is left out. b has 60 bins in 2")
+    assert notes[1] == "b has 1 more chromosome, not compared: 3."
 
 
 def test_windows_and_patches_without_a_match_are_counted(trained):
