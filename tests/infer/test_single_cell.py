@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import PIL.Image
 import pytest
 import scipy.sparse
 
@@ -99,16 +100,29 @@ def test_all_cells_of_a_file(tmp_path, cells, toy):
         for chrom in CHROMSIZES:
             np.testing.assert_array_equal(found.matrix(chrom).toarray(), expected.matrix(chrom).toarray())
     total = toy_map(1).total_count + toy_map(2).total_count
-    assert line == f"Wrote {output}: {total:,.0f} cis contacts of 2 cells, from {total:,.0f}, cis and trans."
-    assert listener.said == ["1 of 3 cells have no contacts and are left out: none."]
+    assert line.startswith(f"Wrote {output}: {total:,.0f} cis contacts of 2 cells, from {total:,.0f}.")
+    assert listener.said[-1:] == ["1 of 3 cells have no contacts and are left out: none."]
     assert listener.units == [(3, "cells")]
     about = dense["a"].metadata["enhancement"]
     assert about["input"] == f"{cells}::/cells/a" and about["window"] == [32, 32]
 
 
+@pytest.mark.needs("matplotlib")
+def test_a_picture_has_a_row_per_cell(tmp_path, cells, toy):
+    heights = []
+    for name, uri in {"two": cells, "one": f"{cells}::/cells/a"}.items():
+        line = infer_file("single_cell", str(uri), None, "toy", tmp_path / f"{name}.scool")
+        assert line.endswith(f"Also wrote {tmp_path / name}.png.")
+        heights.append(PIL.Image.open(tmp_path / f"{name}.png").height)
+    assert heights[0] > 1.8 * heights[1] > 500
+    with pytest.raises(InputError, match="two.png exists already"):
+        infer_file("single_cell", str(cells), None, "toy", tmp_path / "two.cool")
+
+
 def test_one_cell_to_a_plain_map(tmp_path, cells, toy):
     output = tmp_path / "a.cool"
-    infer_file("single_cell", f"{cells}::/cells/a", None, "toy", output, chromosomes=["Chr2"])
+    line = infer_file("single_cell", f"{cells}::/cells/a", None, "toy", output, chromosomes=["Chr2"])
+    assert f"from {toy_map(1).matrix('Chr2').data.sum():,.0f}." in line
     np.testing.assert_allclose(
         open_contacts(output).matrix("Chr2").toarray(), toy_map(1).matrix("Chr2").toarray(), atol=2e-3
     )

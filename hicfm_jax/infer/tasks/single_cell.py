@@ -21,6 +21,7 @@ from hicfm_jax.infer.stitching import Band, Rows, smooth_weights
 from hicfm_jax.infer.tasks.target_depth import ORIGINAL_CUTOFF, original_depth
 from hicfm_jax.models.preprocess import TargetScaling
 from hicfm_jax.progress import NullProgress
+from hicfm_jax.storage import check_new_file, write_atomically
 
 SCOOL = ".scool"
 
@@ -135,11 +136,13 @@ def infer(
 ) -> str:
     """Predicts all cells of a file or list, one after another, and writes them.
 
-    Cells without contacts are reported and left out.
+    Cells without contacts are reported and left out. Beside the output is a picture of the first few.
 
     Raises:
       InputError: several cells for a format of one map, no cell with contacts, or what does not fit.
     """
+    image = path.with_suffix(".png")
+    check_new_file(image)
     cells = open_cells(uri, resolution)
     if suffix != SCOOL and len(cells) > 1:
         raise InputError(
@@ -149,6 +152,7 @@ def infer(
     network = load_network(checkpoint, input_size, TASK.head, TASK.default_window, progress)
     network = on_devices(network)
     empty, counts, several = [], [], len(cells) > 1
+    picture = _Picture(progress)
     if suffix != SCOOL and output_format(path).whole_counts_only:
         if choices.get("integer") is False:
             raise InputError(f"{path}: a {suffix} file has whole contacts only: leave integer out.")
@@ -158,14 +162,15 @@ def infer(
 
     def predicted() -> Iterator[tuple[str, ContactMap]]:
         for name, cell in cells.items():
-            chosen = choices.get("chromosomes") or cell.chromsizes
-            if any(cell.matrix(cell.find_chromosome(chrom)).nnz for chrom in chosen):
+            chosen = cell.find_chromosomes(choices.get("chromosomes") or cell.chromsizes)
+            if before := math.fsum(cell.matrix(chrom).data.sum(dtype=np.float64) for chrom in chosen):
                 plan = make_plan(TASK, cell, network, **choices)
                 plan = dataclasses.replace(plan, input=cell.name)
                 within = _Messages(progress) if several else progress
                 dense = _predict(cell, network, plan, batch_size, path.parent, within)
                 yield name, dense
-                counts.append((cell.total_count, dense.total_count))
+                counts.append((before, dense.total_count))
+                picture.add(name, cell, dense)
             else:
                 empty.append(name)
             if several:
@@ -183,12 +188,37 @@ def infer(
                 write_contacts(dense, path)
     finally:
         progress.close()
+    drawn = picture.write(image)
     if empty:
         listed = ", ".join(empty[:_LISTED]) + (", ..." if len(empty) > _LISTED else "")
         progress.say(f"{len(empty)} of {len(cells)} cells have no contacts and are left out: {listed}.")
     before, after = map(math.fsum, zip(*counts, strict=True))
     number = f"{len(counts)} cell{'s' * (len(counts) != 1)}"
-    return f"Wrote {path}: {after:,.0f} cis contacts of {number}, from {before:,.0f}, cis and trans."
+    also = f" Also wrote {image}." if drawn else ""
+    return f"Wrote {path}: {after:,.0f} cis contacts of {number}, from {before:,.0f}.{also}"
+
+
+class _Picture:
+    """The first cells and their predictions, drawn where matplotlib is installed."""
+
+    def __init__(self, progress: NullProgress):
+        self._figure, self._views = None, []
+        try:
+            from hicfm_jax.evaluate.report import cell_figure
+
+            self._figure = cell_figure
+        except ModuleNotFoundError as error:
+            progress.say(f"There is no picture, which needs {error.name}: pip install 'hicfm_jax[evaluate]'.")
+
+    def add(self, name: str, cell: ContactMap, predicted: ContactMap) -> None:
+        if self._figure and len(self._views) < self._figure.SHOWN:
+            self._views.append(self._figure.view_cell(name, cell, predicted))
+
+    def write(self, path: pathlib.Path) -> bool:
+        """Whether there was something to draw."""
+        if self._views:
+            write_atomically(path, self._figure.draw_cells(self._views))
+        return bool(self._views)
 
 
 class _Messages(NullProgress):
