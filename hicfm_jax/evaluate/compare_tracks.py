@@ -92,12 +92,18 @@ def compare_tracks(
         "gene", if there is one.
 
     Raises:
-      InputError: no track in common, no chromosome with values, or chromosomes both fitted and compared.
+      InputError: no track in common, no chromosome with values, one without contacts, or chromosomes both
+        fitted and compared.
     """
     names = _common_names(predictions, truth)
     measured = {name: truth[name] for name in names}
     fit_on = contact_map.find_chromosomes(fit_on or ())
     chromosomes = _chosen(chromosomes, contact_map, [*predictions.values(), truth], names, fit_on)
+    if empty := [chrom for chrom in chromosomes if not contact_map.matrix(chrom).nnz]:
+        raise InputError(
+            f"{contact_map.name} has no contacts on {', '.join(empty)}: give the map of the tracks, or "
+            "choose other chromosomes."
+        )
     compared, notes = dict(predictions), []
     if fit_on:
         density = _gene_density(truth, gene_track)

@@ -134,6 +134,8 @@ def test_mistakes_name_what_is_there():
     empty = {chrom: np.full_like(values, np.nan) for chrom, values in GENES.items()}
     with pytest.raises(InputError, match="have values on no chromosome"):
         compare_tracks({"p": {"x": empty}}, {"x": GENES}, MAP)
+    with pytest.raises(InputError, match="none has no contacts on Chr1.*: give the map of the tracks"):
+        compare_tracks(predicted, {"x": GENES}, ContactMap(MAP.chromsizes, MAP.resolution, {}, "none"))
 
 
 @pytest.mark.needs("cooltools", "matplotlib")
