@@ -85,6 +85,7 @@ MAPS = {
 }
 LONGER = {
     "docs/how-to/reconstruction.md": {"leaf.mcool": (LARGE, 30_000, 1.0)},
+    "docs/how-to/single_cell.md": {"leaf.mcool": (MIDDLE, 30_000, 1.0)},
     "docs/how-to/make_tiles.md": {"col0.mcool": (SMALL * 2, 10_000, 1.0)},
     "docs/how-to/loops.md": {"shallow.cool": (SMALL, 10_000, 0.1)},
     "docs/how-to/own_reads.md": {"root.mcool": (MIDDLE, 30_000, 0.1, False, 2)},
