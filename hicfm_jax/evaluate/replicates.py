@@ -114,7 +114,8 @@ def match_chromosomes(
         used = {own[index] for own in matched.values()}
         more = [chrom for chrom in each.chromsizes if chrom not in used]
         if more and index and not chosen:
-            notes.append(f"{name} has {len(more)} more chromosomes, not compared: {', '.join(more[:5])}.")
+            also = f"{len(more)} more chromosome{'s' * (len(more) != 1)}"
+            notes.append(f"{name} has {also}, not compared: {', '.join(more[:5])}.")
     return matched, notes
 
 

@@ -80,9 +80,9 @@ class HictkReader:
         if stated - contacts > rounding and abs(stated - both) > rounding:
             twice = f" ({both:,.0f} with both triangles)" if mirrored else ""
             note = (
-                f"{self._path} states {stated:,.0f} contacts of {chrom1} x {chrom2} and has {contacts:,.0f}"
-                f"{twice} within the chromosomes: the others are left out; they may lie beyond an end, as with "
-                "the chrom.sizes of another assembly."
+                f"{self._path} states {stated:,.0f} contacts of {chrom1} x {chrom2} and has "
+                f"{contacts:,.0f}{twice} within the chromosomes: the others are left out; they may lie "
+                "beyond an end, as with the chrom.sizes of another assembly."
             )
             warnings.warn(InputNote(note), stacklevel=2)
 
