@@ -93,7 +93,8 @@ METADATA = [
     ("config", CONFIG | {"model": {"name": "vit_test", "input_size": "32"}}), ("seen", ["Chr1"]),
     ("seen", {"train": {"leaf": "Chr1"}}), ("unknown", 5), ("untrained", "head"),
     ("total_counts", {"leaf": "many"}),
-    ("maps", {"leaf": {"resolution": 1000}}), ("original", "file"), ("validation", [1]), ("digest", 7),
+    ("maps", {"leaf": {"resolution": 1000}}), ("seen_maps", {"leaf": {"longest": [1]}}),
+    ("original", "file"), ("validation", [1]), ("digest", 7),
     ("config", CONFIG | {"data": {"thin": 0.5}}),
 ]  # fmt: skip
 

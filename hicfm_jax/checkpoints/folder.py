@@ -126,11 +126,14 @@ def read_meta(path: str | os.PathLike) -> dict[str, Any]:
         return {}
 
 
+_MAPS = {str: {
+    "resolution": int, "longest": [int], "bins?": (int, type(None)), "trans?": bool, "simulated?": bool,
+}}  # fmt: skip
 _META = {
     "step?": int, "validation?": {"loss?": (int, float, type(None))}, "original?": dict, "digest?": dict,
     "unknown?": [str], "untrained?": [str], "seen?": {str: {str: [str]}},
     "total_counts?": {str: (int, float)},
-    "maps?": {str: {"resolution": int, "longest": [int], "bins?": (int, type(None)), "trans?": bool}},
+    "maps?": _MAPS, "seen_maps?": _MAPS,
     "config?": {
         "task": str, "model": {"name": str, "input_size": [int], "tracks?": [str]}, "targets?": dict,
         "data?": {"thin?": [(int, float)], "split?": [(int, float)], "cutoff?": (int, float)},

@@ -17,7 +17,7 @@ from hicfm_jax.types import PATCH
 
 # `config.targets.map_scaling` of the published heads.
 PUBLISHED_SCALINGS = {"resolution": "log1000", "single_cell": "single_cell"}
-_PROVENANCE = ("seen", "unknown", "total_counts", "maps", "untrained")
+_PROVENANCE = ("seen", "unknown", "total_counts", "maps", "seen_maps", "untrained")
 _NUMBER = r"(blocks?[._](?:block_)?|track_heads_)\d+"
 _LEAF = r"[./](weight|bias|kernel|scale)$"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hicfm_jax.checkpoints import single_file
 from hicfm_jax.checkpoints.folder import chosen_step, read_meta
 from hicfm_jax.checkpoints.parameters import parameter_shapes
-from hicfm_jax.contacts.contact_map import listed
+from hicfm_jax.contacts.contact_map import SIMULATED, listed
 from hicfm_jax.contacts.species import guess_species
 from hicfm_jax.convert.files import is_original_file
 from hicfm_jax.convert.load import load_weights
@@ -48,8 +48,10 @@ def describe_checkpoint(path: str) -> list[tuple[str, str]]:
     for split, verb in (("train", "trained on"), ("val", "validated on")):
         alike: dict[tuple[str, str], list[str]] = {}  # species and chromosomes -> assays
         for assay, names in meta.get("seen", {}).get(split, {}).items():
-            longest = meta.get("maps", {}).get(assay, {}).get("longest", [])
-            alike.setdefault((guess_species(longest), listed(names)), []).append(assay)
+            facts = (meta.get("seen_maps") or meta.get("maps", {})).get(assay, {})
+            species = guess_species(facts.get("longest", []))
+            species += ", simulated" * bool(facts.get(SIMULATED))
+            alike.setdefault((species, listed(names)), []).append(assay)
         for (species, names), assays in alike.items():
             rows.append((verb, f"{listed(assays)}: {names}" + (species and f"; {species}")))
     if maps := meta.get("maps"):

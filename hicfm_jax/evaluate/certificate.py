@@ -121,11 +121,18 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
 
 def _seen(enhanced: ContactMap, fitted: ContactMap, chromosomes: Sequence[str]) -> list[str]:
     about = enhanced.metadata[ENHANCEMENT]
-    trained, depths = about.get("trained_on"), about.get("depths") or {}
+    trained = about.get("trained_on")
+    depths, known = about.get("depths") or {}, about.get("longest") or {}
     if isinstance(trained, Mapping):
-        others = {assay: trained[assay] for assay in trained if depths.get(assay) != fitted.total_count}
+        # A chromosome's name alone, without lengths, may be of another species.
+        others = {
+            assay: trained[assay]
+            for assay in trained
+            if assay in known and depths.get(assay) != fitted.total_count
+        }
         about = {**about, "trained_on": others, "validated_on": {}}
-    found = leakage_warnings("The map", {ENHANCEMENT: about}, chromosomes, fitted.chromsizes.values())
+    metadata = {**enhanced.metadata, ENHANCEMENT: about}
+    found = leakage_warnings("The map", metadata, chromosomes, fitted.chromsizes.values())
     return [*found, *[SEEN for _ in found[:1]]]
 
 

@@ -7,7 +7,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.annotations.regions import parse_region
-from hicfm_jax.contacts.contact_map import ENHANCEMENT, bare_name
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, SIMULATED, bare_name
 from hicfm_jax.contacts.formats import stem
 from hicfm_jax.contacts.species import may_share_chromosomes
 from hicfm_jax.errors import InputError
@@ -152,8 +152,8 @@ def leakage_warnings(
     Args:
       name: of the map.
       metadata: of the map; `{"enhancement": {"trained_on": {assay: [chromosome, …]}, "validated_on":
-        {…}, "longest": {assay: [bp, …]}, "unknown": [file, …]}}` if it was enhanced. `Chr1`, `chr1` and `1`
-        are one chromosome.
+        {…}, "longest": {assay: [bp, …]}, "simulated": [assay, …], "unknown": [file, …]}}` if it was
+        enhanced. `Chr1`, `chr1` and `1` are one chromosome. Simulated assays count for simulated maps only.
       chromosomes: the evaluated ones.
       lengths: of all chromosomes of the map; assays of genomes with others give no warning.
     """
@@ -167,9 +167,12 @@ def leakage_warnings(
     if unknown := _listed(enhancement.get("unknown")):
         files = ", ".join(unknown)
         found.append(f"{model} that started from {files}, whose training data is unknown: {doubt}")
+    harmless = [] if metadata.get(SIMULATED) is True else _listed(enhancement.get(SIMULATED))
     for key, verb in {"trained_on": "trained", "validated_on": "validated"}.items():
         used = enhancement.get(key)
         for assay, names in used.items() if isinstance(used, Mapping) else ():
+            if assay in harmless:
+                continue
             longest = enhancement.get("longest")
             longest = longest.get(assay) if isinstance(longest, Mapping) else None
             if isinstance(longest, list) and not may_share_chromosomes(lengths, longest):

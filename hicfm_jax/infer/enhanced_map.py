@@ -10,7 +10,7 @@ import scipy.sparse
 import scipy.special
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.contact_map import ENHANCEMENT, Pair
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, SIMULATED, Pair
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 from hicfm_jax.infer.stitching import Rows
@@ -189,7 +189,8 @@ def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dic
         "task": network.model.task,
         "trained_on": seen.get("train"),
         "validated_on": seen.get("val"),
-        "longest": {assay: facts["longest"] for assay, facts in network.maps.items()},
+        "longest": {assay: facts["longest"] for assay, facts in network.seen_maps.items()},
+        SIMULATED: [assay for assay, facts in network.seen_maps.items() if facts.get(SIMULATED)],
         "unknown": list(network.unknown),
         "depths": dict(network.total_counts),
         "input": plan.input,

@@ -37,6 +37,7 @@ class Network:
       unknown: files it started from that do not say what they were trained on.
       total_counts: contacts of the maps it was trained on, by assay.
       maps: bin width and longest chromosomes of these maps, see `tiles.stream.source.Source.maps`.
+      seen_maps: the same of all assays in `seen`, as far as known.
       fractions: least and most of those contacts that its inputs had in training; None if not known.
       any_depth: whether it was trained on parts of these reads (`data.split`), to predict any other number.
     """
@@ -52,6 +53,7 @@ class Network:
     unknown: tuple[str, ...] = ()
     total_counts: Mapping[str, float] = dataclasses.field(default_factory=dict)
     maps: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    seen_maps: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     fractions: tuple[float, float] | None = None
     any_depth: bool = False
 
@@ -136,6 +138,7 @@ def load_network(
         unknown=tuple(weights.meta.get("unknown", ())),
         total_counts=weights.meta.get("total_counts", {}),
         maps=weights.meta.get("maps", {}),
+        seen_maps=weights.meta.get("seen_maps") or weights.meta.get("maps", {}),
         fractions=tuple(data.get("thin") or data.get("split") or ()) or None,
         any_depth=bool(data.get("split")),
     )

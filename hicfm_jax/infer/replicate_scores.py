@@ -57,12 +57,13 @@ def compare_replicates(
       InputError: maps that do not fit together, or a checkpoint that does not fit.
     """
     progress = progress or NullProgress()
-    opened = replicates.open_maps(maps, resolution)
+    opened, network = replicates.open_maps(maps, resolution), None
+    if params is not None:  # first, as reading counts takes minutes
+        network = as_network(params, None, TASK.head, progress, TASK.default_window)
     matched, notes = replicates.match_chromosomes(opened, chromosomes)
     found = Replicates(list(opened), next(iter(opened.values())).resolution, list(matched), notes=notes)
-    if params is not None:
+    if network is not None:
         start = time.monotonic()
-        network = as_network(params, None, TASK.head, progress, TASK.default_window)
         by_windows = merge == "original" or network.published
         embeddings = []
         for index, each in enumerate(opened.values()):

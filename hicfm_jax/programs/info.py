@@ -16,7 +16,7 @@ from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.checkpoints import single_file
 from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.chromsizes import SeveralResolutions
-from hicfm_jax.contacts.contact_map import ENHANCEMENT, listed
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, SIMULATED, listed
 from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.contacts.species import guess_species, longest_chromosomes
 from hicfm_jax.progress import doing
@@ -68,8 +68,8 @@ def _map(uri: str) -> list[tuple[str, str]]:
     made = contact_map.metadata.get(ENHANCEMENT)
     if isinstance(made, dict):
         rows.append(("enhanced", f"by {made.get('checkpoint')}, step {made.get('step')}, a prediction"))
-    if contact_map.metadata.get("simulated"):
-        rows.append(("simulated", "yes, not an experiment"))
+    if simulated := contact_map.metadata.get(SIMULATED):
+        rows.append((SIMULATED, "its loops" if simulated == "loops" else "yes, not an experiment"))
     return rows
 
 

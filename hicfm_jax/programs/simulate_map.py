@@ -14,6 +14,7 @@ from absl import flags
 from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts import open_contacts, simulate, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import write_bedpe
+from hicfm_jax.contacts.contact_map import SIMULATED
 from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.contacts.simulation.planted_loops import plant_loops, planted_table
 from hicfm_jax.errors import InputError
@@ -56,9 +57,9 @@ def main() -> None:
             )
     if _LOOPS.value:
         contact_map, loops = plant_loops(contact_map, _LOOPS.value, seed=_SEED.value)
-    resolutions = write_contacts(
-        contact_map, _OUTPUT.value, balance=_BALANCE.value, metadata={"simulated": True, "seed": _SEED.value}
-    )
+    measured = _INPUT.value and contact_map.metadata.get(SIMULATED) is not True
+    metadata = {SIMULATED: "loops" if measured else True, "seed": _SEED.value}
+    resolutions = write_contacts(contact_map, _OUTPUT.value, balance=_BALANCE.value, metadata=metadata)
     listed = ", ".join(map(str, resolutions))
     if _LOOPS.value:
         with atomic_file(listed_loops) as partial:

@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from hicfm_jax.cli import called
+from hicfm_jax.contacts.formats import suffixes
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import file_name, parse_json
 from hicfm_jax.types import PATCH
@@ -84,6 +85,12 @@ def features(
     for name, shape in (targets or {}).items():
         fields[f"target_{name}"] = dense(shape, np.float32, f"what the {name} should be")
     return tfds.features.FeaturesDict(fields)
+
+
+def check_folder_name(output: str | os.PathLike) -> None:
+    """Raises InputError for a folder to make that has the name of a file of contacts or of arrays."""
+    if not os.path.lexists(output) and os.fspath(output).lower().endswith(tuple(suffixes())):
+        raise InputError(f"{output} names a file, but tiles are a folder: choose an --output without suffix.")
 
 
 def damaged(what: object, why: object) -> InputError:

@@ -218,6 +218,7 @@ def _stored_tiles(folder: str | os.PathLike, split: str) -> Iterator[dict]:
 
 def _free(output: str | os.PathLike) -> pathlib.Path:
     output = local_path(output).resolve()
+    dataset.check_folder_name(output)
     if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
         raise OutputExists(output)
     return output

@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from hicfm_jax.checkpoints.folder import read_meta
-from hicfm_jax.contacts.contact_map import bare_name
+from hicfm_jax.contacts.contact_map import SIMULATED, bare_name
 from hicfm_jax.contacts.species import may_share_chromosomes
 from hicfm_jax.convert.files import is_original_file
 from hicfm_jax.tiles.stream.source import Source
@@ -26,20 +26,24 @@ def provenance(
     Returns:
       `seen`: chromosomes by split ("train", "val") and assay, of this run and of those it started from,
       without simulated maps. `unknown`: files of the original that any of these started from, whose
-      training data are not known. `total_counts` and `maps`: contacts of each map that this
-      run trains on, and `Source.maps`.
+      training data are not known. `seen_maps`: `Source.maps` of the assays in `seen`. `total_counts` and
+      `maps`: contacts of each map that this run trains on, and `Source.maps` of these.
     """
     before = [_stored_in(path) for path in (workdir, init_from) if os.fspath(path)]
     own = {split: {} for split in _SPLITS}
-    totals, maps = {}, {}
+    totals, maps, seen_maps = {}, {}, {}
+    for meta in before:
+        seen_maps |= _seen_maps(meta)
     if config.data.tiles:
         own = {split: tiles.chromosomes(split) for split in _SPLITS}
         totals, maps = tiles.total_counts("train"), tiles.maps("train")
+        seen_maps |= tiles.maps("val") | maps
     return {
         "seen": _united([own, *(meta.get("seen", {}) for meta in before)]),
         "unknown": sorted({file for meta in before for file in meta.get("unknown", ())}),
         "total_counts": totals,
         "maps": maps,
+        "seen_maps": seen_maps,
     }
 
 
@@ -47,20 +51,19 @@ def trained_before_on(config: ConfigDict, tiles: Source, init_from: str | os.Pat
     """Validation chromosomes that have the name of one that `init_from` was trained on.
 
     Of any assay of the genome, as far as lengths tell, because another one has the same loci: `leaf Chr4 (as
-    root chr4)`.
+    root chr4)`. Simulated maps tell nothing of measured ones.
     """
     if not config.data.tiles or not os.fspath(init_from):
         return []
     meta, own = _stored_in(init_from), tiles.maps("val")
-    trained = _pairs(meta.get("seen", {}).get("train", {}))
-
-    def longest(maps: Mapping[str, Mapping], assay: str) -> list[int]:
-        return maps.get(assay, {}).get("longest", [])
-
+    trained, stored = _pairs(meta.get("seen", {}).get("train", {})), _seen_maps(meta)
     found = {}
     for assay, name in _pairs(tiles.chromosomes("val")):
         for before, other in trained:
-            genomes = longest(own, assay), longest(meta.get("maps", {}), before)
+            facts = own.get(assay, {}), stored.get(before, {})
+            if facts[1].get(SIMULATED) and not facts[0].get(SIMULATED):
+                continue
+            genomes = (each.get("longest", []) for each in facts)
             if bare_name(name) == bare_name(other) and may_share_chromosomes(*genomes):
                 found[assay, name] = f"{assay} {name} (as {before} {other})"
     return list(found.values())
@@ -68,6 +71,10 @@ def trained_before_on(config: ConfigDict, tiles: Source, init_from: str | os.Pat
 
 def _pairs(by_assay: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
     return [(assay, name) for assay, names in by_assay.items() for name in names]
+
+
+def _seen_maps(meta: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return meta.get("seen_maps") or meta.get("maps", {})  # early versions stored those of the last run
 
 
 def _stored_in(path: str | os.PathLike) -> Mapping[str, Any]:

@@ -114,7 +114,11 @@ def test_what_the_network_has_seen_is_told(reads):
     deep = enhanced(DEEP * intensity)
     assert certify(deep, fitted, held_out)["notes"][0].startswith("Contacts within chromosomes are judged")
     about = deep.metadata[ENHANCEMENT]
-    about |= {"trained_on": {"own": ["Chr1"], "leaf": ["1"]}, "depths": {"own": fitted.total_count}}
+    about |= {
+        "trained_on": {"own": ["Chr1"], "leaf": ["1"], "of unknown lengths": ["Chr1"]},
+        "depths": {"own": fitted.total_count},
+        "longest": {"own": [200_000], "leaf": [199_000]},
+    }
     _, told, remedy = certify(deep, fitted, held_out)["notes"]
     assert "trained on Chr1 (assay leaf)" in told and remedy == SEEN
     about["trained_on"] = {"own": ["Chr1"], "leaf": ["Chr9"]}

@@ -28,6 +28,16 @@ def test_no_warning_for_held_out_chromosomes():
     assert leakage_warnings("input", {"thinned": {"fraction": 0.1}}, ["Chr4"]) == []
 
 
+def test_simulated_maps_tell_nothing_of_measured_ones():
+    metadata = enhanced({"sim": ["Chr4"], "leaf": ["Chr2"]})
+    metadata["enhancement"]["simulated"] = ["sim"]
+    assert leakage_warnings("model", metadata, ["Chr4"]) == []
+    (warning,) = leakage_warnings("model", metadata, ["Chr2", "Chr4"])
+    assert "assay leaf" in warning
+    assert "assay sim" in leakage_warnings("model", {**metadata, "simulated": True}, ["Chr4"])[0]
+    assert leakage_warnings("model", {**metadata, "simulated": "loops"}, ["Chr4"]) == []
+
+
 def test_validation_and_missing_metadata_are_warned_of():
     (warning,) = leakage_warnings("model", enhanced({"leaf": ["Chr1"]}, {"leaf": ["Chr4"]}), ["Chr4"])
     assert "validated on Chr4" in warning

@@ -1,6 +1,7 @@
 """From file to file, as users do it."""
 
 import collections
+import pathlib
 
 import cooler
 import numpy as np
@@ -11,9 +12,10 @@ from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
 from hicfm_jax.contacts.balancing import balance
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import enhance, infer_file, load_network, tasks
+from hicfm_jax.infer.replicate_scores import compare_replicates
 from hicfm_jax.infer.tasks import resolution as resolution_task
 from hicfm_jax.progress import NullProgress
-from tests.infer.toy_networks import CHROMSIZES, SEEN, echo, toy_map
+from tests.infer.toy_networks import CHROMSIZES, SEEN, echo, toy_map, write_checkpoint
 from tests.run_script import run_script
 
 
@@ -94,6 +96,25 @@ def test_what_cannot_be_written_is_told_before_the_work(tmp_path, shallow, check
         with pytest.raises(InputError, match=message):
             infer_file("resolution", str(shallow), 1000, checkpoint, tmp_path / output, **choices)
     assert [path.name for path in tmp_path.iterdir()] == ["there.cool"]
+
+
+@pytest.mark.parametrize("kind", ["absent", "of another task"])
+def test_a_wrong_checkpoint_is_told_before_counts_are_read(tmp_path, checkpoint, kind):
+    """Counts of a whole file take minutes; here reading them would fail."""
+    wrong, message = tmp_path / "absent", "absent"
+    if kind != "absent":
+        wrong = write_checkpoint(tmp_path / "loops", task="loop", residual="none")
+        message = "holds a head for loop"
+    maps = {name: str(tmp_path / f"{name}.pairs") for name in "ab"}
+    for path in maps.values():
+        pathlib.Path(path).write_text("## pairs format v1.0\n#chromsize: Chr1 50000\nr\tChr1\tx\n")
+    for task, output in {"resolution": "deep.cool", "embedding": "features.npz"}.items():
+        with pytest.raises(InputError, match=message):
+            infer_file(task, maps["a"], 1000, wrong, tmp_path / output)
+    with pytest.raises(InputError, match=message):
+        compare_replicates(maps, wrong, resolution=1000)
+    with pytest.raises(InputError, match="a.pairs, line 3"):
+        infer_file("resolution", maps["a"], 1000, checkpoint, tmp_path / "deep.cool")
 
 
 def test_what_a_large_map_takes_is_told_before_the_work(tmp_path, shallow, checkpoint, monkeypatch):

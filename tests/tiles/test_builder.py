@@ -151,6 +151,14 @@ def test_other_data_under_that_name_is_not_touched(toy_maps, tmp_path):
         builder.build_tiles(toy_maps, output / "thesis.txt" / "tiles", **ARGUMENTS)
 
 
+@pytest.mark.parametrize("name", ["tiles.npz", "root.mcool", "Reads.pairs.gz"])
+def test_a_name_of_a_file_is_refused(toy_maps, tmp_path, name):
+    """A folder x.npz would later be read as a file of tiles; a map may be one input too many."""
+    with pytest.raises(InputError, match=f"{name} names a file, but tiles are a folder"):
+        builder.build_tiles(toy_maps, tmp_path / name, **ARGUMENTS)
+    assert not (tmp_path / name).exists()
+
+
 def test_a_name_that_no_folder_can_have(toy_maps, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="cannot be made .*too long.*: choose another --output"):
         builder.build_tiles(toy_maps, tmp_path / ("t" * 300), **ARGUMENTS)

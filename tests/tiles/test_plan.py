@@ -6,7 +6,9 @@ from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.build import plan
 from hicfm_jax.tiles.build.splits import HeldOut
+from hicfm_jax.tiles.build.summary import count_tiles
 from hicfm_jax.tiles.build.windows import Tiling
+from hicfm_jax.tiles.stream.disk import DiskSplit
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 
@@ -91,3 +93,12 @@ def test_what_cannot_be_held_out(maps, held_out, message):
 def test_maps_of_two_resolutions_do_not_mix(maps):
     with pytest.raises(InputError, match="leaf 1000 bp, rice 2000 bp"):
         plan.check_resolution({"leaf": maps["leaf"], "rice": maps["rice"].coarsen(2)})
+
+
+def test_tiles_of_simulated_maps_are_known_as_such():
+    """Not those of a measured map with simulated loops."""
+    maps = {name: dense_to_map({"A": random_matrix(100, 0)}) for name in ("leaf", "sim", "planted")}
+    maps["sim"].metadata, maps["planted"].metadata = {"simulated": True}, {"simulated": "loops"}
+    manifest, _ = count_tiles(maps, tile_size=32, stride=16, min_density=0.0)
+    assays = DiskSplit("tiles", manifest, "train").assays
+    assert [name for name, info in assays.items() if info.simulated] == ["sim"]

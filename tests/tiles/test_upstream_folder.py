@@ -356,6 +356,8 @@ def test_what_is_there_is_not_replaced(finetuning_dataset, tmp_path):
     with pytest.raises(InputError, match="dataset exists already: remove it"):
         upstream_folder.export_folder(finetuning_dataset, finetuning_dataset)
     assert records.read_manifest(finetuning_dataset)
+    with pytest.raises(InputError, match="names a file, but tiles are a folder"):
+        upstream_folder.export_folder(finetuning_dataset, tmp_path / "tiles.npz")
 
 
 def test_an_assay_that_no_folder_can_be_named_after(finetuning_dataset, tmp_path):

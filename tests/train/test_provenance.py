@@ -80,7 +80,8 @@ def test_a_run_that_is_taken_up_keeps_its_past_when_its_source_is_gone(tmp_path)
 
 def test_simulated_maps_are_no_chromosomes_of_anybody(tmp_path):
     found = provenance(config_lib.base_config(), tiles_of(train="Chr1", val="Chr4"), tmp_path, "")
-    assert found == {"seen": {"train": {}, "val": {}}, "unknown": [], "total_counts": {}, "maps": {}}
+    nothing = dict.fromkeys(("total_counts", "maps", "seen_maps"), {})
+    assert found == {"seen": {"train": {}, "val": {}}, "unknown": [], **nothing}
 
 
 def test_a_run_says_which_maps_it_trains_on(tmp_path):
@@ -90,3 +91,19 @@ def test_a_run_says_which_maps_it_trains_on(tmp_path):
     tiles.tiles("train").__dict__["assays"] = assays
     found = provenance(a_config(), tiles, tmp_path, "")
     assert found["maps"] == {"leaf": {"resolution": 30_000, "longest": [30, 20, 10], "bins": 4}}
+    fly = {"fly": {"resolution": 100_000, "longest": [32, 28, 25], "bins": 9}}
+    before = checkpoint(tmp_path / "pretrain", {"train": {"fly": ["Chr1"]}}, maps=fly)
+    found = provenance(a_config(), tiles, tmp_path, before)
+    assert list(found["maps"]) == ["leaf"] and found["seen_maps"] == {**fly, **found["maps"]}
+    again = checkpoint(tmp_path / "again", {"train": {"fly": ["Chr1"]}}, seen_maps=fly, maps={})
+    assert provenance(a_config(), tiles, tmp_path, again)["seen_maps"] == found["seen_maps"]
+
+
+def test_a_simulated_map_tells_nothing_of_a_measured_one(tmp_path):
+    tiles = tiles_of(train="Chr1", val="Chr4")
+    maps = {"sim": {"resolution": 30_000, "longest": [30], "simulated": True}}
+    before = checkpoint(tmp_path / "pretrain", {"train": {"sim": ["Chr4"]}}, maps=maps)
+    assert trained_before_on(a_config(), tiles, before) == []
+    assays = {"made_up": AssayInfo(["Chr4"], 1e6, 30_000, [30], 4, simulated=True)}
+    tiles.tiles("val").__dict__["assays"] = assays
+    assert trained_before_on(a_config(), tiles, before) == ["made_up Chr4 (as sim Chr4)"]

@@ -79,12 +79,13 @@ def infer_file(
         )
     with doing(f"Reading {uri}"):
         contact_map = open_contacts(uri, resolution)
-        _ = contact_map.total_count  # of the whole file
     window = chosen.default_window
     if chosen.choose_window:
         window = chosen.choose_window(contact_map, choices)
     with doing(f"Loading {checkpoint}"):
         network = load_network(checkpoint, input_size, chosen.head, window, progress)
+    with doing(f"Reading {uri}"):
+        _ = contact_map.total_count  # of the whole file, which takes longest
     plan = dataclasses.replace(make_plan(chosen, contact_map, network, **choices), input=uri)
     found = scan(contact_map, network, plan, batch_size, progress)
     return chosen.write(path, suffix, found, contact_map, network, plan, progress)

@@ -66,6 +66,7 @@ def build_tiles(
     output = storage.local_path(output).resolve()
     if output == pathlib.Path.cwd():
         raise InputError(f"{output} is the current folder: give --output the name of a folder to make.")
+    dataset.check_folder_name(output)
     if _occupied(output) and not (output / dataset.MANIFEST).is_file():
         raise InputError(f"{output} exists and is not a dataset of tiles: choose another --output.")
     plan = plan_tiles(sources, **settings)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.contact_map import SIMULATED
 from hicfm_jax.contacts.expected import Expected, TransExpected, TransSums, find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles import dataset
@@ -171,6 +172,8 @@ def _describe_source(source: ContactMap | MapFile, contact_map: ContactMap) -> d
     uri = source.uri if isinstance(source, MapFile) else contact_map.name
     # `Plan.described` fills in the total.
     fields = {"uri": uri, "total_count": None, "chromsizes": dict(contact_map.chromsizes)}
+    if contact_map.metadata.get(SIMULATED) is True:
+        fields |= {SIMULATED: True}
     if isinstance(source, MapFile) and source.weight is not None:
         fields |= {"weight": source.weight, "weight_kind": source.weight_kind}
     return fields

@@ -45,6 +45,7 @@ class AssayInfo(NamedTuple):
       longest: lengths of its three longest chromosomes in bp; empty if unknown.
       bins: of the whole genome; None if unknown.
       trans: whether there are tiles of different chromosomes.
+      simulated: whether it is no measured map.
     """
 
     chromosomes: Sequence[str]
@@ -53,6 +54,7 @@ class AssayInfo(NamedTuple):
     longest: Sequence[int] = ()
     bins: int | None = None
     trans: bool = False
+    simulated: bool = False
 
 
 class Tiles(Protocol):

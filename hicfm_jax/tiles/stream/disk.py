@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from hicfm_jax.contacts.contact_map import SIMULATED
 from hicfm_jax.contacts.species import longest_chromosomes
 from hicfm_jax.tiles.dataset import RecordFiles, damaged, diagonal_offsets, import_tensorflow, import_tfds
 from hicfm_jax.tiles.stream.batches import AssayInfo, Tile
@@ -46,7 +47,8 @@ class DiskSplit:
             lengths, width = source.get("chromsizes", {}), manifest.get("resolution")
             bins = sum(-(-length // width) for length in lengths.values()) if width else None
             facts = source.get("total_count"), width, longest_chromosomes(lengths), bins
-            self.assays[assay] = AssayInfo(chromosomes, *facts, trans=assay in trans)
+            kinds = {"trans": assay in trans, SIMULATED: bool(source.get(SIMULATED))}
+            self.assays[assay] = AssayInfo(chromosomes, *facts, **kinds)
         self._files, self._expected = None, {}
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from etils import epath
 
+from hicfm_jax.contacts.contact_map import SIMULATED
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.build.targets import TrackInfo
 from hicfm_jax.tiles.dataset import read_manifest
@@ -91,11 +92,11 @@ class Source:
     def maps(self, split: str = "train") -> dict[str, dict]:
         """`resolution`, `longest` chromosomes and `bins` of each map with tiles in a split, if known.
 
-        Also `trans`, True, of those with tiles of different chromosomes.
+        Also `trans`, True, of those with tiles of different chromosomes, and `simulated`, True.
         """
         return {
             assay: {"resolution": int(info.resolution), "longest": list(info.longest), "bins": info.bins}
-            | ({"trans": True} if info.trans else {})
+            | {kind: True for kind in ("trans", SIMULATED) if getattr(info, kind)}
             for assay, info in self._assays(split).items()
             if info.resolution
         }
