@@ -103,8 +103,8 @@ class ComparedMaps:
         return upper(chosen.matrix(chosen.find_chromosome(chrom))[first:last, first:last])
 
 
-def named_uris(entries: Iterable[str], flag: str, unnamed: bool = False) -> dict[str, str]:
-    """URIs by name, from the entries NAME=URI of a flag; with `unnamed` a file may stand for its own name.
+def named_uris(entries: Iterable[str], flag: str) -> dict[str, str]:
+    """URIs by name, from the entries NAME=URI of a flag, or URI, which is named by its file.
 
     Raises:
       InputError: an entry without name or URI, or a name that is given twice.
@@ -112,9 +112,9 @@ def named_uris(entries: Iterable[str], flag: str, unnamed: bool = False) -> dict
     found: dict[str, str] = {}
     for entry in entries:
         name, equals, uri = (part.strip() for part in entry.partition("="))
-        if unnamed and not equals:
-            name, uri = stem(name), name
-        elif not (name and equals and uri):
+        if not equals:
+            name, uri = stem(name.rstrip("/")), name
+        if not (name and uri):
             raise InputError(f"{flag} has the entry {entry!r}, expected NAME=URI: name each one.")
         if name in found:
             raise InputError(f"{flag} has {name!r} twice: give each one its own name.")
@@ -147,7 +147,7 @@ def checkpoint_notes(name: str, metadata: Mapping) -> list[str]:
 def leakage_warnings(
     name: str, metadata: Mapping, chromosomes: Sequence[str], lengths: Collection[int] = ()
 ) -> list[str]:
-    """One sentence for each way in which the model behind a map was trained on an evaluated chromosome.
+    """One sentence for each set of evaluated chromosomes that the model behind a map was trained on.
 
     Args:
       name: of the map.
@@ -169,7 +169,7 @@ def leakage_warnings(
         found.append(f"{model} that started from {files}, whose training data is unknown: {doubt}")
     harmless = [] if metadata.get(SIMULATED) is True else _listed(enhancement.get(SIMULATED))
     for key, verb in {"trained_on": "trained", "validated_on": "validated"}.items():
-        used = enhancement.get(key)
+        used, assays = enhancement.get(key), {}
         for assay, names in used.items() if isinstance(used, Mapping) else ():
             if assay in harmless:
                 continue
@@ -178,12 +178,14 @@ def leakage_warnings(
             if isinstance(longest, list) and not may_share_chromosomes(lengths, longest):
                 continue
             bare = set(map(bare_name, _listed(names)))
-            hit = [chrom for chrom in chromosomes if bare_name(chrom) in bare]
+            hit = ", ".join(chrom for chrom in chromosomes if bare_name(chrom) in bare)
             if hit:
-                found.append(
-                    f"{model} that was {verb} on {', '.join(hit)} (assay {assay}): its scores there do not "
-                    "hold for other chromosomes."
-                )
+                assays.setdefault(hit, []).append(assay)
+        for hit, several in assays.items():
+            found.append(
+                f"{model} that was {verb} on {hit} (assay{'s' * (len(several) > 1)} {', '.join(several)}): "
+                "its scores there do not hold for other chromosomes."
+            )
     return found
 
 

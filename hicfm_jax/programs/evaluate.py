@@ -1,5 +1,6 @@
 r"""Compares contact maps with a deeper one, or replicates with each other, and writes a report.
 
+    hicfm evaluate deep.mcool --reference=leaf.mcool --output=evaluation
     hicfm evaluate input=shallow.mcool enhanced=enhanced.mcool --reference=deep.mcool --resolution=10000 \
         --chromosomes=Chr4 --baselines_of=input --tune_chromosomes=Chr1,Chr3 --output=evaluation
 
@@ -33,7 +34,9 @@ from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.progress import Progress
 
 _REFERENCE = flags.DEFINE_string("reference", None, "Deep map of raw counts, or measured tracks or loops.")
-_MAPS = flags.DEFINE_list("maps", None, "Maps to compare, or with --loops to call loops on: NAME=URI,...")
+_MAPS = flags.DEFINE_list(
+    "maps", None, "Maps to compare, or with --loops to call loops on: [NAME=]URI,..."
+)
 _LOOPS = flags.DEFINE_list("loops", None, "Lists of loops instead of maps: NAME=FILE.bedpe,...")
 _TRACKS = flags.DEFINE_list("tracks", None, "Predicted tracks instead of maps: NAME=FOLDER_OR_FILE,...")
 _INPUT = flags.DEFINE_string("input", None, "With --tracks: the map from which they were predicted.")
@@ -64,7 +67,7 @@ def _replicates() -> str:
     # Only here: networks take seconds to import.
     from hicfm_jax.infer.replicate_scores import compare_replicates
 
-    maps, folder = named_uris(_REPRODUCIBILITY.value, "--reproducibility", True), check_folder(_OUTPUT.value)
+    maps, folder = named_uris(_REPRODUCIBILITY.value, "--reproducibility"), check_folder(_OUTPUT.value)
     choices = {"resolution": _RESOLUTION.value, "merge": _MERGE.value, "progress": Progress()}
     found = compare_replicates(maps, _CHECKPOINT.value, _CHROMOSOMES.value, **choices)
     return replicate_report.write_replicates(found, folder, maps)

@@ -170,7 +170,7 @@ def test_the_script_writes_a_table_and_pictures(tmp_path):
         ([], "Give --maps, --tracks or --loops"),
         (["--tracks=a=b", "--maps=a=b"], "Give --maps, --tracks or --loops"),
         (["--tracks=a=b"], "--tracks needs --input"),
-        (["--tracks=a", "--input=b"], "--tracks has the entry 'a', expected NAME=URI"),
+        (["--tracks=a=", "--input=b"], "--tracks has the entry 'a=', expected NAME=URI"),
     ],
 )
 def test_flags_that_do_not_fit_are_one_sentence(tmp_path, flags, message):

@@ -49,7 +49,7 @@ def test_from_files_to_a_report(files, tmp_path):
 
 
 MISTAKES = {
-    "NAME=URI": ["--maps={files}/deep.cool"],
+    "NAME=URI": ["--maps=input="],
     "twice": ["--maps=input={files}/deep.cool,input={files}/deep.cool"],
     "does not exist": ["--maps=input={files}/none.cool"],
     "Chr9": ["--chromosomes=Chr9"],

@@ -16,6 +16,9 @@ def test_training_on_an_evaluated_chromosome_is_found_under_any_of_its_names():
             "model", enhanced({"leaf": ["1", name], "root": ["1"]}), ["Chr4", "Chr2"]
         )
         assert "model" in warning and "trained on Chr4 (assay leaf)" in warning and "root" not in warning
+    several = enhanced({"leaf": ["1", "4"], "leaf60": ["4", "1"], "root": ["4"]})
+    found = leakage_warnings("model", several, ["Chr1", "Chr4"])
+    assert len(found) == 2 and "trained on Chr1, Chr4 (assays leaf, leaf60)" in found[0]
 
 
 def test_no_warning_for_held_out_chromosomes():
