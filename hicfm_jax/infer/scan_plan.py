@@ -203,7 +203,7 @@ def make_plan(
 def refuse_unless(anyway: bool | None, sentence: str, remedy: str) -> str:
     """The sentence as a warning if the user wants to go on anyway; otherwise raises InputError."""
     if not anyway:
-        raise InputError(f"{sentence}: {remedy}, or go on with the flag anyway.")
+        raise InputError(f"{sentence}: {remedy}, or go on with --anyway.")
     return f"{sentence}."
 
 

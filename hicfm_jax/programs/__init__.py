@@ -69,12 +69,15 @@ def main() -> None:
     if words == ["--version"]:
         print(f"hicfm_jax {cli.version()}")
         return
-    if not words or words[0] in ("-h", "--help", "help"):
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if not words or words[0] in ("-h", "--help"):
         print(_overview())
         sys.exit(0 if words else 2)
     name = cli.COMMANDS.get(words[0], words[0])  # as the scripts are called
     if name not in PROGRAMS:
-        near = difflib.get_close_matches(name, PROGRAMS, 1)
+        near = [known for known, program in PROGRAMS.items() if program.text.startswith(f"{name} ")]
+        near += difflib.get_close_matches(name, PROGRAMS, 1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(PROGRAMS)}."
         print(f"error: There is no command {words[0]!r}: {hint}", file=sys.stderr)
         sys.exit(2)
@@ -91,8 +94,8 @@ def _overview() -> str:
             "Foundation models for Hi-C contact maps of plants.",
             "",
             "  hicfm info leaf.mcool",
-            "  hicfm enhance shallow.mcool deep.mcool --resolution=10000 --checkpoint=runs/enhance",
-            "  hicfm evaluate model=deep.mcool --reference=leaf.mcool --output=report",
+            "  hicfm enhance shallow.mcool deep.mcool --resolution=10000",
+            "  hicfm evaluate deep.mcool --reference=leaf.mcool --output=report",
             "",
             "Commands:",
             *lines,

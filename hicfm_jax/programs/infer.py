@@ -42,7 +42,7 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _WRITTEN = _by_task(lambda task: ", ".join(task.outputs) or "a folder")
 _OUTPUT = flags.DEFINE_string("output", None, f"File or folder to write. {_WRITTEN}", required=True)
-_CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "Chromosomes to scan; all if not given.")
+_CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "Chromosomes to scan, as Chr1,Chr2; all if not given.")
 _MERGE = flags.DEFINE_enum("merge", "average", list(MERGES), "How overlapping windows are merged.")
 _STRIDE = flags.DEFINE_integer("stride", None, "Bins from window to window; half a window if not given.")
 _BOUND = flags.DEFINE_integer("bound", None, "With --merge=original: bins from the diagonal to a window.")

@@ -6,6 +6,7 @@ With --rest it writes the contacts that the same command without it drops. It ta
 of one chromosome.
 """
 
+import fractions
 import pathlib
 
 from absl import flags
@@ -18,11 +19,20 @@ from hicfm_jax.contacts.reading import reads_maps
 from hicfm_jax.progress import doing
 from hicfm_jax.storage import check_new_file
 
+
+class _Fraction(flags.ArgumentParser):
+    def parse(self, argument: float | str) -> float:
+        try:
+            return float(fractions.Fraction(argument))
+        except (ValueError, ZeroDivisionError):
+            raise ValueError(f"{argument!r} is not a fraction, such as 0.0625 or 1/16.") from None
+
+
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
 _RESOLUTION = flags.DEFINE(
     BASE_PAIRS, "resolution", None, "Bin width in bp; the file's only one if not given."
 )
-_FRACTION = flags.DEFINE_float("fraction", 1 / 16, "Share of the contacts to keep.")
+_FRACTION = flags.DEFINE(_Fraction(), "fraction", 1 / 16, "Of the contacts to keep: 0.0625 or 1/16.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)
 _REST = flags.DEFINE_bool("rest", False, "Write the contacts that are dropped, in place of those kept.")

@@ -1,5 +1,7 @@
 """Reading .cool and .mcool: the same numbers as cooler's, and one sentence for every bad file."""
 
+import gzip
+
 import cooler
 import h5py
 import numpy as np
@@ -143,6 +145,10 @@ def make_bad_file(kind, folder, good):
         path.write_text("chr1\t0\t1000\t5\n" * 100)
     elif kind == "truncated":
         path.write_bytes(good[: len(good) // 2])
+    elif kind == "packed":
+        path.write_bytes(gzip.compress(good))
+    elif kind == "hic":
+        path.write_bytes(b"HIC\0" + good)
     elif kind == "shuffled":
         path.write_bytes(good[:600] + good[:599:-1])
     elif kind == "other_hdf5":
@@ -158,6 +164,8 @@ def make_bad_file(kind, folder, good):
         ("directory", "not a file but a directory"),
         ("empty", "is empty"),
         ("text", "not an HDF5 file"),
+        ("packed", "unpack it with gunzip"),
+        ("hic", "it is a .hic file"),
         ("truncated", "may be truncated"),
         ("shuffled", "cannot be read as a .cool file"),
         ("other_hdf5", "without a cooler in it"),

@@ -38,6 +38,8 @@ def test_the_list_of_commands_and_a_wrong_one():
     assert run_hicfm().returncode == 2
     wrong = run_hicfm("enhanse", "a", "b")
     assert wrong.returncode == 2 and wrong.stderr.count("\n") == 1 and "enhance" in wrong.stderr
+    assert "did you mean evaluate?" in run_hicfm("compare", "a", "b").stderr
+    assert run_hicfm("help", "thin").stdout == run_hicfm("thin", "--help").stdout
     for words in (["--version"], ["thin", "--version"]):
         assert run_hicfm(*words).stdout.startswith("hicfm_jax ")
 
@@ -63,6 +65,10 @@ def test_words_without_flags(deep, tmp_path, monkeypatch):
     done = run_hicfm("thin", deep, "shallow.cool", "--fraction", "0.5", "-p", "1")
     assert done.returncode == 0 and cores == [1], done.stderr
     assert 0 < open_contacts("shallow.cool").total_count < open_contacts(deep).total_count
+    assert run_hicfm("thin", deep, "half.cool", "--fraction=1/2").returncode == 0
+    assert open_contacts("half.cool").total_count == open_contacts("shallow.cool").total_count
+    for fraction in ("10%", "1/0"):
+        assert "such as 0.0625 or 1/16." in run_hicfm("thin", deep, "a.cool", f"--fraction={fraction}").stderr
     surplus = run_hicfm("thin", deep, "a.cool", "b.cool")
     assert surplus.returncode == 2 and "b.cool" in surplus.stderr
     missing = run_script("thin_map.py")

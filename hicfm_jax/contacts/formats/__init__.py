@@ -197,7 +197,10 @@ def _find(path: str, verb: str) -> tuple[str, Format]:
     formats = [form for form in FORMATS if verb == "read" or form.write is not None]
     suffix, form = _match(os.path.basename(path), formats)
     if form is None:
-        last = os.path.splitext(path)[1].lower() or "a file without a suffix"
+        name, last = os.path.splitext(path)
+        last = last.lower() or "a file without a suffix"
+        if verb == "read" and (inner := _match(name, formats)[0]):
+            last += f" of {inner} files (unpack it first)"
         known = ", ".join(suffix for form in formats for suffix in form.suffixes)
         raise InputError(f"{path}: cannot {verb} {last}, expected one of {known}.")
     return suffix, form

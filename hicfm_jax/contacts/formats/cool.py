@@ -132,7 +132,14 @@ class CoolReader:
 
         self.path = path
         if not h5py.is_hdf5(path):
-            raise InputError(f"{path} is not an HDF5 file, as coolers are: it may be of another format.")
+            with open(path, "rb") as file:
+                start = file.read(4)
+            remedy = "it may be of another format"
+            if start.startswith(b"HIC"):
+                remedy = "it is a .hic file, whose name must end so"
+            elif start.startswith(b"\x1f\x8b"):
+                remedy = "it is compressed, unpack it with gunzip"
+            raise InputError(f"{path} is not an HDF5 file, as coolers are: {remedy}.")
         self._file = h5py.File(path, "r")
 
     def groups(self) -> Iterator[dict[str, int | None]]:
