@@ -34,9 +34,7 @@ from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.progress import Progress
 
 _REFERENCE = flags.DEFINE_string("reference", None, "Deep map of raw counts, or measured tracks or loops.")
-_MAPS = flags.DEFINE_list(
-    "maps", None, "Maps to compare, or with --loops to call loops on: [NAME=]URI,..."
-)
+_MAPS = flags.DEFINE_list("maps", None, "Maps to compare, or with --loops to call loops on: [NAME=]URI,...")
 _LOOPS = flags.DEFINE_list("loops", None, "Lists of loops instead of maps: NAME=FILE.bedpe,...")
 _TRACKS = flags.DEFINE_list("tracks", None, "Predicted tracks instead of maps: NAME=FOLDER_OR_FILE,...")
 _INPUT = flags.DEFINE_string("input", None, "With --tracks: the map from which they were predicted.")
