@@ -74,7 +74,8 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
       coverage-aware Gaussian with the one overdispersion that suits the held-out contacts best.
 
     Raises:
-      InputError: maps of other bins or chromosomes, or an enhanced map that does not state its depth.
+      InputError: maps of other bins or chromosomes, held-out contacts that include `fitted`,
+        or an enhanced map that does not state its depth.
     """
     target = enhanced.metadata.get(ENHANCEMENT, {}).get("target_contacts")
     if not target:
@@ -94,6 +95,12 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
         raise InputError(
             f"{fitted.name} has no contacts in the first {MOST_BINS} bins of any chromosome, which are "
             "judged: choose wider bins."
+        )
+    fewer = ((fitted.matrix(chrom) > held_out.matrix(chrom)).nnz for chrom in chromosomes)
+    if not any(fewer):  # a deeper map, perhaps, from which `fitted` was downsampled
+        raise InputError(
+            f"{held_out.name} has at least the contacts of {fitted.name} in every pixel: give contacts that "
+            "were set aside, or compare with a deeper map by hicfm evaluate."
         )
     widths = _best_widths(pixels)
     edges = _edges(max(int(each.distance.max()) for each in pixels) + 1)

@@ -107,6 +107,8 @@ def test_a_map_of_unknown_depth_is_refused(reads):
     other = ContactMap(SIZES, 500, {})
     with pytest.raises(InputError, match="other bins"):
         certify(enhanced(intensity), fitted, other)
+    with pytest.raises(InputError, match="give contacts that were set aside"):
+        certify(enhanced(intensity), fitted, fitted)
 
 
 def test_what_the_network_has_seen_is_told(reads):
