@@ -5,7 +5,9 @@ import re
 
 from absl import flags
 
-_LENGTH = re.compile(r"(\d{1,3}(?:,\d{3})+|\d+)(\.\d+)?(e\d)?\s*([km]?)(?:bp?)?", flags=re.IGNORECASE)
+# Without a unit, 30.000 may be meant as thirty thousand, and is refused.
+_NUMBER = r"(\d{1,3}(?:,\d{3})+|\d+)(\.\d+(?=e|\s*[km]))?(e\d)?"
+_LENGTH = re.compile(rf"{_NUMBER}\s*([km]?)(?:bp?)?", flags=re.IGNORECASE)
 _FACTORS = {"": 1, "k": 1_000, "m": 1_000_000}
 
 

@@ -65,7 +65,8 @@ def stop() -> NoReturn:
 
 def run_program(command: Sequence[str], **options) -> int:
     """Exit status of another program. Ctrl-C is left to it, so that one line is shown, and ends both."""
-    before = signal.getsignal(signal.SIGINT)
+    global _state
+    before, state = signal.getsignal(signal.SIGINT), _state
     with subprocess.Popen(command, **options) as program:
 
         def pass_on(*_) -> None:  # to a program that the terminal did not send it to
@@ -75,11 +76,13 @@ def run_program(command: Sequence[str], **options) -> int:
 
         if before is _interrupt:
             signal.signal(signal.SIGINT, pass_on)
+            _state = None  # the other program has its own `GRACE`
         try:
             status = program.wait()
         finally:
             if before is _interrupt:
                 signal.signal(signal.SIGINT, before)
+                _state = state
     if before is _interrupt and status in (130, -signal.SIGINT):
         sys.stdout.flush()
         os._exit(130)

@@ -1,6 +1,5 @@
 """Our enhancement of a map beside the original's loop in PyTorch, with the same weights."""
 
-import multiprocessing
 import pathlib
 import tempfile
 import time
@@ -64,12 +63,12 @@ def compare_enhancement(
         raise InputError(f"bins is {bins} but the original leaves out less than half a window: give more.")
     contact_map, windows = open_contacts(uri, resolution), len(original_positions(bins, window, stride, 0))
     first_part(contact_map, bins)  # raises before the work
+    from benchmarks.original.torch_enhancement import OriginalEnhancement
+
     source, choices = (uri, resolution, bins), dict(stride=stride, bound=0, batch_size=batch_size)
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / _FILE
-        saving = multiprocessing.get_context("spawn").Process(target=_save, args=(file, model, window))
-        saving.start()
-        saving.join()
+        OriginalEnhancement(model, window).save(file)
         sides = {
             "PyTorch": Side(_run_torch, (model, window, source, choices), [EXPLICIT, FUSED]),
             "JAX": Side(_run_ours, (file, source, choices, genome), [OURS]),
@@ -148,12 +147,6 @@ def comparison_table(result: dict[str, Any]) -> str:
     if "genome_seconds" in result:
         lines.append(f"ours by default, measured: {result['genome_seconds']:.1f} s")
     return "\n".join(lines)
-
-
-def _save(file: pathlib.Path, *network: Any) -> None:
-    from benchmarks.original.torch_enhancement import OriginalEnhancement
-
-    OriginalEnhancement(*network).save(file)
 
 
 def _run_ours(

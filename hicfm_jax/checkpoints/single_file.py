@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,9 +29,9 @@ def packaged_names() -> list[str]:
 
 def check_spelling(path: str | os.PathLike) -> None:
     """Raises InputError for a path that does not exist and is almost the name of a packaged network."""
-    name = os.fspath(path)
+    name = re.split("::|@", os.fspath(path))[0]
     near = difflib.get_close_matches(name.lower(), packaged_names(), 1)
-    if near and not os.path.exists(name):
+    if near and not os.path.exists(path) and not os.path.exists(name):
         raise InputError(f"There is no checkpoint {name}: did you mean {near[0]}?")
 
 

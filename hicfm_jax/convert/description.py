@@ -71,5 +71,6 @@ def describe_checkpoint(path: str) -> list[tuple[str, str]]:
 
 
 def _range(numbers: Iterable[float]) -> str:
-    low, *_, high = sorted([*numbers] * 2)
+    numbers = list(numbers)
+    low, high = min(numbers), max(numbers)
     return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"

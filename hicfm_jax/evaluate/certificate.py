@@ -140,7 +140,7 @@ def _seen(enhanced: ContactMap, fitted: ContactMap, chromosomes: Sequence[str]) 
         about = {**about, "trained_on": others, "validated_on": {}}
     metadata = {**enhanced.metadata, ENHANCEMENT: about}
     found = leakage_warnings("The map", metadata, chromosomes, fitted.chromsizes.values())
-    return [*found, *[SEEN for _ in found[:1]]]
+    return [*found, SEEN] if found else []
 
 
 def total_deviance(certificate: Mapping) -> float:
@@ -162,17 +162,20 @@ def _pixels(
     expected = find_expected(counts).dense() * ratio
     covered = expected.diagonal() > 0
     rows, columns = np.nonzero(np.triu(covered[:, None] & covered))
+    expected = expected[rows, columns]
+    # At distances without any contact, that of the rarest ones: with 0 a contact would be impossible.
+    expected = np.maximum(expected, expected[expected > 0].min(initial=np.inf))
 
     def cut(contact_map: ContactMap) -> np.ndarray:
         return contact_map.matrix(chrom)[:MOST_BINS, :MOST_BINS].toarray()[rows, columns].astype(np.float64)
 
     def filtered(name: str, *widths: float) -> np.ndarray:
         smooth = FILTERS[name](counts, ratio, *widths)[rows, columns]
-        return (1 - LEAST_EXPECTED) * smooth + LEAST_EXPECTED * expected[rows, columns]
+        return (1 - LEAST_EXPECTED) * smooth + LEAST_EXPECTED * expected
 
     sd = None if enhanced.sd is None else cut(enhanced.sd) * scale
     # Enhanced counts are multiples of a small step, which may round to 0.
-    mean = np.maximum(cut(enhanced) * scale, 1e-3 * expected[rows, columns])
+    mean = np.maximum(cut(enhanced) * scale, 1e-3 * expected)
     return _Pixels(columns - rows, cut(held_out), mean, sd, filtered)
 
 

@@ -125,7 +125,10 @@ def track_table(setting: Setting) -> str:
 
 def _read_scores(path: str) -> dict[tuple[str, str], float]:
     """Mean correlation of all tracks, by prediction and chromosome."""
-    return pd.read_csv(path).groupby(["prediction", "chromosome"], sort=False).pearson.mean().to_dict()
+    names = ["prediction", "chromosome"]
+    # Chromosomes may be called 1, or NA.
+    table = pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=[""])
+    return table.groupby(names, sort=False).pearson.mean().to_dict()
 
 
 def _by_kind(setting: Setting, scores: Mapping[tuple[str, str], float]) -> dict[str, list[str]]:

@@ -157,6 +157,8 @@ def _replacing(flag: str) -> Iterator[None]:
                 raise  # a file beside it, which --force would leave
             raise InputError(f"{error.fact}: choose another name, or --force to replace it.") from error
         return
+    if not path.name:
+        raise InputError(f"--force cannot replace the folder {path}: give the name of another output.")
     beside = [path.with_suffix(".png"), path.with_name(f"{path.name}.bedpe")]
     with contextlib.ExitStack() as stack:
         for file in (path, *(file for file in beside if file.is_file() and file != path)):

@@ -111,6 +111,16 @@ def test_a_map_of_unknown_depth_is_refused(reads):
         certify(enhanced(intensity), fitted, fitted)
 
 
+def test_distances_without_contacts_have_finite_figures(reads):
+    """As the corners of most maps: there the network may predict nothing, and a read may be set aside."""
+    intensity, fitted, held_out = reads
+    near = np.abs(np.subtract.outer(np.arange(SIZE), np.arange(SIZE))) < SIZE // 2
+    sparse = contact_map(fitted.matrix("Chr1").toarray() * near, "sparse")
+    found = certify(enhanced(DEEP * intensity * near, intensity * near), sparse, held_out)
+    json.dumps(found, allow_nan=False)
+    assert found["strata"][-1]["contacts"] > 0
+
+
 def test_what_the_network_has_seen_is_told(reads):
     intensity, fitted, held_out = reads
     deep = enhanced(DEEP * intensity)

@@ -1,6 +1,7 @@
 """Commands and table of the experiment on tracks."""
 
 import csv
+import dataclasses
 import pathlib
 import re
 
@@ -62,8 +63,10 @@ def test_training_from_scratch_differs_in_the_start_alone():
         assert ours == theirs
 
 
-def test_the_table_has_means_and_standard_errors(tmp_path):
+@pytest.mark.parametrize("test", [SPLIT.test, ["1", "NA"]])
+def test_the_table_has_means_and_standard_errors(tmp_path, test):
     setting = _setting(tmp_path, seeds=2)
+    setting = dataclasses.replace(setting, chromosomes=SPLIT._replace(test=test))
     values = {"scratch": 0.5, "scratch_2": 0.6, "ridge (baseline)": 0.4}
     values |= {name: 0.7 for kind in ("pretrained", "convolutions") for name in (kind, f"{kind}_2")}
     for folder in ("report_1", "report_64"):
@@ -72,12 +75,12 @@ def test_the_table_has_means_and_standard_errors(tmp_path):
             writer = csv.writer(file)
             writer.writerow(["prediction", "track", "chromosome", "pearson"])
             for name, value in values.items():
-                for chrom in SPLIT.test:
+                for chrom in test:
                     writer.writerows([(name, "genes", chrom, value + 0.1), (name, "TEs", chrom, value - 0.1)])
                     writer.writerow([name, "constant", chrom, ""])  # has no correlation
     lines = track_table(setting).splitlines()
     rows = {line[:26].strip(): line[26:].split() for line in lines}
-    assert rows["1/1"] == rows["1/64"] == SPLIT.test
+    assert rows["1/1"] == rows["1/64"] == test
     assert rows["scratch"] == ["0.550", "±", "0.050"] * 2
     assert rows["ridge (baseline)"] == ["0.400"] * 2
 

@@ -65,7 +65,7 @@ def _interrupted(command, wait):
 
 @pytest.mark.parametrize("name", BODIES)
 def test_one_line_and_status_130(name):
-    grace = 20 if name in ("unwinding", "in a program of its own") else 0.2
+    grace = 20 if name == "unwinding" else 0.2
     program = SETUP.format(body=BODIES[name], grace=grace)
 
     def wait(process):

@@ -17,7 +17,7 @@ def test_lengths_as_people_write_them(text):
     assert parse_base_pairs(text) == BASE_PAIRS.parse(text) == 30_000
 
 
-@pytest.mark.parametrize("text", ["", "kb", "30q", "1,5Mb", "3,00", "1.5", "-1", "0.5", "0"])
+@pytest.mark.parametrize("text", ["", "kb", "30q", "1,5Mb", "3,00", "1.5", "30.000", "-1", "0.5", "0"])
 def test_other_lengths_are_refused(text):
     with pytest.raises(ValueError):
         BASE_PAIRS.parse(text)
@@ -42,6 +42,12 @@ def test_an_output_that_exists_names_force_where_it_helps(tmp_path):
     assert beside.returncode == 2 and "bedpe exists already: remove it" in beside.stderr
 
 
+def test_force_replaces_no_folder_without_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused = run_hicfm("simulate", ".", "--force")
+    assert refused.returncode == 2 and "--force cannot replace the folder ." in refused.stderr
+
+
 def test_help_says_what_every_task_writes():
     shown = run_hicfm("infer", "--help").stdout
     assert ": ;" not in shown and "epigenome: a folder" in " ".join(shown.split())
@@ -52,6 +58,15 @@ def test_a_misspelt_network_of_the_package(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run_hicfm(*words)
     assert done.returncode == 2 and "did you mean any_map?" in done.stderr
+
+
+def test_files_may_be_called_almost_as_a_network_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_contacts(simulate(contacts=1e4, resolution=100_000), tmp_path / "any_map.cool")
+    assert run_hicfm("info", "any_map.cool::/").returncode == 0
+    write_checkpoint(tmp_path / "any_map2", residual="none")
+    shown = run_hicfm("info", "any_map2@last")
+    assert shown.returncode == 0 and "the last step" in shown.stdout, shown.stderr
 
 
 @pytest.mark.parametrize("name", packaged_names())

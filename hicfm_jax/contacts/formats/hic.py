@@ -80,10 +80,10 @@ def write_hic(contact_map: ContactMap, path: pathlib.Path) -> list[int]:
     import pandas as pd
 
     hictkpy.logging.setLevel("ERROR")  # below that it reports every block
-    pixels = 0
+    number = 0
     for block in contact_map.blocks():
         counts = contact_map.block(block).data
-        pixels += counts.size
+        number += counts.size
         changed = counts[counts.astype(np.float32) != counts]
         if changed.size:
             raise InputError(
@@ -92,7 +92,7 @@ def write_hic(contact_map: ContactMap, path: pathlib.Path) -> list[int]:
             )
     levels = zoom_levels(contact_map.resolution, contact_map.chromsizes)
     # Hictk stores all pixels in a temporary file first.
-    check_space(path, 8 * pixels)
+    check_space(path, 8 * number)
 
     try:
         with atomic_file(path) as partial:
