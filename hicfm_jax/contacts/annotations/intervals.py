@@ -44,7 +44,7 @@ def interval_lines(
     columns, least, expected = (1, 2), 3, "a chromosome, a start and an end"
     if gff:
         columns, least, expected = (3, 4), 8, "nine columns of GFF"
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         raise InputError(f"{path} cannot be read, it is not a file: {remedy}.")
     try:
         with open_text(path) as file:

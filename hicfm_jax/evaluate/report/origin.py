@@ -20,7 +20,9 @@ def describe_origin(files: Mapping[str, str | os.PathLike]) -> list[str]:
     Args:
       files: URIs of the input by the name of their part in the report.
     """
-    command = f"{pathlib.Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}"
+    program = pathlib.Path(sys.argv[0])
+    by_command = program.parent.name == "scripts" or program.name.startswith("hicfm ")
+    command = f"{program.name} {shlex.join(sys.argv[1:])}" if by_command else "Made from Python."
     now = datetime.datetime.now(datetime.UTC)
     parts = [
         "<h2>How this page was made</h2>",
