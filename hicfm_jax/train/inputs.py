@@ -1,13 +1,15 @@
 """Batches of a run: from a dataset, a file of arrays, or simulated maps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from hicfm_jax.cli import called
 from hicfm_jax.config import micro_batch_size
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.heads import TRACKS
+from hicfm_jax.tiles.stream.batches import WindowPlace
 from hicfm_jax.tiles.stream.mixing import parse_mix
 from hicfm_jax.tiles.stream.sampling import steps_per_epoch
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
@@ -89,6 +91,13 @@ class Inputs:
             return batches
         return self._thinning.evaluation(batches, size, part[0] * size // part[1])
 
+    def places(self, indices: Sequence[int]) -> list[WindowPlace]:
+        """Where the windows of the held-out tiles at these positions are."""
+        found = self.source.evaluation_places("val", np.array(indices, int), **self._draw())
+        if self._config.data.tiles:
+            return found
+        return [place._replace(resolution=self._config.data.simulate.resolution) for place in found]
+
     def _train(self, start_step: int, part: tuple[int, int]) -> Iterator[Batch]:
         data, size = self._config.data, self._config.train.global_batch_size
         mix = parse_mix(data.mix) or None
@@ -100,11 +109,11 @@ class Inputs:
         return self._thinning.train(batches, start_step, part[0] * size // part[1])
 
     def _batches(self, batch_size: int, part: tuple[int, int]) -> dict:
+        return dict(batch_size=batch_size, host_index=part[0], host_count=part[1], **self._draw())
+
+    def _draw(self) -> dict:
         data = self._config.data
         return dict(
-            batch_size=batch_size,
-            host_index=part[0],
-            host_count=part[1],
             window=tuple(self._config.model.input_size),
             seed=self._config.train.seed,
             min_density=data.min_density,

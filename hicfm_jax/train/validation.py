@@ -1,6 +1,7 @@
 """Validation of a state on held-out tiles."""
 
 import collections
+import functools
 import time
 
 import jax
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 
 from hicfm_jax.config import micro_batch_size
 from hicfm_jax.progress import doing
+from hicfm_jax.tiles.stream.batches import WindowPlace
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.logging.metric_writer import MetricWriter
@@ -55,15 +57,22 @@ class Validation:
             _add(totals, running.popleft())
         metrics = self.task.finish(totals)
         panels = jax.device_get(jnp.concatenate(pictures)) if pictures else []
-        writer.validation(int(state.step), metrics, panels, self.task.panel_names)
+        writer.validation(int(state.step), metrics, panels, self.task.panel_names, self._places)
         writer.pause(time.perf_counter() - started)
         return metrics
 
     def _pictured(self) -> dict[int, int]:
         """Windows to show of each batch: from all over the split, not from its first batch alone."""
-        count = -(-self.inputs.num_validation // self.batch_size)
-        pictures = min(self.config.log.image_count, self.inputs.num_validation)
-        return dict(collections.Counter(i * count // pictures for i in range(pictures)))
+        tiles, size = self.inputs.num_validation, self.batch_size
+        count, pictures = -(-tiles // size), min(self.config.log.image_count, tiles)
+        chosen = collections.Counter(i * count // pictures for i in range(pictures))
+        return {number: min(windows, tiles - number * size) for number, windows in chosen.items()}
+
+    @functools.cached_property
+    def _places(self) -> list[WindowPlace]:
+        size = self.batch_size
+        shown = [n * size + i for n, windows in self._pictured().items() for i in range(windows)]
+        return self.inputs.places(shown) if shown else []
 
 
 def _add(totals: dict[str, float], sums: dict[str, jax.Array]) -> None:

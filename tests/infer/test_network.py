@@ -3,11 +3,16 @@
 import numpy as np
 import pytest
 
+from hicfm_jax.contacts.simulation.tair10 import CHROMSIZES
 from hicfm_jax.convert import convert_to_folder, export, load_weights
 from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.opening import leakage_warnings
 from hicfm_jax.infer import load_network
+from hicfm_jax.infer.enhanced_map import provenance
+from hicfm_jax.infer.scan_plan import make_plan
+from hicfm_jax.infer.tasks.resolution import TASK
 from tests.convert import made_up
-from tests.infer.toy_networks import SEEN, write_checkpoint
+from tests.infer.toy_networks import SEEN, toy_map, write_checkpoint
 
 
 def test_a_run_of_ours_says_what_it_was_trained_on(checkpoint):
@@ -96,3 +101,14 @@ def test_pretraining_serves_a_task_without_layers_of_its_own(tmp_path):
         # Resized from pretraining's grid, not computed for the new one.
         expected = load_weights(path, "embedding", window).params["encoder/pos_embed"]
         np.testing.assert_array_equal(network.params["encoder"]["pos_embed"], expected)
+
+
+@pytest.mark.parametrize("name", ["any_map", "arabidopsis_30kb"])
+def test_packaged_networks_have_seen_measured_chromosomes_only(name):
+    """Chr2 and Chr4 of Arabidopsis were in training on a simulated map only, Chr1 on a measured one."""
+    network = load_network(name)
+    plan = make_plan(TASK, toy_map(), network, anyway=True)
+    metadata = provenance(toy_map(), network, plan)
+    tair10, chromosomes = list(CHROMSIZES.values()), ["Chr1", "Chr2", "Chr4", "21"]
+    warnings = leakage_warnings(name, metadata, chromosomes, tair10)
+    assert warnings and all("trained on Chr1 (assay ath" in warning for warning in warnings)

@@ -10,7 +10,7 @@ from PIL import Image
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import loop
 from hicfm_jax.train.logging import metric_writer
-from hicfm_jax.train.logging.panels import GAP
+from hicfm_jax.train.logging.panels import GAP, MARGIN
 from hicfm_jax.train.tasks import check_config
 from tests.train import small_run
 from tests.train.toy_configs import toy
@@ -50,4 +50,4 @@ def test_a_demo_trains(name, tmp_path, monkeypatch):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result.state.params))
     if name == "finetune_multitask":  # input, and output and target of each
         picture = np.asarray(Image.open(tmp_path / "work" / "images" / "step_00000004.png"))
-        assert picture.shape[1] == 7 * 2 * 48 + 6 * GAP
+        assert picture.shape[1] == MARGIN + 7 * 2 * 48 + 6 * GAP

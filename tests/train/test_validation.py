@@ -41,4 +41,4 @@ def test_sums_are_fetched_while_other_batches_run(tmp_path, monkeypatch):
     config.train.accum_steps = 1
     judge = validation.Validation(config, task, Inputs.create(config), sharding.create_mesh(config))
     assert metrics == pytest.approx(judge.run(state, NoWriter()), rel=1e-6)
-    assert np.isfinite(metrics["loss"]) and jnp.isfinite(params["kernel"]).all()
+    assert np.isfinite(metrics["loss"]) and jnp.isfinite(params["layer"]["kernel"]).all()

@@ -23,7 +23,8 @@ class Tile(NamedTuple):
       matrix_count: contacts in the tile.
       array: array by name: "counts" `[H, W]`, and the targets of the dataset: "map" `[H, W]`,
         "track" `[H]` or `[K, H]`, "embedding" `[D]`.
-      starts: first bin of rows and of columns; needed only with `expected`.
+      starts: first bin of rows and of columns; 0 if unknown.
+      chromosomes: of rows and of columns; empty if unknown.
       expected: expected contacts of the tile's chromosome, or pair of chromosomes; None if unknown.
     """
 
@@ -32,7 +33,24 @@ class Tile(NamedTuple):
     matrix_count: float
     array: Callable[[str], np.ndarray]
     starts: Sequence[int] = (0, 0)
+    chromosomes: Sequence[str] = ("", "")
     expected: Expected | TransExpected | None = None
+
+
+class WindowPlace(NamedTuple):
+    """Where a window is in its map.
+
+    Attributes:
+      assay: name of the map.
+      chromosomes: of rows and of columns; empty if unknown.
+      starts: first bin of rows and of columns.
+      resolution: bin width in bp; None if unknown.
+    """
+
+    assay: str
+    chromosomes: tuple[str, str]
+    starts: tuple[int, int]
+    resolution: int | None
 
 
 class AssayInfo(NamedTuple):
@@ -139,9 +157,23 @@ class EvaluationBatches(Batches):
         indices, mask = sampling.evaluation_indices(step * self.batch_size, len(self.tiles), self.batch_size)
         indices, mask = indices[self.first : self.last], mask[self.first : self.last]
         tiles = self.tiles.read(indices)
+        return assemble(self.tiles, tiles, self._crops(indices, tiles), self.draw, mask)
+
+    def _crops(self, indices: np.ndarray, tiles: Sequence[Tile]) -> Crops:
         diag = [tile.diag for tile in tiles]
-        crops = sampling.evaluation_crops(self.draw, indices, diag, self.tiles.tile_shape)
-        return assemble(self.tiles, tiles, crops, self.draw, mask)
+        return sampling.evaluation_crops(self.draw, indices, diag, self.tiles.tile_shape)
+
+    def places(self, indices: np.ndarray) -> list[WindowPlace]:
+        """Where the windows of the tiles `indices` are."""
+        tiles, numbers, assays = self.tiles.read(indices), self.tiles.assay_numbers(), self.tiles.assays
+        found = []
+        for index, tile, starts in zip(indices, tiles, self._crops(indices, tiles).starts, strict=True):
+            corner = starts[densest(tile.array("counts"), starts, self.draw)]
+            bins = tuple(int(first) + int(more) for first, more in zip(tile.starts, corner, strict=True))
+            assay = list(assays)[numbers[index]]
+            chromosomes = tuple(map(str, tile.chromosomes))
+            found.append(WindowPlace(assay, chromosomes, bins, assays[assay].resolution))
+        return found
 
 
 def assemble(split: Tiles, tiles: Sequence[Tile], crops: Crops | None, draw: Draw, mask: np.ndarray) -> Batch:

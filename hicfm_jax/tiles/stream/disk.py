@@ -85,13 +85,12 @@ class DiskSplit:
         """The tile of a record; it and its arrays raise InputError if they cannot be decoded."""
         try:
             fields = self._example.FromString(record).features.feature
-            place = self._place(fields) if self.has_context else {}
             return Tile(
                 diag=fields["diag"].int64_list.value[0],
                 total_count=fields["total_count"].float_list.value[0],
                 matrix_count=fields["matrix_count"].float_list.value[0],
                 array=functools.partial(self._array, fields),
-                **place,
+                **self._place(fields),
             )
         except Exception as error:  # protobuf's own, or an empty field
             raise damaged(f"A tile of split {self._split!r} of {self._path}", error) from error
@@ -100,10 +99,8 @@ class DiskSplit:
         assay, *pair = (
             name.decode() for key in ("assay", "chromosomes") for name in fields[key].bytes_list.value
         )
-        return {
-            "starts": fields["starts"].int64_list.value,
-            "expected": self._expected[region_key(assay, pair)],
-        }
+        expected = self._expected[region_key(assay, pair)] if self.has_context else None
+        return {"starts": fields["starts"].int64_list.value, "chromosomes": pair, "expected": expected}
 
     def _array(self, fields, name: str) -> np.ndarray:
         shape, dtype, key = self.tile_shape, self.dtype, name

@@ -105,6 +105,7 @@ class ArrayTiles:
                 matrix_count=self.matrix_count[i],
                 array=functools.partial(self._array, i),
                 starts=self.starts[i],
+                chromosomes=self.chromosomes[i],
                 expected=self._expected(i),
             )
             for i in indices

@@ -13,7 +13,15 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.build.targets import TrackInfo
 from hicfm_jax.tiles.dataset import read_manifest
 from hicfm_jax.tiles.stream import mixing, sampling
-from hicfm_jax.tiles.stream.batches import AssayInfo, Batches, EvaluationBatches, Tile, Tiles, TrainBatches
+from hicfm_jax.tiles.stream.batches import (
+    AssayInfo,
+    Batches,
+    EvaluationBatches,
+    Tile,
+    Tiles,
+    TrainBatches,
+    WindowPlace,
+)
 from hicfm_jax.tiles.stream.disk import DiskSplit
 from hicfm_jax.tiles.stream.memory import ArrayTiles, read_arrays, write_arrays
 from hicfm_jax.tiles.stream.sampling import Draw
@@ -157,6 +165,11 @@ class Source:
         rows = sampling.host_slice(batch_size, host_index, host_count)
         batches = EvaluationBatches(tiles, draw, batch_size, rows.start, rows.stop)
         return self.run(batches, range(-(-len(tiles) // batch_size)))
+
+    def evaluation_places(self, split: str, indices: np.ndarray, **draw) -> list[WindowPlace]:
+        """Where the windows of the tiles `indices` are in an `evaluation_stream`; `draw` as for that."""
+        tiles, draw = self._check(split, 1, draw)
+        return EvaluationBatches(tiles, draw, 1, 0, 1).places(indices)
 
     def _check(self, split: str, batch_size: int, draw: dict) -> tuple[Tiles, Draw]:
         if split not in self.splits:

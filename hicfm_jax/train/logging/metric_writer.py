@@ -6,7 +6,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ from PIL import Image
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import in_bucket, parse_json, write_atomically
+from hicfm_jax.tiles.stream.batches import WindowPlace
 from hicfm_jax.train.logging.matmul_rate import matmul_rate, published_peak
 from hicfm_jax.train.logging.panels import panel_picture
 from hicfm_jax.train.metrics import METRICS
@@ -194,9 +195,14 @@ class MetricWriter(NullProgress):
         )
 
     def validation(
-        self, step: int, metrics: dict[str, float], panels: np.ndarray, names: tuple[str, ...]
+        self,
+        step: int,
+        metrics: dict[str, float],
+        panels: np.ndarray,
+        names: tuple[str, ...],
+        places: Sequence[WindowPlace] = (),
     ) -> None:
-        """Logs a validation and its picture (`[B, H, P, W]` intensities)."""
+        """Logs a validation and its picture (`[B, H, P, W]` intensities, windows at these places)."""
         self._write("val", step, metrics)
         if not self.active:
             return
@@ -204,7 +210,7 @@ class MetricWriter(NullProgress):
         shown = "  ".join(f"{name} {metrics[name]:.3f}" for name in shown)
         self.say(f"step {step}/{self.total_steps}  validation  {_terms(metrics)}  {shown}")
         if len(panels):
-            picture = panel_picture(np.asarray(panels), names)
+            picture = panel_picture(np.asarray(panels), names, places)
             folder, image = self.workdir / "images", io.BytesIO()
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(picture).save(image, format="PNG")
