@@ -113,9 +113,9 @@ def test_a_network_of_several_widths_and_any_depth_takes_what_lies_between(netwo
     assert "trained on maps at 500 to 800 bp, and toy has bins of 1,000 bp" in warning
 
 
-def test_only_enhancement_has_a_network_in_the_package(tmp_path):
-    with pytest.raises(InputError, match="no network for task loop comes with the package"):
-        infer_file("loop", "map.cool", None, None, tmp_path / "loops.bedpe")
+def test_a_task_without_a_network_in_the_package_needs_a_checkpoint(tmp_path):
+    with pytest.raises(InputError, match="no network for task epigenome comes with the package"):
+        infer_file("epigenome", "map.cool", None, None, tmp_path / "tracks")
 
 
 @pytest.mark.slow  # compiles windows of 224 x 224

@@ -44,9 +44,10 @@ def test_axes_leave_the_windows_as_they_are():
     assert (found == window).all(axis=(2, 3, 4)).sum() == 1
 
 
-@pytest.mark.parametrize(
-    "kind", ["memory", pytest.param("disk", marks=pytest.mark.needs("tensorflow_datasets"))]
-)
+DISK = pytest.param("disk", marks=[pytest.mark.needs("tensorflow"), pytest.mark.slow])  # imports it
+
+
+@pytest.mark.parametrize("kind", ["memory", DISK])
 def test_places_are_those_of_the_streams_windows(tmp_path, kind):
     """Tiles whose counts give away their bins."""
     tiles = small_run.make_tiles(6, 0)
