@@ -125,7 +125,7 @@ def test_options_and_inputs_that_do_not_fit_are_refused():
         create_model("vit_test", SIZE, "single_cell", residual="coverage")
     with pytest.raises(InputError, match="coverage"):
         create_model("vit_test", SIZE, "resolution", residual="smooth")
-    with pytest.raises(InputError, match="make_tiles"):
+    with pytest.raises(InputError, match="use tiles that have a context"):
         apply_head(WITH, {}, jnp.zeros((1, *SIZE)), None)
     with pytest.raises(InputError, match="apply_head"):
         jax.eval_shape(WITH.init, jax.random.key(0), jnp.zeros((1, *SIZE, 3)))
