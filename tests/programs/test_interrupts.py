@@ -50,9 +50,11 @@ BODIES = {
 def _interrupted(command, wait):
     """(status, output, errors, seconds) of a program that gets SIGINT when `wait(process)` returns."""
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    # Shells let background jobs ignore SIGINT, and these tests may be one.
-    pipes["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Shells let background jobs ignore SIGINT, and these tests may be one. A program inherits that, but no
+    # handler. (`preexec_fn` would run between fork and exec, where threads of this process may hold locks.)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen([sys.executable, *command], cwd=ROOT, **pipes)
+    signal.signal(signal.SIGINT, before)
     try:
         wait(process)
         start = time.monotonic()
