@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains a network for loops on maps with planted loops, and compares it with loop callers at 1/16 of the
-# contacts: the table of docs/how-to/loops.md. Half an hour on two CPU cores.
+# contacts: the table of docs/how-to/loops.md. About twenty minutes on one CPU core.
 #
 #   benchmarks/loops.sh ARABIDOPSIS.cool HUMAN21.mcool HUMAN20.cool PLASMODIUM.cool FOLDER
 #
@@ -15,10 +15,10 @@ plant() {
     hicfm simulate "$folder/$1.cool" --input="$2" --resolution="$3" --loops="$5" --seed="$4"
 }
 
-# call NAME BP: the loops of cooltools.dots, in $folder/NAME.calls
+# call NAME BP PLANTED: the loops of cooltools.dots, in $folder/NAME.calls
 call() {
-    hicfm evaluate map="$folder/$1.cool" --reference="$folder/planted.bedpe" \
-        --loops=planted="$folder/planted.bedpe" --resolution="$2" --output="$folder/$1.calls"
+    hicfm evaluate map="$folder/$1.cool" --reference="$3" --loops=planted="$3" --resolution="$2" \
+        --output="$folder/$1.calls"
 }
 
 # cut NAME BP [FLAG ...]: tiles of all maps of that name
@@ -35,16 +35,15 @@ cut() {
 
 for seed in 21 22 23; do
     plant "arabidopsis-$seed" "$arabidopsis" 30000 "$seed" 2.5
-    cp "$folder/arabidopsis-$seed.cool.bedpe" "$folder/planted.bedpe"
-    call "arabidopsis-$seed" 30000
+    call "arabidopsis-$seed" 30000 "$folder/arabidopsis-$seed.cool.bedpe"
 done
 for seed in 21 22 23 24; do
+    planted=$folder/human10-$seed.cool.bedpe
     plant "human10-$seed" "$human21" 10000 "$seed" 2.5
-    cp "$folder/human10-$seed.cool.bedpe" "$folder/planted.bedpe"
-    call "human10-$seed" 10000
+    call "human10-$seed" 10000 "$planted"
     for factor in 2 3; do
         cooler coarsen -k $factor -o "$folder/human${factor}0-$seed.cool" "$folder/human10-$seed.cool"
-        call "human${factor}0-$seed" ${factor}0000
+        call "human${factor}0-$seed" ${factor}0000 "$planted"
     done
 done
 cut arabidopsis 30000 --val_chromosomes=Chr5 --test_chromosomes=Chr2,Chr4

@@ -42,7 +42,7 @@ NOT_RUN = {
     "scripts/benchmark_inference.py": "measures all tasks; tests/infer/test_inference_benchmark.py some",
     "scripts/benchmark_bfloat16.py": "trains for minutes; tests/train/test_precision.py takes four steps",
     "dask_workers.py": "needs SLURM",
-    "benchmarks/loops.sh": "trains for ten minutes; the page has most of its commands",
+    "benchmarks/loops.sh": "trains for minutes; the page has most of its commands",
     "scripts/convert_weights.py": "reads published files; tests/convert converts made-up ones",
     "pip": "installs from the internet",
     "venv": "installs from the internet",

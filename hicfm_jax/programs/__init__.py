@@ -27,6 +27,7 @@ class Program(NamedTuple):
       positional: flags that words without a flag are values of.
       defaults: flags that it adds, unless the user gives them.
       replaces: flag of the output that --force replaces; "" where it replaces it anyway, or continues.
+      beside: name of a file that may be written beside the output and is replaced with it.
     """
 
     module: str
@@ -34,11 +35,16 @@ class Program(NamedTuple):
     positional: tuple[str, ...] = ("input", "output")
     defaults: tuple[str, ...] = ()
     replaces: str = "output"
+    beside: str = ""
 
 
 PROGRAMS = {
     "enhance": Program("infer", "a deeper map of a shallow one", defaults=("--task=resolution",)),
-    "infer": Program("infer", "apply a network: loops, tracks, embeddings, single cells, deeper maps"),
+    "infer": Program(
+        "infer",
+        "apply a network: loops, tracks, embeddings, single cells, deeper maps",
+        beside="{0.stem}.png",
+    ),
     "evaluate": Program("evaluate", "compare maps with a deeper one, and write a report", ("maps",), (), ""),
     "certify": Program(
         "certify",
@@ -55,7 +61,9 @@ PROGRAMS = {
     "convert": Program("convert_weights", "convert the original's checkpoints, and ours back"),
     "convert-tiles": Program("convert_tiles", "convert the original's tile folders, and ours back"),
     "thin": Program("thin_map", "keep a fraction of the contacts of a map"),
-    "simulate": Program("simulate_map", "write a simulated Arabidopsis map", ("output",)),
+    "simulate": Program(
+        "simulate_map", "write a simulated Arabidopsis map", ("output",), beside="{0.name}.bedpe"
+    ),
     "experiment": Program(
         "experiment", "train, enhance and compare, from one deep map", ("map", "workdir"), (), ""
     ),
@@ -127,7 +135,7 @@ def start(name: str) -> None:
             inside = runpy.run_module(f"{__name__}.{program.module}", run_name="__main__")
 
         def guarded() -> None:
-            with _replacing(program.replaces):
+            with _replacing(program.replaces, program.beside):
                 inside["main"]()
 
         cli.run(guarded, inside["__doc__"], program.positional, inside.get("GROUPS"))
@@ -145,7 +153,7 @@ def _use_cores(number: int) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(flag: str) -> Iterator[None]:
+def _replacing(flag: str, beside: str) -> Iterator[None]:
     """With --force, an output that exists, and what belongs to it, is set aside until it is written anew."""
     path = pathlib.Path(flags.FLAGS[flag].value or "") if flag and flags.FLAGS.force else None
     if path is None or not flags.FLAGS[flag].value or not os.path.lexists(path):
@@ -159,9 +167,9 @@ def _replacing(flag: str) -> Iterator[None]:
         return
     if not path.name:
         raise InputError(f"--force cannot replace the folder {path}: give the name of another output.")
-    beside = [path.with_suffix(".png"), path.with_name(f"{path.name}.bedpe")]
     with contextlib.ExitStack() as stack:
-        for file in (path, *(file for file in beside if file.is_file() and file != path)):
+        stack.enter_context(_set_aside(path, flag))
+        if beside and (file := path.with_name(beside.format(path))).is_file():
             stack.enter_context(_set_aside(file, flag))
         yield
 
