@@ -33,6 +33,7 @@ def measure(
     fractions: Sequence[float],
     judged: int = 2,
     halves: bool = False,
+    keep_reads: bool = False,
 ) -> list[Row]:
     """Thins a map, enhances it and scores it on its longest chromosomes.
 
@@ -44,6 +45,7 @@ def measure(
       judged: number of chromosomes; the filters are tuned on the others.
       halves: the reference is the other half of the contacts, and shares none with the input. Otherwise it
         is the whole map.
+      keep_reads: as of `enhance`, where the reference has more reads than the input.
     """
     by_length = sorted(deep.chromsizes, key=deep.chromsizes.get, reverse=True)
     chromosomes, rows = by_length[:judged], []
@@ -53,7 +55,9 @@ def measure(
         reference = rest(deep, source)
     for fraction in fractions:
         shallow = source if fraction == 1 else thin(source, fraction, seed=2)
-        found = enhance(shallow, network, target_contacts=reference.total_count)
+        target = reference.total_count
+        kept = keep_reads and shallow.total_count < target
+        found = enhance(shallow, network, target_contacts=target, keep_reads=kept)
         maps = {"input": shallow, "network": found}
         records = compare(maps, reference, chromosomes, baselines_of="input").records
         pooled = [record for record in records if record.chromosome == POOLED]

@@ -20,6 +20,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", "any_map", "Network of task reso
 _MAPS = flags.DEFINE_multi_string("map", [], "NAME=URI@BP; repeatable.")
 _FRACTIONS = flags.DEFINE_list("fractions", ["16"], "Inputs keep 1/16, ... of the contacts.")
 _JUDGED = flags.DEFINE_integer("judged", 2, "Number of chromosomes that are scored.", lower_bound=1)
+_KEEP = flags.DEFINE_bool("keep_reads", False, "As hicfm enhance --keep_reads.")
 _HALVES = flags.DEFINE_bool("halves", False, "Inputs are of one half of the contacts, the other judges.")
 
 
@@ -31,7 +32,7 @@ def main() -> None:
     for text in _MAPS.value:
         name, deep = species.open_map(text)
         fractions = [1 / float(each) for each in _FRACTIONS.value]
-        rows += species.measure(name, deep, network, fractions, _JUDGED.value, _HALVES.value)
+        rows += species.measure(name, deep, network, fractions, _JUDGED.value, _HALVES.value, _KEEP.value)
         print(species.table(rows[-len(fractions) :]), flush=True)
     print("\n" + species.table(rows))
 

@@ -16,6 +16,7 @@ LoadPair = Callable[[str, str], scipy.sparse.csr_array]
 LoadBlock = Callable[[MapBlock], scipy.sparse.csr_array]
 
 ENHANCEMENT = "enhancement"  # key of the metadata that describe how a map was enhanced
+KEPT_READS = "kept_reads"  # key among them: the counts are those of the input and a prediction of the others
 SIMULATED = "simulated"  # key of the metadata: True, or "loops" of a measured map with added loops
 MAX_COUNT = 2**53  # up to which float64 is exact; larger counts come from damaged files
 

@@ -16,7 +16,7 @@ import scipy.special
 import scipy.stats
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.contact_map import ENHANCEMENT
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, KEPT_READS
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import baselines
@@ -75,9 +75,15 @@ def certify(enhanced: ContactMap, fitted: ContactMap, held_out: ContactMap) -> d
 
     Raises:
       InputError: maps of other bins or chromosomes, held-out contacts that include `fitted`,
-        or an enhanced map that does not state its depth.
+        or an enhanced map that does not state its depth, or keeps the reads of its input.
     """
-    target = enhanced.metadata.get(ENHANCEMENT, {}).get("target_contacts")
+    about = enhanced.metadata.get(ENHANCEMENT, {})
+    target = about.get("target_contacts")
+    if about.get(KEPT_READS):
+        raise InputError(
+            f"{enhanced.name} was enhanced with keep_reads, so its counts are not the estimate to judge: "
+            "enhance the map without it."
+        )
     if not target:
         raise InputError(
             f"{enhanced.name} does not state the depth it was enhanced to: give a cooler of hicfm enhance."

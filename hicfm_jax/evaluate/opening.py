@@ -7,7 +7,7 @@ import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.annotations.regions import parse_region
-from hicfm_jax.contacts.contact_map import ENHANCEMENT, SIMULATED, bare_name
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, KEPT_READS, SIMULATED, bare_name
 from hicfm_jax.contacts.formats import stem
 from hicfm_jax.contacts.species import may_share_chromosomes
 from hicfm_jax.errors import InputError
@@ -136,12 +136,21 @@ def _open(source: MapSource, resolution: int | None) -> ContactMap:
 
 
 def checkpoint_notes(name: str, metadata: Mapping) -> list[str]:
-    """A sentence on the checkpoint that enhanced the map `name`, if its metadata names the step."""
+    """Sentences on how the map `name` was enhanced: the checkpoint's step, if known, and reads kept."""
     enhancement = metadata.get(ENHANCEMENT)
-    step = enhancement.get("step") if isinstance(enhancement, Mapping) else None
-    if not isinstance(step, int) or step <= 0:
+    if not isinstance(enhancement, Mapping):
         return []
-    return [f"{name} was enhanced with the checkpoint of step {step} of {enhancement.get('checkpoint')}."]
+    notes, step = [], enhancement.get("step")
+    if isinstance(step, int) and step > 0:
+        notes = [
+            f"{name} was enhanced with the checkpoint of step {step} of {enhancement.get('checkpoint')}."
+        ]
+    if enhancement.get(KEPT_READS):
+        notes.append(
+            f"{name} keeps the reads of its input: a reference that has them too gives it higher scores than "
+            "one that does not."
+        )
+    return notes
 
 
 def leakage_warnings(

@@ -10,7 +10,7 @@ import scipy.sparse
 import scipy.special
 
 from hicfm_jax.contacts import ContactMap
-from hicfm_jax.contacts.contact_map import ENHANCEMENT, SIMULATED, Pair
+from hicfm_jax.contacts.contact_map import ENHANCEMENT, KEPT_READS, SIMULATED, Pair
 from hicfm_jax.infer.network import Network
 from hicfm_jax.infer.scan_plan import ScanPlan
 from hicfm_jax.infer.stitching import Rows
@@ -121,6 +121,7 @@ def enhanced_map(
     metadata: Mapping[str, object] | None = None,
     quantile: float | None = None,
     pairs: Sequence[Pair] = (),
+    keep_reads: bool = False,
 ) -> ContactMap:
     """The predictions as a map of these chromosomes, with standard deviations if there are any.
 
@@ -136,6 +137,7 @@ def enhanced_map(
       quantile: such a quantile of each pixel in place of the mean, if rows have standard deviations: of the
         gamma distribution with that mean and standard deviation.
       pairs: of different chromosomes that were predicted, too.
+      keep_reads: the predictions are of the reads that the input lacks; add its own.
     """
     scale = 1.0
     if target_contacts is not None and rows.contacts:
@@ -146,6 +148,7 @@ def enhanced_map(
         region = chrom if chrom == other else (chrom, other)
         matrix = rows.read(region, shape)
         spread = rows.read(region, shape, "sd").data if deviations or quantile is not None else matrix.data
+        own = _at_pixels_of(matrix, shallow.matrix(chrom, other)) if keep_reads else None
         values = np.empty(matrix.nnz, np.int64 if whole else np.float64)
         for first in range(0, matrix.nnz, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
@@ -156,6 +159,8 @@ def enhanced_map(
                 contacts = np.floor(contacts + 0.5)
             elif not exact:
                 contacts = np.rint(contacts / STEP) * STEP
+            if own is not None:
+                contacts += own[part]
             if deviations:  # of the same pixels as the counts, none rounded to 0
                 contacts = np.where(contacts > 0, np.maximum(np.rint(sd / STEP), 1) * STEP, 0)
             # .hic stores single precision.
@@ -171,6 +176,16 @@ def enhanced_map(
     if rows.spread and quantile is None:
         sd = ContactMap(sizes, shallow.resolution, functools.partial(load, deviations=True), **about)
     return ContactMap(sizes, shallow.resolution, load, **about, metadata=metadata, sd=sd)
+
+
+def _at_pixels_of(pattern: scipy.sparse.csr_array, matrix: scipy.sparse.csr_array) -> np.ndarray:
+    """Values of `matrix` at the stored pixels of `pattern`, in their order, `[pattern.nnz]`."""
+    places = pattern.astype(np.float64)  # exact up to 2^53
+    places.data = np.arange(1.0, pattern.nnz + 1)
+    found = np.zeros(pattern.nnz)
+    at = (places * (matrix != 0)).tocsr().data.astype(np.int64) - 1
+    found[at] = (matrix * (places != 0)).tocsr().data
+    return found
 
 
 def gamma_quantile(mean: np.ndarray, sd: np.ndarray, quantile: float) -> np.ndarray:
@@ -202,6 +217,7 @@ def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dic
         "stride": plan.stride,
         "bound": plan.bound if plan.merge == "original" else None,
         "trans": bool(plan.pairs),
+        KEPT_READS: bool(plan.options.get("keep_reads")),
         "max_distance": None if plan.max_bins is None else plan.max_bins * contact_map.resolution,
     }
     return {**contact_map.metadata, ENHANCEMENT: about}

@@ -17,6 +17,8 @@ import scipy.stats
 from hicfm_jax.contacts import ContactMap, open_contacts, thin, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.certificate import certify
+from hicfm_jax.evaluate.opening import checkpoint_notes
 from hicfm_jax.infer import enhance, infer_file, load_network, scan
 from hicfm_jax.models.preprocess import target_scaling
 from hicfm_jax.progress import NullProgress
@@ -90,6 +92,35 @@ def test_a_network_that_says_how_sure_it_is_gives_standard_deviations(sure, tmp_
         expected = scipy.stats.gamma.ppf(quantile, shape) / shape * mean.toarray()[middle]
         np.testing.assert_allclose(found.matrix("Chr1").toarray()[middle], expected, rtol=2e-3)
     assert low.sd is None
+
+
+def test_reads_that_are_kept_add_to_the_prediction_of_the_others(sure, tmp_path):
+    shallow, network = toy_map(), dataclasses.replace(load_network(sure), any_depth=True)
+    target = 5 * shallow.total_count
+    others = enhance(shallow, network, target_contacts=target - shallow.total_count)
+    kept = enhance(shallow, network, target_contacts=target, keep_reads=True)
+    for chrom in CHROMSIZES:
+        np.testing.assert_array_equal(dense(kept, chrom), dense(others, chrom) + dense(shallow, chrom))
+        np.testing.assert_array_equal(dense(kept.sd, chrom), dense(others.sd, chrom))
+    whole = enhance(shallow, network, target_contacts=target, keep_reads=True, integer=True)
+    assert whole.matrix("Chr1").dtype == np.int64
+    assert (dense(whole, "Chr1") >= np.triu(dense(shallow, "Chr1"))).all()
+    assert dense(whole.sd, "Chr1").astype(bool).sum() == whole.matrix("Chr1").nnz
+
+    path, held_out = tmp_path / "kept.mcool", thin(shallow, 0.1, seed=1)
+    write_contacts(kept, path)
+    again = open_contacts(path, RESOLUTION)
+    with pytest.raises(InputError, match="keep_reads"):
+        certify(again, shallow, held_out)
+    assert "keeps the reads" in " ".join(checkpoint_notes("kept", again.metadata))
+
+
+def test_reads_are_kept_only_beside_a_prediction_of_others(sure, network):
+    shallow, any_depth = toy_map(), dataclasses.replace(load_network(sure), any_depth=True)
+    with pytest.raises(InputError, match=r"keep_reads needs: leave it out, or take any_map"):
+        enhance(shallow, network, keep_reads=True)
+    with pytest.raises(InputError, match="keep_reads needs a deeper target"):
+        enhance(shallow, any_depth, keep_reads=True, target_contacts=shallow.total_count)
 
 
 @pytest.mark.parametrize("quantiles", ["0.05,1", "half"])

@@ -58,6 +58,7 @@ def enhance(
     bound: int | None = None,
     max_distance: int | None = None,
     trans: bool = False,
+    keep_reads: bool = False,
     dtype: str = "float32",
     anyway: bool = False,
     integer: bool = False,
@@ -87,6 +88,8 @@ def enhance(
         as published: windows on the diagonal only.
       max_distance: farthest cis pixel from the diagonal in bp; all if not given.
       trans: also every pixel between different chromosomes, for networks with `model.residual`.
+      keep_reads: the input's own reads, and a prediction only of the others, for networks trained on parts of
+        the reads (`data.split`): the expectation of a deeper experiment that contains this one.
       dtype: of the network's products, "float32" or "bfloat16".
       anyway: go on with a map of another bin width or depth than the network was trained for.
       integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
@@ -115,6 +118,7 @@ def enhance(
         bound=bound,
         max_distance=max_distance,
         trans=trans,
+        keep_reads=keep_reads,
         dtype=dtype,
         anyway=anyway,
         target_contacts=target_contacts,
@@ -291,6 +295,7 @@ def _collect(
         exact=plan.merge == "original",
         metadata=provenance(contact_map, network, plan),
         pairs=plan.pairs,
+        keep_reads=bool(plan.options.get("keep_reads")),
     )
     return make, predicted
 
@@ -319,6 +324,12 @@ TASK = InferenceTask(
         Option("integer", bool, "Round to whole contacts; always on for .pairs. Pixels below 0.5 are empty."),
         Option("region", str, "CHROM:START-END: only the windows that cover it."),
         Option("trans", bool, "Also contacts between chromosomes, for networks with model.residual."),
+        Option(
+            "keep_reads",
+            bool,
+            "Keep the input's own reads and predict only the others: the expectation of a deeper experiment "
+            "that contains this one. Without it, the map is the network's estimate throughout.",
+        ),
         Option(
             "quantiles",
             str,

@@ -19,18 +19,24 @@ _TOLERANCE = 1.1  # a downsampled map has a little more or less than the fractio
 def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPlan:
     """The plan with the depths and the cutoff; the option `target_contacts` sets the target.
 
+    With the option `keep_reads`, the network predicts the reads that the input lacks of it.
+
     Published weights get the depth and the cutoff of the original's inference for resolution: the cis
     contacts of chromosomes of at least half a window, and 100, but no cutoff if these are more than one
     contact per bin and bp.
 
     Raises:
-      InputError: see `target_contacts`.
+      InputError: see `target_contacts`; `keep_reads` with a network that does not predict other reads than
+        the input's, or with a target not above the input's contacts.
     """
     target = target_contacts(network, contact_map, plan.options.get("target_contacts"))
+    predicted = target
+    if plan.options.get("keep_reads"):
+        predicted = _reads_to_add(target, contact_map, network)
     plan = dataclasses.replace(
         plan,
         target_contacts=target,
-        depth_ratio=target / contact_map.total_count if network.takes_depth else None,
+        depth_ratio=predicted / contact_map.total_count if network.takes_depth else None,
         warnings=(*plan.warnings, *depth_warnings(contact_map, network, target, plan.anyway)),
     )
     if not network.published:
@@ -108,6 +114,21 @@ def target_contacts(network: Network, contact_map: ContactMap, given: float | No
     listed = ", ".join(f"{name} ({total:,.0f})" for name, total in network.total_counts.items())
     known = f"was trained on maps of several depths, {listed}" if listed else "does not say its maps' depth"
     raise InputError(f"{network.checkpoint or 'The network'} {known}: choose with target_contacts.")
+
+
+def _reads_to_add(target: float | None, contact_map: ContactMap, network: Network) -> float:
+    """Contacts that the input lacks of the target."""
+    if not network.any_depth:
+        raise InputError(
+            f"{network.checkpoint or 'The network'} was not trained to predict reads that the input lacks, "
+            "as keep_reads needs: leave it out, or take any_map or another network trained with data.split."
+        )
+    if target <= contact_map.total_count:
+        raise InputError(
+            f"{contact_map.name} has {contact_map.total_count:,.0f} contacts, not fewer than the target of "
+            f"{target:,.0f}: keep_reads needs a deeper target."
+        )
+    return target - contact_map.total_count
 
 
 def depth_warnings(
