@@ -22,8 +22,7 @@ from hicfm_jax.tiles.stream.source import DiskTiles, open_source
 from hicfm_jax.train.checkpoint import has_checkpoints
 from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.logging.metric_writer import MetricWriter
-from hicfm_jax.train.logging.run_summary import summary
-from hicfm_jax.train.workdir import check_workdir, open_workdir
+from hicfm_jax.train.workdir import check_workdir, open_workdir, summary
 from tests.train import small_run
 
 
