@@ -9,9 +9,8 @@ import time
 
 import jax
 
-from hicfm_jax.models.bin_path import DISTANCES, KERNEL
 from hicfm_jax.models.heads import OUTPUTS, TRACKS
-from hicfm_jax.models.pixel_path import HEAD_DIM, LEVELS, PIXEL_FEATURES
+from hicfm_jax.models.pixel_path import DISTANCES, HEAD_DIM, KERNEL, LEVELS, PIXEL_FEATURES
 from hicfm_jax.models.presets import PRESETS
 from hicfm_jax.models.smoothing import SIGMAS
 from hicfm_jax.types import PATCH
@@ -74,7 +73,7 @@ def head_flops(
 
 
 def bin_path_flops(input_size: tuple[int, int], width: int, depth: int, n_tracks: int) -> int:
-    """FLOPs of training a `bin_path.BinPath` per window, without features from the transformer."""
+    """FLOPs of training a `pixel_path.BinPath` per window, without features from the transformer."""
     rows, columns = input_size
     n_ranges = len(DISTANCES) - 1
     features = (1 + len(SIGMAS)) * n_ranges + 1
