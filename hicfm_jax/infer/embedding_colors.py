@@ -25,7 +25,7 @@ def check_picture(path: str | os.PathLike, color_by: str, contact_map: ContactMa
         raise InputError(f"{path}: a picture is a .png file: give such a name.")
     check_new_file(path)
     try:
-        import hicfm_jax.evaluate.report.embedding_scatter  # noqa: F401
+        import hicfm_jax.evaluate.report.inference_figures  # noqa: F401
     except ImportError as error:
         raise InputError(f"{path} needs matplotlib: pip install matplotlib, or leave picture out.") from error
     if color_by not in (CHROMOSOME, COVERAGE):
@@ -44,8 +44,8 @@ def write_picture(
         window the mean over its rows.
       contact_map: the map.
     """
-    from hicfm_jax.evaluate.report.embedding_scatter import draw_embeddings
     from hicfm_jax.evaluate.report.figures import png
+    from hicfm_jax.evaluate.report.inference_figures import draw_embeddings
 
     level = "windows" if "windows" in embeddings.values else "loci"
     table = embeddings.tables[level]

@@ -204,14 +204,14 @@ class _Picture:
     def __init__(self, progress: NullProgress):
         self._figure, self._views = None, []
         try:
-            from hicfm_jax.evaluate.report import cell_figure
+            from hicfm_jax.evaluate.report import inference_figures
 
-            self._figure = cell_figure
+            self._figure = inference_figures
         except ModuleNotFoundError as error:
             progress.say(f"There is no picture, which needs {error.name}: pip install 'hicfm_jax[evaluate]'.")
 
     def add(self, name: str, cell: ContactMap, predicted: ContactMap) -> None:
-        if self._figure and len(self._views) < self._figure.SHOWN:
+        if self._figure and len(self._views) < self._figure.MOST_CELLS:
             self._views.append(self._figure.view_cell(name, cell, predicted))
 
     def write(self, path: pathlib.Path) -> bool:
