@@ -20,9 +20,11 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.progress import Progress
 
 _INPUT = flags.DEFINE_string(
-    "input", None, "File of the original, or a workdir or checkpoint, DIR[@best|@last|@STEP]."
+    "input", None, "File of the original, or a workdir or checkpoint, DIR[@best|@last|@STEP].", required=True
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder or .safetensors, or a file of the original.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder or .safetensors, or a file of the original.", required=True
+)
 _EXPORT = flags.DEFINE_bool("export", False, "Write a file of the original from a checkpoint.")
 _TASK = flags.DEFINE_string("task", None, "Task of the parameters; default: the file's.")
 _INPUT_SIZE = flags.DEFINE_list("input_size", None, "ROWS,COLUMNS of a head's windows; default: the file's.")
@@ -40,9 +42,6 @@ def _input_size() -> tuple[int, int] | None:
 
 
 def main() -> None:
-    for flag in (_INPUT, _OUTPUT):
-        if not flag.value:
-            raise InputError(f"--{flag.name} is missing: give it, see --help.")
     to_file = _OUTPUT.value.endswith(single_file.SUFFIX)
     export = _EXPORT.value or _OUTPUT.value.endswith(TORCH_SUFFIXES)
     if export or to_file:
