@@ -110,7 +110,10 @@ def write_embeddings(embeddings: Embeddings, path: str | os.PathLike) -> None:
         if partial.suffix == ".h5ad":
             _write_h5ad(embeddings, partial)
         else:
-            _write_npz(embeddings, partial)
+            tables = {f"{name}_table": table for name, table in embeddings.tables.items()}
+            # One array after the other: patches may be a file larger than memory.
+            with partial.open("wb") as file:
+                np.savez(file, **embeddings.values, **tables, about=json.dumps(embeddings.about))
 
 
 def check_anndata(path: pathlib.Path) -> None:
@@ -121,15 +124,6 @@ def check_anndata(path: pathlib.Path) -> None:
         raise InputError(
             f"{path} needs the package anndata: pip install anndata, or write .npz, which has the same."
         ) from error
-
-
-def _write_npz(embeddings: Embeddings, path: pathlib.Path) -> None:
-    arrays = {**embeddings.values, **{f"{name}_table": table for name, table in embeddings.tables.items()}}
-    # One array after the other, in pieces: patches may be a file larger than memory.
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as file:
-        for name, array in {**arrays, "about": np.array(json.dumps(embeddings.about))}.items():
-            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
 def _write_h5ad(embeddings: Embeddings, path: pathlib.Path) -> None:

@@ -189,19 +189,12 @@ class _NearbyPoints:
     """For each point of whole bins `[N, 2]` the later ones nearer than `APART`: those of its 3 x 3 bins."""
 
     def __init__(self, positions: np.ndarray):
-        width = int(positions[:, 1].max(initial=0)) + 3
-        places = positions[:, 0] * width + positions[:, 1] + 1
-        self._order = np.argsort(places, kind="stable")
-        ordered = places[self._order]
-        rows = places[:, None] + np.array([-width, 0, width])
-        self._begin = np.searchsorted(ordered, rows - 1)
-        self._end = np.searchsorted(ordered, rows + 1, side="right")
+        self._tree = scipy.spatial.cKDTree(positions)
 
     def after(self, i: int) -> np.ndarray:
         """Numbers of the points, in their order."""
-        parts = zip(self._begin[i], self._end[i], strict=True)
-        near = np.concatenate([self._order[begin:end] for begin, end in parts])
-        return np.sort(near[near > i])
+        near = np.array(self._tree.query_ball_point(self._tree.data[i], 1, p=np.inf, return_sorted=True))
+        return near[near > i]
 
 
 def _per_point(points: ShiftedPoints) -> np.ndarray:
