@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts
-from hicfm_jax.contacts.contact_map import bare_name
+from hicfm_jax.contacts.contact_map import bare_name, counted
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.opening import FEWEST_BINS, MapSource
 from hicfm_jax.evaluate.scores import scc
@@ -116,7 +116,7 @@ def match_chromosomes(
         told = {bare_name(chrom) for chrom in first.chromsizes}  # why they are left out
         more = [chrom for chrom in each.chromsizes if chrom not in used and bare_name(chrom) not in told]
         if more and index and not chosen:
-            number = f"{len(more)} more chromosome{'s' * (len(more) != 1)}"
+            number = counted(len(more), "more chromosome")
             notes.append(f"{name} has {number}, not compared: {', '.join(more[:5])}.")
     return matched, notes
 

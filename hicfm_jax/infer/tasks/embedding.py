@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.regions import parse_region, read_bed
+from hicfm_jax.contacts.contact_map import counted
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import embedding_windows
 from hicfm_jax.infer.embedding_colors import CHROMOSOME, check_picture, write_picture
@@ -298,7 +299,7 @@ def write(
     ]
     files = f"{path} and {picture}" if picture else path
     width = embeddings.values[embeddings.finest()].shape[1]
-    chromosomes = f"{len(plan.chromosomes)} chromosome{'s' * (len(plan.chromosomes) != 1)}"
+    chromosomes = counted(len(plan.chromosomes), "chromosome")
     return f"Wrote {files}: embeddings of {' and '.join(counts)} of {chromosomes}, {width} numbers each."
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.intervals import Track, empty_track
 from hicfm_jax.contacts.annotations.tracks import TABLE, check_pybigtools, write_bigwig, write_table
+from hicfm_jax.contacts.contact_map import counted, listed
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network, as_network
 from hicfm_jax.infer.scan import cut_windows, scan
@@ -168,9 +169,8 @@ def write(
             write_bigwig(folder / f"{file_name(name)}.bigWig", contact_map, track)
         write_table(folder / TABLE, contact_map, tracks)
         _draw(folder / PICTURE, contact_map, tracks, predicted[0], progress)
-    chromosomes = f"{len(predicted)} chromosome{'s' * (len(predicted) != 1)}"
-    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return f"Wrote {path}: {listed} of {chromosomes} at {contact_map.resolution} bp."
+    chromosomes = counted(len(predicted), "chromosome")
+    return f"Wrote {path}: {listed(names, 8)} of {chromosomes} at {contact_map.resolution} bp."
 
 
 def _draw(

@@ -14,6 +14,7 @@ import scipy.stats
 
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import loop_table, write_bedpe
+from hicfm_jax.contacts.contact_map import counted
 from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.neighborhoods import Neighborhoods
@@ -174,11 +175,10 @@ def write(
             f"score is {highest:.3g}. Lower --threshold, or check that the network fits the map."
         )
         return f"Wrote {path}: no loops, only a header.{also}"
-    chromosomes = loops.chrom1.nunique()
     return (
-        f"Wrote {path}: {len(loops):,} loop{'s' * (len(loops) != 1)} on {chromosomes} "
-        f"chromosome{'s' * (chromosomes != 1)} with scores above {threshold:g}, "
-        f"{(loops.q < SIGNIFICANT).sum():,} of them with q below {SIGNIFICANT:g}.{also}"
+        f"Wrote {path}: {counted(len(loops), 'loop')} on {counted(loops.chrom1.nunique(), 'chromosome')} "
+        f"with scores above {threshold:g}, {(loops.q < SIGNIFICANT).sum():,} of them with q below "
+        f"{SIGNIFICANT:g}.{also}"
     )
 
 

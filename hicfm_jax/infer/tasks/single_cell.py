@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap, open_cells, write_cells, write_contacts
-from hicfm_jax.contacts.contact_map import MAX_COUNT
+from hicfm_jax.contacts.contact_map import MAX_COUNT, counted, listed
 from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import PredictedRows, enhanced_map, provenance
@@ -24,8 +24,6 @@ from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_new_file, write_atomically
 
 SCOOL = ".scool"
-
-_LISTED = 5  # names in a message
 
 
 def single_cell(
@@ -190,12 +188,13 @@ def infer(
         progress.close()
     drawn = picture.write(image)
     if empty:
-        listed = ", ".join(empty[:_LISTED]) + (", ..." if len(empty) > _LISTED else "")
-        progress.say(f"{len(empty)} of {len(cells)} cells have no contacts and are left out: {listed}.")
+        progress.say(
+            f"{len(empty)} of {len(cells)} cells have no contacts and are left out: {listed(empty, 5)}."
+        )
     before, after = map(math.fsum, zip(*counts, strict=True))
-    number = f"{len(counts)} cell{'s' * (len(counts) != 1)}"
     also = f" Also wrote {image}." if drawn else ""
-    return f"Wrote {path}: {after:,.0f} cis contacts of {number}, from {before:,.0f}.{also}"
+    cells = counted(len(counts), "cell")
+    return f"Wrote {path}: {after:,.0f} cis contacts of {cells}, from {before:,.0f}.{also}"
 
 
 class _Picture:
