@@ -130,17 +130,15 @@ def _selected(contact_map: ContactMap, chromosomes: Sequence[str]) -> ContactMap
     return ContactMap(sizes, contact_map.resolution, contact_map.matrix, pairs=lambda: pairs)
 
 
-def match_loops(test: np.ndarray, reference: np.ndarray, within: int = WITHIN) -> int:
+def match_loops(test: np.ndarray, reference: np.ndarray) -> int:
     """Most pairs of loops of two lists that match, each loop in one pair at most.
 
-    Args:
-      test, reference: bins of both anchors, `[N, 2]` and `[M, 2]`.
-      within: bins that each anchor may be off.
+    The lists are bins of both anchors, `[N, 2]` and `[M, 2]`; each anchor may be `WITHIN` bins off.
     """
     if not len(test) or not len(reference):
         return 0
     trees = [scipy.spatial.cKDTree(np.sort(loops, axis=1)) for loops in (test, reference)]
-    near = trees[0].sparse_distance_matrix(trees[1], within + 0.5, p=np.inf, output_type="coo_matrix")
+    near = trees[0].sparse_distance_matrix(trees[1], WITHIN + 0.5, p=np.inf, output_type="coo_matrix")
     # All of them count alike, those at the same place too, whose distance is 0.
     links = scipy.sparse.csr_array((np.ones(near.nnz, bool), (near.row, near.col)), near.shape)
     return int((scipy.sparse.csgraph.maximum_bipartite_matching(links, perm_type="column") >= 0).sum())
@@ -151,15 +149,13 @@ def score_loops(
     reference: pd.DataFrame,
     resolution: int,
     chromosomes: Sequence[str] | None = None,
-    within: int = WITHIN,
 ) -> pd.DataFrame:
     """Scores a list of cis loops on each chromosome, and on all together.
 
     Args:
       test, reference: with the columns of `loop_list.PLACES`; `Chr4`, `chr4` and `4` are one.
-      resolution: bin width in bp, of the tolerance.
+      resolution: bin width in bp; the middle of each anchor may be `WITHIN` bins off.
       chromosomes: to evaluate; all of the reference if not given.
-      within: bins that the middle of each anchor may be off.
 
     Returns:
       One row a chromosome, and one named `POOLED`: `chromosome`, `loops`, `reference`, `matched`,
@@ -170,7 +166,7 @@ def score_loops(
     rows = []
     for bare, name in names.items():
         own = [side.get(bare, np.zeros((0, 2), np.int64)) for side in sides]
-        rows.append((name, *map(len, own), match_loops(*own, within)))
+        rows.append((name, *map(len, own), match_loops(*own)))
     table = pd.DataFrame(rows, columns=["chromosome", "loops", "reference", "matched"])
     counts = table[["loops", "reference", "matched"]].sum()
     table.loc[len(table)] = [POOLED, *counts]

@@ -58,8 +58,8 @@ class Replicates:
 
     def overall(self, method: str) -> np.ndarray:
         """Mean over the chromosomes of `in_overall`, `[maps, maps]`; over all if there is no other."""
-        counted = [in_overall(chrom) for chrom in self.chromosomes]
-        chosen = self.scores[method][counted if any(counted) else slice(None)]
+        kept = [in_overall(chrom) for chrom in self.chromosomes]
+        chosen = self.scores[method][kept if any(kept) else slice(None)]
         defined = np.isfinite(chosen)
         total = np.where(defined, chosen, 0).sum(axis=0)
         return np.where(defined.any(axis=0), total / np.maximum(defined.sum(axis=0), 1), np.nan)

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.sparse
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.tracks import bin_edges
-from hicfm_jax.evaluate.report.figures import DPI, LINES, fall, png
+from hicfm_jax.evaluate.report.figures import DPI, LINES, fall, log_scale, png
 from hicfm_jax.storage import write_atomically
 
 MOST_COLUMNS = 900  # bins of the strip
@@ -24,7 +23,6 @@ def draw_tracks(
     chrom: str,
     tracks: Mapping[str, np.ndarray],
     truth: Mapping[str, np.ndarray] | None = None,
-    bins: tuple[int, int] | None = None,
 ) -> Figure:
     """A strip of the map along its diagonal, and the tracks below it.
 
@@ -33,22 +31,20 @@ def draw_tracks(
       chrom: the chromosome.
       tracks: name -> predicted values `[n_bins]`, NaN where there is none.
       truth: measured values of tracks of the same names, drawn in gray behind.
-      bins: the first bin to draw and the one after the last; None: the chromosome.
     """
-    first, last = bins or (0, contact_map.n_bins(chrom))
     starts, ends = bin_edges(contact_map, chrom)
     heights = [2.0, *[0.75] * len(tracks)]
     figure = Figure(figsize=(10, 0.9 + sum(heights)), dpi=DPI, layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    extent = starts[first] / 1e6, ends[last - 1] / 1e6
-    _draw_strip(axes[0], contact_map.matrix(chrom)[first:last, first:last], extent)
+    extent = 0.0, ends[-1] / 1e6
+    _draw_strip(axes[0], contact_map.matrix(chrom), extent)
     axes[0].set_title(f"{contact_map.name}, {chrom}", fontsize=10, loc="left")
-    middles = (starts + ends)[first:last] / 2e6
+    middles = (starts + ends) / 2e6
     for number, (name, values) in enumerate(tracks.items()):
         axis = axes[number + 1]
         if truth and name in truth:
-            axis.fill_between(middles, truth[name][first:last], color=TRUTH, alpha=0.4, linewidth=0)
-        axis.plot(middles, values[first:last], color=LINES[number % len(LINES)], linewidth=0.9)
+            axis.fill_between(middles, truth[name], color=TRUTH, alpha=0.4, linewidth=0)
+        axis.plot(middles, values, color=LINES[number % len(LINES)], linewidth=0.9)
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
@@ -77,9 +73,7 @@ def _draw_strip(axis: Axes, matrix: scipy.sparse.csr_array, extent: tuple[float,
     distance = (col - row)[near]
     for half in (0, 1):
         np.add.at(image, (distance, (row + col)[near] + half), pixels.data[near])
-    positive = image[image > 0]
-    low, high = np.percentile(positive, [5, 99.5]) if positive.size else (0.1, 1.0)
-    norm = LogNorm(low, max(high, low * 1.01))
+    norm = log_scale(image)
     top = depth * factor * (extent[1] - extent[0]) / size
     box = (*extent, 0, top)
     axis.imshow(

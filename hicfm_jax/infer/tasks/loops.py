@@ -295,9 +295,9 @@ def loop_p_values(counts: scipy.sparse.csr_array, rows: np.ndarray, cols: np.nda
     distance = at[1][:, None, :] - at[0][:, :, None]
     model = expected.decay[np.clip(distance, 0, len(expected.decay) - 1)]
     model = model * row_bias[:, :, None] * col_bias[:, None, :]
-    counted = distance >= NEAREST
+    far_enough = distance >= NEAREST
     core, around = (
-        [np.where(counted & inside, values, 0).sum(axis=(1, 2)) for values in (observed, model)]
+        [np.where(far_enough & inside, values, 0).sum(axis=(1, 2)) for values in (observed, model)]
         for inside in (ring <= CORE, ring > GAP)
     )
     enriched = np.divide(*around, out=np.ones(len(core[0])), where=around[1] > 0)
