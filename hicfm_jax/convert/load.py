@@ -14,6 +14,7 @@ from hicfm_jax.checkpoints.weights import Report, Weights
 from hicfm_jax.convert import detect, files, names, optimizer
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
+from hicfm_jax.storage import check_new_folder
 from hicfm_jax.types import PATCH
 
 
@@ -156,7 +157,7 @@ def convert_to_folder(
       InputError: see `load_weights`; the output exists already; the parameters serve several tasks and
         neither `task` nor the file says which. Nothing is written.
     """
-    folder.check_free(output)
+    check_new_folder(output)
     found = load_weights(source, task, input_size, model, with_adam=True, progress=progress)
     report, args = found.report, found.stored_args
     if not (task or len(report.fits) == 1 or "config" in found.meta or args.get("task") in report.fits):
