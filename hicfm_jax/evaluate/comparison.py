@@ -1,7 +1,6 @@
 """Result of a comparison: scores, and maps small enough to draw."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -162,7 +161,11 @@ def choose_regions(foci: Foci, bins: int, bin_size: int, origin: int = 0) -> lis
 
     `bins` are those in which foci are called, `bin_size` bp each; the first one begins at `origin`.
     """
-    side, mb = min(2 * AROUND + 1, bins), functools.partial(_mb, bin_size=bin_size, origin=origin)
+    side = min(2 * AROUND + 1, bins)
+
+    def mb(index: int) -> str:
+        return f"{(origin + (index + 0.5) * bin_size) / 1e6:.2f}"
+
     if not len(foci):
         first = (bins - side) // 2
         return [ZoomRegion(first, first, side, bin_size, f"around {mb(first + side // 2)} Mb")]
@@ -206,7 +209,3 @@ def make_thumbnail(
         spearman=spearman,
         scale=scale,
     )
-
-
-def _mb(index: int, bin_size: int, origin: int) -> str:
-    return f"{(origin + (index + 0.5) * bin_size) / 1e6:.2f}"

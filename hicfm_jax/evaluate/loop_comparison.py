@@ -229,7 +229,8 @@ def evaluate_loops(
     table = pd.concat(tables, ignore_index=True)
     table = table[["list", *table.columns.drop("list")]]
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "loops.csv", *(folder / _file_name(name) for name in made)]
+    names = (re.sub(r"[^\w.-]", "_", name) + ".bedpe" for name in made)
+    paths = [folder / "loops.csv", *(folder / name for name in names)]
     with contextlib.ExitStack() as files:
         partial = [files.enter_context(atomic_file(path)) for path in paths]
         table.to_csv(partial[0], index=False, float_format="%.4f")
@@ -266,10 +267,6 @@ def _check_lists(
 def _chosen(contact_map: ContactMap, chromosomes: Sequence[str] | None) -> list[str]:
     names = contact_map.find_chromosomes(chromosomes or contact_map.chromsizes)
     return [name for name in names if contact_map.matrix(name).nnz]
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name) + ".bedpe"
 
 
 def _bins(loops: pd.DataFrame, resolution: int) -> dict[str, np.ndarray]:

@@ -70,9 +70,11 @@ def find_peaks(scores: scipy.sparse.sparray, threshold: float, rule: str = "aver
     points = shift(scores, threshold)
     if rule != "original":
         return merge_by_density(points, threshold)
-    alive, member = merge_as_original(np.trunc(points.position).astype(np.int64), _per_point(points))
+    bins = np.trunc(points.position).astype(np.int64)
+    # The original divides densities by the number of points.
+    alive, member = merge_as_original(bins, points.density / max(len(points.density), 1))
     kept = np.flatnonzero(alive)
-    rows, cols = np.trunc(points.position[kept]).astype(np.int64).T
+    rows, cols = bins[kept].T
     highest = np.zeros(len(alive))
     np.maximum.at(highest, member, points.score)
     return Peaks(rows, cols, highest[kept], points.density[kept])
@@ -195,11 +197,6 @@ class _NearbyPoints:
         """Numbers of the points, in their order."""
         near = np.array(self._tree.query_ball_point(self._tree.data[i], 1, p=np.inf, return_sorted=True))
         return near[near > i]
-
-
-def _per_point(points: ShiftedPoints) -> np.ndarray:
-    """The original's density, which is divided by the number of points."""
-    return points.density / max(len(points.density), 1)
 
 
 def _shift_points(neighborhoods: Neighborhoods, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

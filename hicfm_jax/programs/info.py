@@ -75,7 +75,9 @@ def _map(uri: str) -> list[tuple[str, str]]:
 
 def _tiles(manifest: dict) -> list[tuple[str, str]]:
     height, width = manifest["tile_size"]
-    rows = [("tiles", f"{height} x {width} bins at {_bp(manifest.get('resolution'))}")]
+    resolution = manifest.get("resolution")
+    bins = f"{resolution:,} bp" if resolution else "an unknown resolution"
+    rows = [("tiles", f"{height} x {width} bins at {bins}")]
     for split, content in manifest["splits"].items():
         assays = ", ".join(f"{name} ({number:,})" for name, number in content["assays"].items())
         rows.append((split, f"{content['tiles']:,} tiles of {assays}; {listed(content['chromosomes'])}"))
@@ -85,7 +87,3 @@ def _tiles(manifest: dict) -> list[tuple[str, str]]:
     if manifest["targets"]:
         rows.append(("targets", ", ".join(manifest["targets"])))
     return rows
-
-
-def _bp(resolution: int | None) -> str:
-    return f"{resolution:,} bp" if resolution else "an unknown resolution"
