@@ -1,6 +1,6 @@
-"""FLOPs of a step or window, and FLOP/s of a device, in matrix products.
+"""FLOPs of a step or window, and FLOP/s of a device.
 
-A multiply-add counts 2. Element-wise work and the SSIM are left out (below 1 % for ViT-L).
+Matrix products count, 2 for a multiply-add; element-wise work and the SSIM (below 1 % for ViT-L) do not.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Networks from ratios of observed to expected contacts to maps and to tracks."""
+"""Networks from observed over expected contacts to maps and to tracks."""
 
 import math
 from functools import partial

@@ -1,4 +1,4 @@
-"""Folder of a run: one config, one process at a time, and its summary."""
+"""Folder of a run: one config, one process, and its summary."""
 
 import contextlib
 import itertools

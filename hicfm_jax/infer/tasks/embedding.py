@@ -15,14 +15,16 @@ from hicfm_jax.contacts.annotations.regions import parse_region, read_bed
 from hicfm_jax.contacts.contact_map import counted
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import embedding_windows
-from hicfm_jax.infer.embedding_colors import CHROMOSOME, check_picture, write_picture
 from hicfm_jax.infer.embedding_table import (
+    CHROMOSOME,
     Embeddings,
     check_anndata,
+    check_picture,
     made_from,
     span_table,
     square_table,
     write_embeddings,
+    write_picture,
 )
 from hicfm_jax.infer.features import HEAD, check_depth, features_at
 from hicfm_jax.infer.network import Network, as_network

@@ -177,12 +177,12 @@ def _draw(
     path: pathlib.Path, contact_map: ContactMap, tracks: dict[str, Track], chrom: str, progress: NullProgress
 ) -> None:
     try:
-        from hicfm_jax.evaluate.report import track_figures
+        from hicfm_jax.evaluate.report import prediction_figures
     except ModuleNotFoundError as error:
         progress.say(f"There is no picture, which needs {error.name}: pip install 'hicfm_jax[evaluate]'.")
         return
     values = {name: track[chrom] for name, track in tracks.items()}
-    track_figures.save(path, track_figures.draw_tracks(contact_map, chrom, values))
+    prediction_figures.save(path, prediction_figures.draw_tracks(contact_map, chrom, values))
 
 
 TASK = InferenceTask(

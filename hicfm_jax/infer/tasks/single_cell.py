@@ -203,9 +203,9 @@ class _Picture:
     def __init__(self, progress: NullProgress):
         self._figure, self._views = None, []
         try:
-            from hicfm_jax.evaluate.report import inference_figures
+            from hicfm_jax.evaluate.report import prediction_figures
 
-            self._figure = inference_figures
+            self._figure = prediction_figures
         except ModuleNotFoundError as error:
             progress.say(f"There is no picture, which needs {error.name}: pip install 'hicfm_jax[evaluate]'.")
 

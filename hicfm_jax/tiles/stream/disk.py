@@ -1,4 +1,4 @@
-"""Tiles of a dataset on disk, and batches of them made ahead by tf.data.
+"""Tiles of a dataset on disk, and batches made ahead by tf.data.
 
 ISA-L inflates records in half the time of zlib; it is used where it is installed.
 """
