@@ -181,6 +181,13 @@ def check_new_file(path: pathlib.Path) -> None:
         raise InputError(f"{path}: the folder {path.parent} is not writable: choose another.")
 
 
+def check_new_folder(path: str | os.PathLike) -> None:
+    """Raises InputError if a folder to be made is a file, in a bucket, or exists and is not empty."""
+    path = local_path(path)
+    if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputExists(path)
+
+
 def file_name(name: str) -> str:
     """A name from a file, such as that of a chromosome or track, as the name of a file or folder.
 

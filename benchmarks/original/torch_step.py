@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 
 from hicfm_jax.models.presets import PRESETS
-from hicfm_jax.train.losses.ssim import C1, C2, gaussian_taps
+from hicfm_jax.train.losses.pretraining_losses import C1, C2, gaussian_taps
 from tests import reference_torch
 
 VARIANTS = {

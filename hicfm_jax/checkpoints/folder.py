@@ -14,8 +14,15 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from hicfm_jax.checkpoints import single_file
 from hicfm_jax.checkpoints.checksums import check_digest, sealed
-from hicfm_jax.errors import InputError, OutputExists
-from hicfm_jax.storage import atomic_folder, check_space, disk_errors, in_bucket, local_path, parse_json
+from hicfm_jax.errors import InputError
+from hicfm_jax.storage import (
+    atomic_folder,
+    check_new_folder,
+    check_space,
+    disk_errors,
+    in_bucket,
+    parse_json,
+)
 
 # Folder of a workdir with one folder per step: `params`, `meta`, and `training` (of a run) or `adam`.
 FOLDER = "checkpoints"
@@ -214,13 +221,6 @@ def _adam(items: Mapping[str, Any]) -> Adam | None:
     return None
 
 
-def check_free(path: str | os.PathLike) -> None:
-    """Raises InputError if a folder to be made is a file, in a bucket, or exists and is not empty."""
-    path = local_path(path)
-    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
-        raise OutputExists(path)
-
-
 def write(
     path: str | os.PathLike,
     step: int,
@@ -231,10 +231,10 @@ def write(
     """Makes a workdir with one checkpoint, whole or not at all; arguments see `Stored`.
 
     Raises:
-      InputError: see `check_free`.
+      InputError: see `storage.check_new_folder`.
       OSError: the disk is full or not writable.
     """
-    check_free(path)
+    check_new_folder(path)
     folder = absolute(path)
     arrays = {"params": unflatten_dict(params, sep="/")}
     if adam:

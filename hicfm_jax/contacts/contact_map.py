@@ -50,6 +50,11 @@ def listed(names: Iterable[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + more
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 loop`, `1,234 loops`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def check_counts(counts: np.ndarray, where: str) -> None:
     """Raises InputError if a count is NaN, negative or above 2^53; `where` names file and chromosome."""
     bad = counts[~((counts >= 0) & (counts <= MAX_COUNT))]  # NaN is neither

@@ -7,9 +7,16 @@ import numpy as np
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.baselines import NAMES, RESCALED, tune_baselines
-from hicfm_jax.evaluate.comparison import ChromosomeView, Comparison, Record, ScoredValue, pool
+from hicfm_jax.evaluate.comparison import (
+    ChromosomeView,
+    Comparison,
+    Record,
+    ScoredValue,
+    choose_regions,
+    make_thumbnail,
+    pool,
+)
 from hicfm_jax.evaluate.opening import ComparedMaps, MapSource, checkpoint_notes, leakage_warnings
-from hicfm_jax.evaluate.report.thumbnails import choose_regions, make_thumbnail
 from hicfm_jax.evaluate.scores import CRITERIA, SCORES, map_tracks, scc, scored_pair, titles
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.scores.diagonals import Matrix, upper

@@ -211,7 +211,7 @@ def evaluate_track_files(
       InputError: see `read_tracks` and `compare_tracks`.
       OSError: the disk is full or not writable.
     """
-    from hicfm_jax.evaluate.report import check_folder, track_figures
+    from hicfm_jax.evaluate.report import check_folder, prediction_figures
 
     target = check_folder(folder)
     contact_map = open_contacts(uri, resolution)
@@ -231,8 +231,8 @@ def evaluate_track_files(
             {name: tracks[name][chrom] for name in comparison.truth}
             for tracks in (comparison.predictions[shown], comparison.truth)
         )
-        figure = track_figures.draw_tracks(contact_map, chrom, predicted, true)
-        track_figures.save(target / f"{file_name(chrom)}.png", figure)
+        figure = prediction_figures.draw_tracks(contact_map, chrom, predicted, true)
+        prediction_figures.save(target / f"{file_name(chrom)}.png", figure)
     return f"{track_summary(comparison)}\nWrote {folder}."
 
 

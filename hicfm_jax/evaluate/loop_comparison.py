@@ -1,10 +1,13 @@
-"""Precision, recall and F1 of lists of loops against another list."""
+"""Lists of loops against another list, beside those of loop callers."""
 
 import contextlib
+import logging
 import os
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,27 +16,129 @@ import scipy.sparse.csgraph
 import scipy.spatial
 
 from hicfm_jax.contacts import ContactMap, open_contacts
-from hicfm_jax.contacts.annotations.loop_list import check_ends, read_bedpe, write_bedpe
+from hicfm_jax.contacts.annotations.loop_list import PLACES, check_ends, loop_table, read_bedpe, write_bedpe
 from hicfm_jax.contacts.contact_map import bare_name
+from hicfm_jax.contacts.expected import find_expected
+from hicfm_jax.contacts.formats.cool import balanced_cooler
 from hicfm_jax.errors import InputError
-from hicfm_jax.evaluate.loop_callers import CALLERS, dots
+from hicfm_jax.evaluate.scores.diagonals import coarsen
+from hicfm_jax.evaluate.scores.foci import REAL_FROM, call_foci, focus_enrichment
 from hicfm_jax.storage import atomic_file
 
 WITHIN = 2  # bins; anchors of matching loops are at most this far apart
 POOLED = "pooled"
 
+MOST_BINS = 1000  # between the anchors of a dot, or 10 Mb where that is more
+FALSE_DISCOVERIES = 0.1
+DENSE_BINS = 5000  # some ten arrays of 200 MB
+_NEAR = 10_000_000  # bp
+_OUT_OF_REACH = 10**9  # contacts
+_KERNELS = ("donut", "vertical", "horizontal", "lowleft")
 
-def match_loops(test: np.ndarray, reference: np.ndarray, within: int = WITHIN) -> int:
+
+def dots(contact_map: ContactMap, chromosomes: Sequence[str]) -> pd.DataFrame:
+    """Loops of `cooltools.dots`, HiCCUPS' algorithm (Rao et al. 2014), with its defaults.
+
+    Where cooltools recommends no kernels for the bin width, those of the nearest width are taken. Anchors
+    are up to `MOST_BINS` bins apart.
+
+    Returns:
+      The columns `PLACES`, and `score`: observed over expected of the donut.
+    """
+    from cooltools import expected_cis
+    from cooltools.api import dotfinder
+
+    width = contact_map.resolution
+    outer, inner = next(sizes for least, sizes in _KERNEL_SIZES if width >= least)
+    kernels = {name: dotfinder.get_kernel(outer, inner, name) for name in _KERNELS}
+    with balanced_cooler(_selected(contact_map, chromosomes)) as clr, _adapted(dotfinder):
+        found = dotfinder.dots(
+            clr,
+            expected_cis(clr, nproc=1),
+            kernels=kernels,
+            max_loci_separation=max(_NEAR, MOST_BINS * width),
+            lambda_bin_fdr=FALSE_DISCOVERIES,
+            clustering_radius=max(20_000, 2 * width),
+            nproc=1,
+        )
+    found["score"] = found["count"] / found["la_exp.donut.value"]
+    return found[[*PLACES, "score"]].reset_index(drop=True)
+
+
+_KERNEL_SIZES = ((18_000, (3, 1)), (8_000, (5, 2)), (0, (7, 4)))
+"""By least bin width in bp: half the outer and inner side, as `cooltools.dotfinder.recommend_kernels`."""
+
+
+@contextlib.contextmanager
+def _adapted(dotfinder: types.ModuleType) -> Iterator[None]:
+    """Makes cooltools 0.7 work with pandas 3, and quiet.
+
+    Where no count of a histogram is significant, it expects NaN from `idxmin`, which raises in pandas 3.
+    The row of a count out of reach is the threshold instead.
+    """
+    original, level = dotfinder.determine_thresholds, logging.getLogger().level
+
+    def determine_thresholds(histograms, fdr):
+        longer = {
+            name: table.reindex([*table.index, _OUT_OF_REACH], fill_value=0)
+            for name, table in histograms.items()
+        }
+        thresholds, q_values = original(longer, fdr)
+        return thresholds, {name: table.iloc[:-1] for name, table in q_values.items()}
+
+    dotfinder.determine_thresholds = determine_thresholds
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        dotfinder.determine_thresholds = original
+        logging.getLogger().setLevel(level)
+
+
+def ring_foci(contact_map: ContactMap, chromosomes: Sequence[str]) -> pd.DataFrame:
+    """Loops whose 3 x 3 bins stand out from the ring around them, see `evaluate.scores.foci`.
+
+    The whole matrix is dense: longer chromosomes are coarsened to `DENSE_BINS`, and a place is then the bin
+    of the map in the middle of a coarse one.
+
+    Returns:
+      The columns `PLACES`, and `score`: the enrichment over the ring.
+    """
+    tables = []
+    for chrom in chromosomes:
+        factor = -(-contact_map.n_bins(chrom) // DENSE_BINS)
+        counts = coarsen(contact_map.matrix(chrom), factor)
+        foci = call_foci(focus_enrichment(counts, find_expected(counts)), REAL_FROM)
+        bins = (side * factor + factor // 2 for side in (foci.rows, foci.columns))
+        tables.append(loop_table(contact_map, chrom, *bins, score=foci.enrichment))
+    return pd.concat(tables, ignore_index=True)
+
+
+CALLERS: dict[str, Callable[[ContactMap, Sequence[str]], pd.DataFrame]] = {
+    "cooltools.dots": dots,
+    "ring foci": ring_foci,
+}
+"""Baselines by name."""
+
+
+def _selected(contact_map: ContactMap, chromosomes: Sequence[str]) -> ContactMap:
+    """The cis contacts of some chromosomes."""
+    pairs = [(chrom, chrom) for chrom in chromosomes]
+    sizes = {chrom: contact_map.chromsizes[chrom] for chrom in chromosomes}
+    return ContactMap(sizes, contact_map.resolution, contact_map.matrix, pairs=lambda: pairs)
+
+
+def match_loops(test: np.ndarray, reference: np.ndarray) -> int:
     """Most pairs of loops of two lists that match, each loop in one pair at most.
 
-    Args:
-      test, reference: bins of both anchors, `[N, 2]` and `[M, 2]`.
-      within: bins that each anchor may be off.
+    The lists are bins of both anchors, `[N, 2]` and `[M, 2]`; each anchor may be `WITHIN` bins off.
     """
     if not len(test) or not len(reference):
         return 0
     trees = [scipy.spatial.cKDTree(np.sort(loops, axis=1)) for loops in (test, reference)]
-    near = trees[0].sparse_distance_matrix(trees[1], within + 0.5, p=np.inf, output_type="coo_matrix")
+    near = trees[0].sparse_distance_matrix(trees[1], WITHIN + 0.5, p=np.inf, output_type="coo_matrix")
     # All of them count alike, those at the same place too, whose distance is 0.
     links = scipy.sparse.csr_array((np.ones(near.nnz, bool), (near.row, near.col)), near.shape)
     return int((scipy.sparse.csgraph.maximum_bipartite_matching(links, perm_type="column") >= 0).sum())
@@ -44,15 +149,13 @@ def score_loops(
     reference: pd.DataFrame,
     resolution: int,
     chromosomes: Sequence[str] | None = None,
-    within: int = WITHIN,
 ) -> pd.DataFrame:
     """Scores a list of cis loops on each chromosome, and on all together.
 
     Args:
       test, reference: with the columns of `loop_list.PLACES`; `Chr4`, `chr4` and `4` are one.
-      resolution: bin width in bp, of the tolerance.
+      resolution: bin width in bp; the middle of each anchor may be `WITHIN` bins off.
       chromosomes: to evaluate; all of the reference if not given.
-      within: bins that the middle of each anchor may be off.
 
     Returns:
       One row a chromosome, and one named `POOLED`: `chromosome`, `loops`, `reference`, `matched`,
@@ -63,7 +166,7 @@ def score_loops(
     rows = []
     for bare, name in names.items():
         own = [side.get(bare, np.zeros((0, 2), np.int64)) for side in sides]
-        rows.append((name, *map(len, own), match_loops(*own, within)))
+        rows.append((name, *map(len, own), match_loops(*own)))
     table = pd.DataFrame(rows, columns=["chromosome", "loops", "reference", "matched"])
     counts = table[["loops", "reference", "matched"]].sum()
     table.loc[len(table)] = [POOLED, *counts]
@@ -126,7 +229,8 @@ def evaluate_loops(
     table = pd.concat(tables, ignore_index=True)
     table = table[["list", *table.columns.drop("list")]]
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "loops.csv", *(folder / _file_name(name) for name in made)]
+    names = (re.sub(r"[^\w.-]", "_", name) + ".bedpe" for name in made)
+    paths = [folder / "loops.csv", *(folder / name for name in names)]
     with contextlib.ExitStack() as files:
         partial = [files.enter_context(atomic_file(path)) for path in paths]
         table.to_csv(partial[0], index=False, float_format="%.4f")
@@ -163,10 +267,6 @@ def _check_lists(
 def _chosen(contact_map: ContactMap, chromosomes: Sequence[str] | None) -> list[str]:
     names = contact_map.find_chromosomes(chromosomes or contact_map.chromsizes)
     return [name for name in names if contact_map.matrix(name).nnz]
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.-]", "_", name) + ".bedpe"
 
 
 def _bins(loops: pd.DataFrame, resolution: int) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, open_contacts
-from hicfm_jax.contacts.contact_map import bare_name
+from hicfm_jax.contacts.contact_map import bare_name, counted
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.opening import FEWEST_BINS, MapSource
 from hicfm_jax.evaluate.scores import scc
@@ -58,8 +58,8 @@ class Replicates:
 
     def overall(self, method: str) -> np.ndarray:
         """Mean over the chromosomes of `in_overall`, `[maps, maps]`; over all if there is no other."""
-        counted = [in_overall(chrom) for chrom in self.chromosomes]
-        chosen = self.scores[method][counted if any(counted) else slice(None)]
+        kept = [in_overall(chrom) for chrom in self.chromosomes]
+        chosen = self.scores[method][kept if any(kept) else slice(None)]
         defined = np.isfinite(chosen)
         total = np.where(defined, chosen, 0).sum(axis=0)
         return np.where(defined.any(axis=0), total / np.maximum(defined.sum(axis=0), 1), np.nan)
@@ -116,7 +116,7 @@ def match_chromosomes(
         told = {bare_name(chrom) for chrom in first.chromsizes}  # why they are left out
         more = [chrom for chrom in each.chromsizes if chrom not in used and bare_name(chrom) not in told]
         if more and index and not chosen:
-            number = f"{len(more)} more chromosome{'s' * (len(more) != 1)}"
+            number = counted(len(more), "more chromosome")
             notes.append(f"{name} has {number}, not compared: {', '.join(more[:5])}.")
     return matched, notes
 

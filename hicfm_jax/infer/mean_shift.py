@@ -70,9 +70,11 @@ def find_peaks(scores: scipy.sparse.sparray, threshold: float, rule: str = "aver
     points = shift(scores, threshold)
     if rule != "original":
         return merge_by_density(points, threshold)
-    alive, member = merge_as_original(np.trunc(points.position).astype(np.int64), _per_point(points))
+    bins = np.trunc(points.position).astype(np.int64)
+    # The original divides densities by the number of points.
+    alive, member = merge_as_original(bins, points.density / max(len(points.density), 1))
     kept = np.flatnonzero(alive)
-    rows, cols = np.trunc(points.position[kept]).astype(np.int64).T
+    rows, cols = bins[kept].T
     highest = np.zeros(len(alive))
     np.maximum.at(highest, member, points.score)
     return Peaks(rows, cols, highest[kept], points.density[kept])
@@ -189,24 +191,12 @@ class _NearbyPoints:
     """For each point of whole bins `[N, 2]` the later ones nearer than `APART`: those of its 3 x 3 bins."""
 
     def __init__(self, positions: np.ndarray):
-        width = int(positions[:, 1].max(initial=0)) + 3
-        places = positions[:, 0] * width + positions[:, 1] + 1
-        self._order = np.argsort(places, kind="stable")
-        ordered = places[self._order]
-        rows = places[:, None] + np.array([-width, 0, width])
-        self._begin = np.searchsorted(ordered, rows - 1)
-        self._end = np.searchsorted(ordered, rows + 1, side="right")
+        self._tree = scipy.spatial.cKDTree(positions)
 
     def after(self, i: int) -> np.ndarray:
         """Numbers of the points, in their order."""
-        parts = zip(self._begin[i], self._end[i], strict=True)
-        near = np.concatenate([self._order[begin:end] for begin, end in parts])
-        return np.sort(near[near > i])
-
-
-def _per_point(points: ShiftedPoints) -> np.ndarray:
-    """The original's density, which is divided by the number of points."""
-    return points.density / max(len(points.density), 1)
+        near = np.array(self._tree.query_ball_point(self._tree.data[i], 1, p=np.inf, return_sorted=True))
+        return near[near > i]
 
 
 def _shift_points(neighborhoods: Neighborhoods, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

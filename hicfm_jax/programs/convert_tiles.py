@@ -16,8 +16,8 @@ from hicfm_jax.progress import Progress
 from hicfm_jax.tiles.dataset import MANIFEST
 from hicfm_jax.tiles.upstream_folder import export_folder, import_folder
 
-_INPUT = flags.DEFINE_string("input", None, "Folder with train.txt, or dataset of tiles.")
-_OUTPUT = flags.DEFINE_string("output", None, "Dataset or folder to make.")
+_INPUT = flags.DEFINE_string("input", None, "Folder with train.txt, or dataset of tiles.", required=True)
+_OUTPUT = flags.DEFINE_string("output", None, "Dataset or folder to make.", required=True)
 _RESOLUTION = flags.DEFINE(
     BASE_PAIRS,
     "resolution",
@@ -34,9 +34,6 @@ def _table(splits: dict[str, dict[str, int]]) -> str:
 
 
 def main() -> None:
-    for flag in (_INPUT, _OUTPUT):
-        if not flag.value:
-            raise InputError(f"--{flag.name} is missing: give it, see --help.")
     folder = pathlib.Path(_INPUT.value)
     if not folder.is_dir():
         raise InputError(f"--input={folder} is not a folder: give one with train.txt or {MANIFEST} in it.")

@@ -18,31 +18,23 @@ from hicfm_jax.checkpoints import folder, single_file
 from hicfm_jax.convert.files import TORCH_SUFFIXES
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import Progress
+from hicfm_jax.tiles.build.windows import parse_shape
 
 _INPUT = flags.DEFINE_string(
-    "input", None, "File of the original, or a workdir or checkpoint, DIR[@best|@last|@STEP]."
+    "input", None, "File of the original, or a workdir or checkpoint, DIR[@best|@last|@STEP].", required=True
 )
-_OUTPUT = flags.DEFINE_string("output", None, "Folder or .safetensors, or a file of the original.")
+_OUTPUT = flags.DEFINE_string(
+    "output", None, "Folder or .safetensors, or a file of the original.", required=True
+)
 _EXPORT = flags.DEFINE_bool("export", False, "Write a file of the original from a checkpoint.")
 _TASK = flags.DEFINE_string("task", None, "Task of the parameters; default: the file's.")
-_INPUT_SIZE = flags.DEFINE_list("input_size", None, "ROWS,COLUMNS of a head's windows; default: the file's.")
+_INPUT_SIZE = flags.DEFINE_string(
+    "input_size", None, "ROWS,COLUMNS of a head's windows; default: the file's."
+)
 _MODEL = flags.DEFINE_string("model", None, "Refuse the file if it holds another model than this one.")
 
 
-def _input_size() -> tuple[int, int] | None:
-    if _INPUT_SIZE.value is None:
-        return None
-    if len(_INPUT_SIZE.value) != 2 or not all(side.strip().isdigit() for side in _INPUT_SIZE.value):
-        raise InputError(
-            f"--input_size={','.join(_INPUT_SIZE.value)} must be two whole numbers, such as 448,448."
-        )
-    return tuple(int(side) for side in _INPUT_SIZE.value)
-
-
 def main() -> None:
-    for flag in (_INPUT, _OUTPUT):
-        if not flag.value:
-            raise InputError(f"--{flag.name} is missing: give it, see --help.")
     to_file = _OUTPUT.value.endswith(single_file.SUFFIX)
     export = _EXPORT.value or _OUTPUT.value.endswith(TORCH_SUFFIXES)
     if export or to_file:
@@ -61,6 +53,7 @@ def main() -> None:
             f"that ends in {single_file.SUFFIX} or {TORCH_SUFFIXES[0]}."
         )
     else:
-        options = (_TASK.value, _input_size(), _MODEL.value)
+        size = None if _INPUT_SIZE.value is None else parse_shape(_INPUT_SIZE.value, "--input_size")
+        options = (_TASK.value, size, _MODEL.value)
         print(convert.convert_to_folder(_INPUT.value, _OUTPUT.value, *options, progress=Progress()))
     print(f"Wrote {_OUTPUT.value}")

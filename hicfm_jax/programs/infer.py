@@ -30,9 +30,7 @@ def _by_task(text: Callable[[InferenceTask], str]) -> str:
 
 _TASK = flags.DEFINE_enum("task", "resolution", list(INFERENCE_TASKS), _by_task(lambda task: task.text))
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
-_RESOLUTION = flags.DEFINE(
-    BASE_PAIRS, "resolution", None, "Bin width in bp; the file's only one if not given."
-)
+_RESOLUTION = flags.DEFINE(BASE_PAIRS, "resolution", None, "Bin width in bp; default: the file's only one.")
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint",
     None,

@@ -14,7 +14,7 @@ from absl import flags
 
 from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.checkpoints import single_file
-from hicfm_jax.contacts import ContactMap, open_contacts
+from hicfm_jax.contacts import open_contacts
 from hicfm_jax.contacts.chromsizes import SeveralResolutions
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, SIMULATED, listed
 from hicfm_jax.contacts.reading import reads_maps
@@ -63,8 +63,8 @@ def _map(uri: str) -> list[tuple[str, str]]:
         ("contacts", f"{total:,.0f}, {cis / total if total else 0:.0%} within chromosomes"),
         ("depth", f"{total / genome * 1000:,.1f} contacts per kb of the genome"),
     ]
-    if balanced := _balanced(contact_map):
-        rows.append(("counts", balanced))
+    if contact_map.matrix(max(lengths, key=lengths.get)).dtype.kind == "f":
+        rows.append(("counts", "not whole numbers: balanced values or a prediction, and not raw counts"))
     made = contact_map.metadata.get(ENHANCEMENT)
     if isinstance(made, dict):
         rows.append(("enhanced", f"by {made.get('checkpoint')}, step {made.get('step')}, a prediction"))
@@ -73,16 +73,11 @@ def _map(uri: str) -> list[tuple[str, str]]:
     return rows
 
 
-def _balanced(contact_map: ContactMap) -> str:
-    longest = max(contact_map.chromsizes, key=contact_map.chromsizes.get)
-    if contact_map.matrix(longest).dtype.kind == "f":
-        return "not whole numbers: balanced values or a prediction, and not raw counts"
-    return ""
-
-
 def _tiles(manifest: dict) -> list[tuple[str, str]]:
     height, width = manifest["tile_size"]
-    rows = [("tiles", f"{height} x {width} bins at {_bp(manifest.get('resolution'))}")]
+    resolution = manifest.get("resolution")
+    bins = f"{resolution:,} bp" if resolution else "an unknown resolution"
+    rows = [("tiles", f"{height} x {width} bins at {bins}")]
     for split, content in manifest["splits"].items():
         assays = ", ".join(f"{name} ({number:,})" for name, number in content["assays"].items())
         rows.append((split, f"{content['tiles']:,} tiles of {assays}; {listed(content['chromosomes'])}"))
@@ -92,7 +87,3 @@ def _tiles(manifest: dict) -> list[tuple[str, str]]:
     if manifest["targets"]:
         rows.append(("targets", ", ".join(manifest["targets"])))
     return rows
-
-
-def _bp(resolution: int | None) -> str:
-    return f"{resolution:,} bp" if resolution else "an unknown resolution"

@@ -29,9 +29,7 @@ class _Fraction(flags.ArgumentParser):
 
 
 _INPUT = flags.DEFINE_string("input", None, "Contact map of raw counts.", required=True)
-_RESOLUTION = flags.DEFINE(
-    BASE_PAIRS, "resolution", None, "Bin width in bp; the file's only one if not given."
-)
+_RESOLUTION = flags.DEFINE(BASE_PAIRS, "resolution", None, "Bin width in bp; default: the file's only one.")
 _FRACTION = flags.DEFINE(_Fraction(), "fraction", 1 / 16, "Of the contacts to keep: 0.0625 or 1/16.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", lower_bound=0)
 _OUTPUT = flags.DEFINE_string("output", None, "File to write; its suffix says the format.", required=True)

@@ -13,9 +13,9 @@ from absl import flags
 from ml_collections import config_flags
 
 from hicfm_jax import cli
-from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.loop import train_and_evaluate
 from hicfm_jax.train.processes import joined, keep_freed_memory
+from hicfm_jax.train.workdir import summary
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "Experiment: configs/NAME.py[:variant].", lock_config=True

@@ -18,9 +18,9 @@ import numpy as np
 import scipy.sparse
 
 from hicfm_jax.contacts.formats import pickles
-from hicfm_jax.errors import InputError, OutputExists
+from hicfm_jax.errors import InputError
 from hicfm_jax.progress import NullProgress
-from hicfm_jax.storage import atomic_folder, local_path
+from hicfm_jax.storage import atomic_folder, check_new_folder, local_path
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import shards
 from hicfm_jax.tiles.build.splits import SPLITS
@@ -219,8 +219,7 @@ def _stored_tiles(folder: str | os.PathLike, split: str) -> Iterator[dict]:
 def _free(output: str | os.PathLike) -> pathlib.Path:
     output = local_path(output).resolve()
     dataset.check_folder_name(output)
-    if os.path.lexists(output) and (not output.is_dir() or any(output.iterdir())):
-        raise OutputExists(output)
+    check_new_folder(output)
     return output
 
 

@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 
 from hicfm_jax.contacts import open_contacts, simulate, write_contacts
-from hicfm_jax.contacts.annotations.genes import read_gene_density
 from hicfm_jax.contacts.annotations.tracks import read_tracks
 from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.compartment_tracks import read_gene_density
 from tests.run_script import run_hicfm
 
 RESOLUTION = 200_000

@@ -9,8 +9,7 @@ from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import PLACES, read_bedpe, write_bedpe
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import evaluate_loops, score_loops
-from hicfm_jax.evaluate.loop_callers import ring_foci
-from hicfm_jax.evaluate.loop_comparison import match_loops
+from hicfm_jax.evaluate.loop_comparison import match_loops, ring_foci
 from tests.run_script import run_script
 
 RESOLUTION = 10_000

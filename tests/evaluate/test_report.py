@@ -9,9 +9,8 @@ import pytest
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import write_report
-from hicfm_jax.evaluate.comparison import Record, ScoredValue
+from hicfm_jax.evaluate.comparison import Record, ScoredValue, make_thumbnail
 from hicfm_jax.evaluate.report import figures, html, tables
-from hicfm_jax.evaluate.report.thumbnails import make_thumbnail
 from hicfm_jax.evaluate.scores import SCORES
 
 

@@ -319,7 +319,7 @@ def test_a_picture_of_the_windows(tmp_path, pretrained, monkeypatch):
 
 @pytest.mark.needs("matplotlib")
 def test_principal_components_by_hand():
-    from hicfm_jax.evaluate.report.embedding_scatter import principal_components
+    from hicfm_jax.evaluate.report.prediction_figures import principal_components
 
     values = np.array([[3.0, 4.0, 7.0], [0, 0, 7], [-3, -4, 7]])
     points, names = principal_components(values)

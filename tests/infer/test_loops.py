@@ -12,10 +12,9 @@ from hicfm_jax.contacts import ContactMap, open_contacts, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import read_bedpe
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import Network, infer_file, load_network, tasks
-from hicfm_jax.infer.loop_significance import loop_p_values, q_values
 from hicfm_jax.infer.mean_shift import find_peaks
 from hicfm_jax.infer.tasks import loops as loops_task
-from hicfm_jax.infer.tasks.loops import find_loops
+from hicfm_jax.infer.tasks.loops import find_loops, loop_p_values, q_values
 from hicfm_jax.models import HeadOutput
 from hicfm_jax.models.preprocess import denormalize, target_scaling
 from tests.infer.test_mean_shift import places

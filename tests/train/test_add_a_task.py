@@ -6,10 +6,10 @@ import pytest
 from configs import finetune_multitask
 from hicfm_jax.config import require
 from hicfm_jax.errors import InputError
-from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.tasks import TASKS, check_config, create_task
 from hicfm_jax.train.tasks.finetune_task import finetune_task
 from hicfm_jax.train.tasks.task import TaskKind
+from hicfm_jax.train.workdir import summary
 from tests.train import small_run
 from tests.train.toy_configs import leaves, take_step, toy
 

@@ -15,8 +15,8 @@ from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train import loop
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.logging import metric_writer
-from hicfm_jax.train.logging.run_summary import summary
 from hicfm_jax.train.tasks import create_task
+from hicfm_jax.train.workdir import summary
 from tests.train import small_run
 from tests.train.toy_configs import assert_resumes_exactly, leaves, toy
 

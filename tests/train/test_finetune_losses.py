@@ -10,8 +10,13 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.models.preprocess import SCALINGS, target_scaling
 from hicfm_jax.train.losses import LOSSES, target_losses
 from hicfm_jax.train.losses import OF_COUNTS as COUNTS_ONLY
-from hicfm_jax.train.losses.finetuning_losses import TargetLoss, cosine, finetune_losses, triplet_loss
-from hicfm_jax.train.losses.replicate_losses import contrastive_replicate_loss
+from hicfm_jax.train.losses.finetuning_losses import (
+    TargetLoss,
+    contrastive_replicate_loss,
+    cosine,
+    finetune_losses,
+    triplet_loss,
+)
 from hicfm_jax.train.tasks import check_config
 
 RNG = np.random.default_rng(0)

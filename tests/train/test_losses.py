@@ -9,10 +9,10 @@ import pytest
 
 from hicfm_jax.models import create_model, preprocess
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.train.losses import pretrain_losses, ssim
+from hicfm_jax.train.losses import pretrain_losses
 from hicfm_jax.train.losses import pretraining_losses as losses
-from hicfm_jax.train.losses.ssim import gaussian_taps, ssim_per_channel
-from hicfm_jax.train.metrics.pretrain_metrics import predicted_intensity
+from hicfm_jax.train.losses.pretraining_losses import gaussian_taps, ssim_per_channel
+from hicfm_jax.train.tasks.pretrain_task import predicted_intensity
 from tests.train.golden_model import load_params, named_leaves, spreads
 
 
@@ -88,7 +88,7 @@ def test_parts_of_the_losses(tiny):
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_ssim_of_the_original(backend, golden, monkeypatch):
     """Also as computed on a GPU."""
-    monkeypatch.setattr(ssim.jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(losses.jax, "default_backend", lambda: backend)
     arrays, _ = golden("upstream_data")
     x, y = (jnp.asarray(arrays[f"ssim/{name}"].transpose(0, 2, 3, 1)) for name in "xy")
     np.testing.assert_allclose(gaussian_taps(), arrays["ssim/window"].ravel(), rtol=1e-6)

@@ -7,15 +7,16 @@ import pytest
 
 from hicfm_jax.models import preprocess
 from hicfm_jax.models.mae import PretrainOutput
-from hicfm_jax.train.metrics import pretrain_metrics, references
+from hicfm_jax.train.metrics import references
 from hicfm_jax.train.metrics.references import bin_distance, visible_pixels
+from hicfm_jax.train.tasks import pretrain_task
 from hicfm_jax.types import NO_DIAGONAL, Batch
 
 SIZE = 64
 
 # Compiled once: every test has one window of this size.
 masked_references = jax.jit(references.masked_references)
-metric_sums = jax.jit(pretrain_metrics.metric_sums)
+metric_sums = jax.jit(pretrain_task.metric_sums)
 intensity, log_scale = jax.jit(preprocess.intensity), jax.jit(preprocess.log_scale)
 
 
@@ -88,7 +89,7 @@ def _metrics_of(intensity, batch, token_mask):
     normal = (image - np.array(preprocess.IMAGENET_MEAN)) / np.array(preprocess.IMAGENET_STD)
     output = PretrainOutput(preprocess.patchify(normal.astype(np.float32)), jnp.zeros(1), token_mask)
     sums = metric_sums(output, batch)
-    return pretrain_metrics.finish({name: float(value) for name, value in sums.items()})
+    return pretrain_task.metrics_of({name: float(value) for name, value in sums.items()})
 
 
 def test_metrics_of_a_perfect_and_of_the_distance_prediction(token_mask):

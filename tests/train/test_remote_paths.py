@@ -9,11 +9,11 @@ import pytest
 from etils import epath
 from etils.epath import backend, gpath
 
-from hicfm_jax.checkpoints import folder as checkpoint_folder
 from hicfm_jax.config import base_config, to_json
 from hicfm_jax.contacts import simulate
 from hicfm_jax.convert import files as original_file
 from hicfm_jax.errors import InputError
+from hicfm_jax.storage import check_new_folder
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build.builder import build_tiles
 from hicfm_jax.tiles.build.splits import HeldOut
@@ -22,8 +22,7 @@ from hicfm_jax.tiles.stream.source import DiskTiles, open_source
 from hicfm_jax.train.checkpoint import has_checkpoints
 from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.logging.metric_writer import MetricWriter
-from hicfm_jax.train.logging.run_summary import summary
-from hicfm_jax.train.workdir import check_workdir, open_workdir
+from hicfm_jax.train.workdir import check_workdir, open_workdir, summary
 from tests.train import small_run
 
 
@@ -111,7 +110,7 @@ def test_metrics_are_uploaded_in_parts(bucket, monkeypatch):
     "use",
     [
         lambda path: build_tiles({"assay": simulate(contacts=1e5, resolution=500_000, seed=0)}, path),
-        checkpoint_folder.check_free,
+        check_new_folder,
         original_file.read,
     ],
 )

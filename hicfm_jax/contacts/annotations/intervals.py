@@ -11,7 +11,7 @@ from typing import TextIO
 import numpy as np
 import pandas as pd
 
-from hicfm_jax.contacts.contact_map import ContactMap, bare_name
+from hicfm_jax.contacts.contact_map import ContactMap, bare_name, listed
 from hicfm_jax.errors import InputError
 
 Track = dict[str, np.ndarray]
@@ -199,8 +199,8 @@ def matched_chromosomes(
             found[chrom] = bare[bare_name(chrom)]
     if not found:
         raise InputError(
-            f"{path} has the chromosomes {_listed(names)}, and {contact_map.name} has "
-            f"{_listed(contact_map.chromsizes)}: give tracks of the same assembly, with the same names."
+            f"{path} has the chromosomes {listed(names, 5)}, and {contact_map.name} has "
+            f"{listed(contact_map.chromsizes, 5)}: give tracks of the same assembly, with the same names."
         )
     return found
 
@@ -279,11 +279,6 @@ def _checked_names(path: pathlib.Path, header: list[str], names: Sequence[str] |
         if name not in tracks:
             raise InputError(f"{path} has no track {name!r}: choose from {', '.join(tracks)}.")
     return tracks if names is None else list(names)
-
-
-def _listed(names) -> str:
-    names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _short(error: Exception) -> str:

@@ -1,17 +1,23 @@
 """`report.html`: one page with its pictures embedded."""
 
 import base64
+import datetime
+import hashlib
 import html
 import os
+import pathlib
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from hicfm_jax.cli import version
 from hicfm_jax.evaluate.comparison import POOLED, TRANS, ChromosomeView, Comparison, Record
 from hicfm_jax.evaluate.report import figures, zoomable
-from hicfm_jax.evaluate.report.origin import describe_origin
 from hicfm_jax.evaluate.report.tables import best_values, html_table, shown
 from hicfm_jax.evaluate.scores import SCORES
+from hicfm_jax.progress import doing
 
 MOST_FOCI = 12
 MOST_PICTURED = 10  # chromosomes, the longest ones: a page stays below 5 MB
@@ -75,7 +81,7 @@ def render(comparison: Comparison) -> str:
 
 def whole_page(title: str, parts: Sequence[str], files: Mapping[str, str | os.PathLike]) -> str:
     """A page of these parts, in HTML, with the style of all reports, and how it was made from `files`."""
-    body = "\n".join([*parts, *describe_origin(files)])
+    body = "\n".join([*parts, *_origin(files)])
     script = f"<script>\n{zoomable.SCRIPT.read_text()}</script>\n" if 'class="linked"' in body else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n'
@@ -147,3 +153,35 @@ def embedded(picture: Figure | bytes, text: str) -> str:
 
 def _text(value: str) -> str:
     return html.escape(str(value))
+
+
+def _origin(files: Mapping[str, str | os.PathLike]) -> list[str]:
+    """HTML of version, date, command, and the SHA-256 of each input.
+
+    Args:
+      files: URIs of the input by the name of their part in the report.
+    """
+    program = pathlib.Path(sys.argv[0])
+    by_command = program.parent.name == "scripts" or program.name.startswith("hicfm ")
+    command = f"{program.name} {shlex.join(sys.argv[1:])}" if by_command else "Made from Python."
+    now = datetime.datetime.now(datetime.UTC)
+    parts = [
+        "<h2>How this page was made</h2>",
+        f'<p class="about">hicfm_jax {_text(version())}, {now:%Y-%m-%d %H:%M} UTC</p>',
+        f"<pre>{_text(command)}</pre>",
+    ]
+    paths = {name: pathlib.Path(os.fspath(uri).partition("::")[0]) for name, uri in files.items()}
+    with doing("Computing checksums"):
+        rows = [
+            [_text(name), _text(path.name), f"{path.stat().st_size:,}", _sha256(path)]
+            for name, path in paths.items()
+            if path.is_file()
+        ]
+    if rows:
+        parts.append(html_table(["", "file", "bytes", "SHA-256"], rows))
+    return parts
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return f"<code>{hashlib.file_digest(file, 'sha256').hexdigest()}</code>"

@@ -83,11 +83,6 @@ def draw(contact_map: ContactMap, loops: pd.DataFrame) -> bytes:
     return png(figure)
 
 
-def pile_up(contact_map: ContactMap, loops: pd.DataFrame) -> PileUp:
-    """Sums the surroundings of loops; arguments as of `draw`, without loops too."""
-    return _pile_up(contact_map, loops, {})[0]
-
-
 def _pile_up(contact_map, loops, wanted) -> tuple[PileUp, dict[int, np.ndarray]]:
     """The pile-up, and the raw counts around the wanted loops. Each chromosome is read once."""
     side, width = 2 * FLANK + 1, contact_map.resolution

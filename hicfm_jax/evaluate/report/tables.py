@@ -24,7 +24,8 @@ def write_csv(comparison: Comparison, path: pathlib.Path) -> None:
             else:
                 view = views[record.chromosome]
                 facts = [len(view.foci), f"{view.data_range:.4f}", view.whole_resolution]
-            values = [_exact(record.scores[name].value) for name in SCORES]
+            values = [record.scores[name].value for name in SCORES]
+            values = ["" if math.isnan(value) else f"{value:.6g}" for value in values]
             writer.writerow(
                 [record.map, record.chromosome, *values, int(record.baseline), record.settings, *facts]
             )
@@ -72,7 +73,3 @@ def summary(comparison: Comparison) -> str:
         cells = [text.rjust(width) for text, width in zip(texts, widths, strict=True)]
         lines.append("  ".join([name.ljust(first), *cells]))
     return "\n".join(lines)
-
-
-def _exact(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"

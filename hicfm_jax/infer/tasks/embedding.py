@@ -12,16 +12,19 @@ from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.regions import parse_region, read_bed
+from hicfm_jax.contacts.contact_map import counted
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer import embedding_windows
-from hicfm_jax.infer.embedding_colors import CHROMOSOME, check_picture, write_picture
 from hicfm_jax.infer.embedding_table import (
+    CHROMOSOME,
     Embeddings,
     check_anndata,
+    check_picture,
     made_from,
     span_table,
     square_table,
     write_embeddings,
+    write_picture,
 )
 from hicfm_jax.infer.features import HEAD, check_depth, features_at
 from hicfm_jax.infer.network import Network, as_network
@@ -298,7 +301,7 @@ def write(
     ]
     files = f"{path} and {picture}" if picture else path
     width = embeddings.values[embeddings.finest()].shape[1]
-    chromosomes = f"{len(plan.chromosomes)} chromosome{'s' * (len(plan.chromosomes) != 1)}"
+    chromosomes = counted(len(plan.chromosomes), "chromosome")
     return f"Wrote {files}: embeddings of {' and '.join(counts)} of {chromosomes}, {width} numbers each."
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.annotations.intervals import Track, empty_track
 from hicfm_jax.contacts.annotations.tracks import TABLE, check_pybigtools, write_bigwig, write_table
+from hicfm_jax.contacts.contact_map import counted, listed
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.network import Network, as_network
 from hicfm_jax.infer.scan import cut_windows, scan
@@ -168,21 +169,20 @@ def write(
             write_bigwig(folder / f"{file_name(name)}.bigWig", contact_map, track)
         write_table(folder / TABLE, contact_map, tracks)
         _draw(folder / PICTURE, contact_map, tracks, predicted[0], progress)
-    chromosomes = f"{len(predicted)} chromosome{'s' * (len(predicted) != 1)}"
-    listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-    return f"Wrote {path}: {listed} of {chromosomes} at {contact_map.resolution} bp."
+    chromosomes = counted(len(predicted), "chromosome")
+    return f"Wrote {path}: {listed(names, 8)} of {chromosomes} at {contact_map.resolution} bp."
 
 
 def _draw(
     path: pathlib.Path, contact_map: ContactMap, tracks: dict[str, Track], chrom: str, progress: NullProgress
 ) -> None:
     try:
-        from hicfm_jax.evaluate.report import track_figures
+        from hicfm_jax.evaluate.report import prediction_figures
     except ModuleNotFoundError as error:
         progress.say(f"There is no picture, which needs {error.name}: pip install 'hicfm_jax[evaluate]'.")
         return
     values = {name: track[chrom] for name, track in tracks.items()}
-    track_figures.save(path, track_figures.draw_tracks(contact_map, chrom, values))
+    prediction_figures.save(path, prediction_figures.draw_tracks(contact_map, chrom, values))
 
 
 TASK = InferenceTask(

@@ -9,12 +9,17 @@ from collections.abc import Iterable, Sequence
 import jax
 import numpy as np
 import pandas as pd
+import scipy.sparse
+import scipy.stats
 
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import loop_table, write_bedpe
+from hicfm_jax.contacts.contact_map import counted
+from hicfm_jax.contacts.expected import find_expected
 from hicfm_jax.errors import InputError
+from hicfm_jax.evaluate.neighborhoods import Neighborhoods
+from hicfm_jax.evaluate.scores.foci import CORE, GAP, RING
 from hicfm_jax.infer.enhanced_map import PredictedRows
-from hicfm_jax.infer.loop_significance import loop_p_values, q_values
 from hicfm_jax.infer.mean_shift import Peaks, find_peaks
 from hicfm_jax.infer.network import Network, as_network
 from hicfm_jax.infer.scan import cut_windows, scan
@@ -76,7 +81,7 @@ def find_loops(
 
       - `score`: the highest of the loop's pixels, 0 to 1;
       - `density`: sum of the scores around the loop, weighted by the kernel of the mean shift;
-      - `q`: false discovery rate of its raw contacts, see `loop_significance.loop_p_values`.
+      - `q`: false discovery rate of its raw contacts, see `loop_p_values`.
 
     Raises:
       InputError: a map without contacts, an unknown chromosome, values out of range, a checkpoint that does
@@ -170,11 +175,10 @@ def write(
             f"score is {highest:.3g}. Lower --threshold, or check that the network fits the map."
         )
         return f"Wrote {path}: no loops, only a header.{also}"
-    chromosomes = loops.chrom1.nunique()
     return (
-        f"Wrote {path}: {len(loops):,} loop{'s' * (len(loops) != 1)} on {chromosomes} "
-        f"chromosome{'s' * (chromosomes != 1)} with scores above {threshold:g}, "
-        f"{(loops.q < SIGNIFICANT).sum():,} of them with q below {SIGNIFICANT:g}.{also}"
+        f"Wrote {path}: {counted(len(loops), 'loop')} on {counted(loops.chrom1.nunique(), 'chromosome')} "
+        f"with scores above {threshold:g}, {(loops.q < SIGNIFICANT).sum():,} of them with q below "
+        f"{SIGNIFICANT:g}.{also}"
     )
 
 
@@ -259,3 +263,47 @@ TASK = InferenceTask(
         Option("score_map", str, "Also write the scores of all pixels to this .cool file."),
     ),
 )
+
+
+NEAREST = 2  # bins; pixels nearer to the diagonal are left out of all sums
+
+
+def loop_p_values(counts: scipy.sparse.csr_array, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """Probability of as many contacts as in the 3 x 3 bins around each loop, or more, without a loop.
+
+    Contacts are taken as Poisson. Their mean is that of the distance decay and the biases of the bins
+    (`contacts.expected`), times observed / expected of the ring around them where that is above 1. The ring
+    is that of `evaluate.scores.foci`.
+
+    Args:
+      counts: raw contacts of a chromosome, upper triangle `[n, n]`.
+      rows, cols: bins of the loops, `[K]`.
+
+    Returns:
+      `[K]` float64.
+    """
+    if not len(rows):
+        return np.zeros(0)
+    expected, side = find_expected(counts), 2 * RING + 1
+    offsets = np.arange(side) - RING
+    ring = np.maximum(np.abs(offsets)[:, None], np.abs(offsets))
+    observed = Neighborhoods(counts, side).cut(rows - RING, cols - RING)
+    at = [np.asarray(bins)[:, None] + offsets for bins in (rows, cols)]
+    # Bins beyond the chromosome have a bias of 0.
+    bias = np.pad(expected.bias, side)
+    row_bias, col_bias = (bias[np.clip(bins + side, 0, len(bias) - 1)] for bins in at)
+    distance = at[1][:, None, :] - at[0][:, :, None]
+    model = expected.decay[np.clip(distance, 0, len(expected.decay) - 1)]
+    model = model * row_bias[:, :, None] * col_bias[:, None, :]
+    far_enough = distance >= NEAREST
+    core, around = (
+        [np.where(far_enough & inside, values, 0).sum(axis=(1, 2)) for values in (observed, model)]
+        for inside in (ring <= CORE, ring > GAP)
+    )
+    enriched = np.divide(*around, out=np.ones(len(core[0])), where=around[1] > 0)
+    return scipy.stats.poisson.sf(core[0] - 1, core[1] * np.maximum(enriched, 1))
+
+
+def q_values(p_values: np.ndarray) -> np.ndarray:
+    """False discovery rates of Benjamini and Hochberg (1995), over all loops of a list, `[K]`."""
+    return scipy.stats.false_discovery_control(p_values) if len(p_values) else np.zeros(0)

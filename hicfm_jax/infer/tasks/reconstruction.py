@@ -307,7 +307,7 @@ def picture(found: ReconstructedRegion) -> bytes:
     """
     try:
         from hicfm_jax.evaluate.report.figures import png
-        from hicfm_jax.evaluate.report.region_panels import Panel, draw_panels
+        from hicfm_jax.evaluate.report.prediction_figures import Panel, draw_panels
     except ModuleNotFoundError as error:
         raise InputError(
             f"Drawing needs {error.name}, which is not installed: pip install 'hicfm_jax[evaluate]', or "

@@ -12,6 +12,7 @@ import scipy.sparse
 from scipy.sparse import csr_array
 
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.contact_map import counted
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.scores.scc import smooth_band
 from hicfm_jax.infer.embedding_table import Embeddings, made_from, square_table, write_embeddings
@@ -139,11 +140,8 @@ def write(
     embeddings = collect(found, contact_map, network, plan)
     write_embeddings(embeddings, path)
     number, width = embeddings.values["windows"].shape
-    chromosomes = len(plan.chromosomes)
-    return (
-        f"Wrote {path}: embeddings of {number:,} windows of {chromosomes} "
-        f"chromosome{'s' * (chromosomes != 1)}, {width} numbers each."
-    )
+    chromosomes = counted(len(plan.chromosomes), "chromosome")
+    return f"Wrote {path}: embeddings of {number:,} windows of {chromosomes}, {width} numbers each."
 
 
 TASK = InferenceTask(

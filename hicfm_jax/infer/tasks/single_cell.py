@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hicfm_jax.contacts import ContactMap, open_cells, write_cells, write_contacts
-from hicfm_jax.contacts.contact_map import MAX_COUNT
+from hicfm_jax.contacts.contact_map import MAX_COUNT, counted, listed
 from hicfm_jax.contacts.formats import output_format, suffixes
 from hicfm_jax.errors import InputError
 from hicfm_jax.infer.enhanced_map import PredictedRows, enhanced_map, provenance
@@ -24,8 +24,6 @@ from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import check_new_file, write_atomically
 
 SCOOL = ".scool"
-
-_LISTED = 5  # names in a message
 
 
 def single_cell(
@@ -190,12 +188,13 @@ def infer(
         progress.close()
     drawn = picture.write(image)
     if empty:
-        listed = ", ".join(empty[:_LISTED]) + (", ..." if len(empty) > _LISTED else "")
-        progress.say(f"{len(empty)} of {len(cells)} cells have no contacts and are left out: {listed}.")
+        progress.say(
+            f"{len(empty)} of {len(cells)} cells have no contacts and are left out: {listed(empty, 5)}."
+        )
     before, after = map(math.fsum, zip(*counts, strict=True))
-    number = f"{len(counts)} cell{'s' * (len(counts) != 1)}"
     also = f" Also wrote {image}." if drawn else ""
-    return f"Wrote {path}: {after:,.0f} cis contacts of {number}, from {before:,.0f}.{also}"
+    cells = counted(len(counts), "cell")
+    return f"Wrote {path}: {after:,.0f} cis contacts of {cells}, from {before:,.0f}.{also}"
 
 
 class _Picture:
@@ -204,14 +203,14 @@ class _Picture:
     def __init__(self, progress: NullProgress):
         self._figure, self._views = None, []
         try:
-            from hicfm_jax.evaluate.report import cell_figure
+            from hicfm_jax.evaluate.report import prediction_figures
 
-            self._figure = cell_figure
+            self._figure = prediction_figures
         except ModuleNotFoundError as error:
             progress.say(f"There is no picture, which needs {error.name}: pip install 'hicfm_jax[evaluate]'.")
 
     def add(self, name: str, cell: ContactMap, predicted: ContactMap) -> None:
-        if self._figure and len(self._views) < self._figure.SHOWN:
+        if self._figure and len(self._views) < self._figure.MOST_CELLS:
             self._views.append(self._figure.view_cell(name, cell, predicted))
 
     def write(self, path: pathlib.Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hicfm_jax.cli import called
 from hicfm_jax.contacts import ContactMap
+from hicfm_jax.contacts.contact_map import listed
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.tiles import dataset
 from hicfm_jax.tiles.build import cutting
@@ -71,9 +72,7 @@ def table(manifest: Mapping) -> str:
             if of == split:
                 lines.append(f"{split:7}{assay:{width}}" + "".join(f"{row[name]:12,}" for name in _COLUMNS))
     for split, content in manifest["splits"].items():
-        names = content["chromosomes"]
-        listed = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-        lines.append(f"{split}: {content['tiles']:,} tiles of {listed}")
+        lines.append(f"{split}: {content['tiles']:,} tiles of {listed(content['chromosomes'], 20)}")
     across = sum(stats.get(ACROSS, {}).get("pairs", 0) for stats in manifest["trans_tiles"].values())
     if across:
         lines.append(f"Left out: {across:,} pairs of chromosomes that are in different splits.")

@@ -22,10 +22,9 @@ from hicfm_jax.tiles.stream.batches import (
     TrainBatches,
     WindowPlace,
 )
-from hicfm_jax.tiles.stream.disk import DiskSplit
+from hicfm_jax.tiles.stream.disk import DiskSplit, Pipelines
 from hicfm_jax.tiles.stream.memory import ArrayTiles, read_arrays, write_arrays
 from hicfm_jax.tiles.stream.sampling import Draw
-from hicfm_jax.tiles.stream.tf_pipeline import Pipelines
 from hicfm_jax.types import Batch
 
 _FOREVER = 1 << 62

@@ -12,6 +12,7 @@ from hicfm_jax.tiles.stream.batches import WindowPlace
 _COLORS = bytes.fromhex("ffffff fff5c0 fdc866 f4813c cf2c28 6e0a28 000000")
 _ANCHORS = np.frombuffer(_COLORS, np.uint8).reshape(-1, 3).astype(np.float32)
 _HIDDEN = np.array([150, 170, 190], np.float32)
+SCALE = 2  # pixels of a bin
 GAP = 4  # pixels between panels
 LINE, MARGIN = 14, 36  # pixels for a line of text above and below panels, and left of them
 
@@ -26,16 +27,15 @@ def heatmap(values: np.ndarray) -> np.ndarray:
 
 
 def panel_picture(
-    panels: np.ndarray, names: tuple[str, ...], places: Sequence[WindowPlace] = (), scale: int = 2
+    panels: np.ndarray, names: tuple[str, ...], places: Sequence[WindowPlace] = ()
 ) -> np.ndarray:
     """One row of the P named panels per example, `[B, H, P, W]` intensities -> `[Y, X, 3]` uint8.
 
-    With the `places` of the examples, each row has a caption and axes in Mb. `scale` is in screen pixels per
-    bin.
+    With the `places` of the examples, each row has a caption and axes in Mb.
     """
     examples, height, count, width = panels.shape
     line, left = (LINE, MARGIN) if places else (0, 0)
-    header, right, down = 16, width * scale + GAP, height * scale + 2 * line + GAP
+    header, right, down = 16, width * SCALE + GAP, height * SCALE + 2 * line + GAP
     size = left + count * right - GAP, header + examples * down - GAP
     canvas = Image.new("RGB", size, (255, 255, 255))
     draw = ImageDraw.Draw(canvas)
@@ -44,7 +44,7 @@ def panel_picture(
         draw.text((x + 2, 2), name, fill=(0, 0, 0))
         for row in range(examples):
             tile = Image.fromarray(heatmap(panels[row, :, column]))
-            tile = tile.resize((width * scale, height * scale), Image.Resampling.NEAREST)
+            tile = tile.resize((width * SCALE, height * SCALE), Image.Resampling.NEAREST)
             y = header + row * down + line
             canvas.paste(tile, (x, y))
             if not places:
@@ -52,9 +52,9 @@ def panel_picture(
             if not column:
                 draw.text((x + 2, y - line), caption(places[row], height, width), fill=(0, 0, 0))
                 for position, text in ticks(places[row], 0, height):
-                    draw.text((x - 3, y + position * scale), f"{text} -", fill=(0, 0, 0), anchor="rm")
+                    draw.text((x - 3, y + position * SCALE), f"{text} -", fill=(0, 0, 0), anchor="rm")
             for position, text in ticks(places[row], 1, width):
-                at = x + position * scale, y + height * scale
+                at = x + position * SCALE, y + height * SCALE
                 draw.line((*at, at[0], at[1] + 3), fill=(0, 0, 0))
                 draw.text((at[0], at[1] + 4), text, fill=(0, 0, 0), anchor="mt")
     return np.asarray(canvas)

@@ -8,9 +8,9 @@ from hicfm_jax.config import require
 from hicfm_jax.models import PretrainOutput, create_model, mae, preprocess
 from hicfm_jax.models.flops import pretrain_flops
 from hicfm_jax.train.losses import pretrain_losses
-from hicfm_jax.train.metrics import pretrain_metrics
+from hicfm_jax.train.metrics.references import masked_references, visible_pixels
 from hicfm_jax.train.tasks.task import Task, TaskKind
-from hicfm_jax.types import PATCH, Batch
+from hicfm_jax.types import PATCH, Array, Batch
 
 
 def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
@@ -56,7 +56,7 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
         return {
             "examples": examples,
             **{name: value * examples for name, value in means.items()},
-            **pretrain_metrics.metric_sums(output, batch),
+            **metric_sums(output, batch),
         }
 
     def example():
@@ -68,14 +68,14 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
 
     def finish(sums):
         means = {name: sums[name] / sums["examples"] for name in metrics}
-        return {**means, **pretrain_metrics.finish(sums)}
+        return {**means, **metrics_of(sums)}
 
     def panels(params, batch, keys):
         _, output = predict(params, batch, keys)
         true = preprocess.intensity(batch.counts)
-        visible = pretrain_metrics.visible_pixels(output.token_mask, *size)
+        visible = visible_pixels(output.token_mask, *size)
         masked = jnp.where(visible > 0, true, jnp.nan)
-        predicted = pretrain_metrics.predicted_intensity(output, *size)
+        predicted = predicted_intensity(output, *size)
         return jnp.stack([true, masked, predicted], axis=2)
 
     return Task(
@@ -90,6 +90,59 @@ def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
         metrics=metrics,
         flops=pretrain_flops(config.model.name, size, config.model.mask_ratio),
     )
+
+
+def predicted_intensity(output: PretrainOutput, height: int, width: int) -> Array:
+    """`1 - green` of the predicted image, `[B, H, W]`: the model's `intensity`, not clipped."""
+    images = preprocess.denormalize(preprocess.unpatchify(output.patch_pred, height, width))
+    return 1.0 - images[..., 1]
+
+
+def metric_sums(output: PretrainOutput, batch: Batch) -> dict[str, Array]:
+    """Sums of one batch, to be added over all batches and passed to `metrics_of`.
+
+    `xy, xx, yy` are of predicted and true intensity about each window's mean; `error` and `error_NAME` are
+    squared errors of log10(1 + counts) on masked pixels within the chromosome, of the model and of each
+    reference.
+    """
+    height, width = batch.counts.shape[1:]
+    predicted, true = predicted_intensity(output, height, width), preprocess.intensity(batch.counts)
+    examples = batch.mask[:, None, None]
+    x = predicted - predicted.mean(axis=(1, 2), keepdims=True)
+    y = true - true.mean(axis=(1, 2), keepdims=True)
+    # Pixels beyond a chromosome's end are not data: to know where it ends would beat any reference.
+    data = preprocess.inside_chromosome(batch.counts) * examples
+    scale = preprocess.log_scale(batch.counts)[:, None, None]
+    visible = visible_pixels(output.token_mask, height, width) * data
+    hidden = data - visible
+    logs = true * scale
+
+    def error(prediction):
+        return jnp.sum(hidden * (prediction - logs) ** 2)
+
+    references = masked_references(logs, visible, batch.diag)
+    return {
+        "xy": jnp.sum(x * y * examples),
+        "xx": jnp.sum(x * x * examples),
+        "yy": jnp.sum(y * y * examples),
+        "error": error(predicted * scale),
+        **{f"error_{name}": error(reference) for name, reference in references.items()},
+    }
+
+
+def metrics_of(sums: dict[str, float]) -> dict[str, float]:
+    """Metrics from the sums over a whole evaluation.
+
+    `pixel_r` is the Pearson correlation of predicted and true intensity over all patches (zeros beyond a
+    chromosome's end included) about each window's mean; `masked_r2_NAME` is 1 - squared error on masked
+    pixels over that of the reference.
+    """
+    tiny = 1e-30
+    metrics = {"pixel_r": sums["xy"] / max((sums["xx"] * sums["yy"]) ** 0.5, tiny)}
+    for name in sums:
+        if name.startswith("error_"):
+            metrics[name.replace("error", "masked_r2")] = 1.0 - sums["error"] / max(sums[name], tiny)
+    return metrics
 
 
 def _check(config: ConfigDict) -> None:

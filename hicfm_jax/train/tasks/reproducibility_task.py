@@ -6,14 +6,13 @@ from ml_collections import ConfigDict
 from hicfm_jax.config import micro_batch_size, require
 from hicfm_jax.models import preprocess
 from hicfm_jax.models.heads import init_head
-from hicfm_jax.train.losses.finetuning_losses import triplet_similarities
-from hicfm_jax.train.losses.replicate_losses import REPLICATE_LOSSES
+from hicfm_jax.train.losses.finetuning_losses import REPLICATE_LOSSES, triplet_similarities
 from hicfm_jax.train.tasks.finetune_task import create_head, flops
 from hicfm_jax.train.tasks.task import Task, TaskKind
 
 
 def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:
-    """Two downsamplings of a window against other windows, see `replicate_losses.REPLICATE_LOSSES`."""
+    """Two downsamplings of a window against other windows, see `finetuning_losses.REPLICATE_LOSSES`."""
     model = create_head(config, kind)
 
     def pair(params, batch):
