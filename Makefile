@@ -2,6 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two processes; a file stays in one, because its tests share what is slow to make.
 PYTEST := bin/python -m pytest -n 2 --dist loadfile
+# Modules are compiled once, not by each of the many processes, also where the environment says otherwise.
+export PYTHONDONTWRITEBYTECODE :=
 COMPILED := tests/convert tests/infer tests/models tests/train
 
 .PHONY: demo experiment enhance tracks test test-all test-slow test-core benchmark docs lint format venv venv-core clean

@@ -34,23 +34,21 @@ EXTRAS = {
 }
 
 
-def pytest_configure(config):
-    """Compiles quickly and once: most of the tests' time is compiling.
-
-    `HICFM_DEFAULT_COMPILER=1` keeps the compiler settings that users have, for the tests marked
-    `default_compiler`.
-    """
-    # Read by jax when it is imported, here and in child processes. Kept between runs, ignored by git.
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".jax_cache")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
-    os.environ["NUMBA_DISABLE_JIT"] = "1"  # cooltools' loops over toy maps take less time than compiling them
-    if os.environ.get("HICFM_DEFAULT_COMPILER") != "1":
-        # The same operations in the same order, with less effort for loops; matrix products are a library's.
-        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-        # Halves the time of compiling; later releases may not know these flags, and would end the process.
-        if importlib.metadata.version("jaxlib").startswith("0.10."):
-            flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-        os.environ["XLA_FLAGS"] = flags.lstrip()
+# Compiles quickly and once: most of the tests' time is compiling. JAX reads this when it is imported, here
+# and in child processes: it is set before the conftest.py of a folder imports JAX. Git ignores the cache.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ROOT / ".jax_cache")
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # cooltools' loops over toy maps take less time than compiling them
+# HICFM_DEFAULT_COMPILER=1 keeps the compiler settings of users, for the tests marked `default_compiler`.
+# Worker processes inherit the flags; added twice, they would be other flags to the cache.
+flags = os.environ.get("XLA_FLAGS", "")
+if os.environ.get("HICFM_DEFAULT_COMPILER") != "1" and "--xla_backend_optimization_level" not in flags:
+    # The same operations in the same order, with less effort for loops; matrix products are a library's.
+    flags += " --xla_backend_optimization_level=0"
+    # Halves the time of compiling; later releases may not know these flags, and would end the process.
+    if importlib.metadata.version("jaxlib").startswith("0.10."):
+        flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    os.environ["XLA_FLAGS"] = flags.lstrip()
 
 
 def pytest_runtest_setup(item):

@@ -31,7 +31,8 @@ def test_an_unknown_scaling_is_named():
 @pytest.mark.parametrize("name", SCALINGS)
 def test_a_scaling_is_undone(name):
     scaling = target_scaling(name)
-    np.testing.assert_allclose(scaling.unscale(scaling.scale(COUNTS)), COUNTS, rtol=1e-4, atol=1e-4)
+    undone = jax.jit(lambda counts: scaling.unscale(scaling.scale(counts)))(COUNTS)
+    np.testing.assert_allclose(undone, COUNTS, rtol=1e-4, atol=1e-4)
 
 
 def test_the_published_scale_of_resolution():
@@ -73,14 +74,14 @@ def test_every_loss_has_a_gradient_at_negative_outputs(loss):
 
 def test_bernoulli_deviance_is_the_cross_entropy_of_loops():
     """By hand; 0 at the target, finite at certain mistakes, and no gradient that is not."""
-    target = jnp.array([[1.0, 0.0, 0.0, 0.0]])
-    value = LOSSES["bernoulli"](jnp.array([[0.5, 0.5, 0.25, 0.0]]), target, SCALINGS["none"])
+    target, soft = np.array([[[1, 0, 0, 0]], [[0.3, 0.6, 0.1, 0.9]]], np.float32)
+    loss = jax.jit(lambda output, target: LOSSES["bernoulli"](output, target, SCALINGS["none"]))
+    value = loss(np.array([[0.5, 0.5, 0.25, 0.0]], np.float32), target)
     np.testing.assert_allclose(value, (2 * np.log(2) - np.log(0.75)) / 4, rtol=1e-4)
-    np.testing.assert_allclose(LOSSES["bernoulli"](target, target, SCALINGS["none"]), 0, atol=1e-5)
-    gradient = jax.grad(lambda o: LOSSES["bernoulli"](o, target, SCALINGS["none"]).sum())(1 - target)
+    np.testing.assert_allclose(loss(target, target), 0, atol=1e-5)
+    gradient = jax.jit(jax.grad(lambda output: loss(output, target).sum()))(1 - target)
     assert np.isfinite(gradient).all()
-    soft = jnp.array([[0.3, 0.6, 0.1, 0.9]])
-    np.testing.assert_allclose(LOSSES["bernoulli"](soft, soft, SCALINGS["none"]), 0, atol=1e-6)
+    np.testing.assert_allclose(loss(soft, soft), 0, atol=1e-6)
 
 
 def test_poisson_finds_the_mean_and_squares_of_logs_do_not():
@@ -99,19 +100,22 @@ def test_poisson_finds_the_mean_and_squares_of_logs_do_not():
 
 
 def test_log_mse_is_in_decades_for_every_scaling():
-    tenfold = 10 * (COUNTS + 1) - 1
-    for name in ("log10", "log1000"):
+    counts = np.asarray(COUNTS)
+    for name in ("log10", "log1000", "none"):
         scaling = target_scaling(name)
-        np.testing.assert_allclose(LOSSES["log_mse"](scaling.scale(tenfold), COUNTS, scaling), 1, rtol=1e-4)
-    np.testing.assert_allclose(LOSSES["log_mse"](tenfold, COUNTS, SCALINGS["none"]), 1, rtol=1e-4)
+        loss = jax.jit(
+            lambda tenfold, scaling=scaling: LOSSES["log_mse"](scaling.scale(tenfold), COUNTS, scaling)
+        )
+        np.testing.assert_allclose(loss(10 * (counts + 1) - 1), 1, rtol=1e-4)
 
 
 def test_cosine_of_an_empty_target_is_zero_and_has_a_gradient():
     """As in PyTorch: the loss of an all-zero target is 1 and its gradient 0."""
     empty = jnp.zeros_like(COUNTS)
-    np.testing.assert_array_equal(cosine(COUNTS, empty), 0)
+    value = jax.jit(cosine)
+    np.testing.assert_array_equal(value(COUNTS, empty), 0)
     assert np.isfinite(jax.jit(jax.grad(lambda x: cosine(x, empty).sum()))(empty)).all()
-    np.testing.assert_allclose(cosine(COUNTS, -3 * COUNTS), -1, rtol=1e-6)
+    np.testing.assert_allclose(value(COUNTS, -3 * np.asarray(COUNTS)), -1, rtol=1e-6)
 
 
 def _specs(**weights):
@@ -158,7 +162,7 @@ def test_contrastive_loss_of_replicates_by_hand():
     )
     padded = np.array([1.0, 1.0, 0.0], np.float32)
     assert float(loss(anchor, anchor, 0.5, padded)) == pytest.approx(np.log(np.exp(2) + 1) - 2, rel=1e-5)
-    gradient = jax.grad(lambda one: contrastive_replicate_loss(one, anchor, 0.1, padded))(anchor)
+    gradient = jax.jit(jax.grad(lambda one: contrastive_replicate_loss(one, anchor, 0.1, padded)))(anchor)
     assert np.isfinite(gradient).all() and not np.asarray(gradient[2]).any()
 
 
@@ -223,14 +227,16 @@ def test_missing_values_have_no_part_in_a_loss_or_its_gradient(name):
     with_gaps[:, 5:] = np.nan
     everyone = np.ones(2, np.float32)
 
+    @jax.jit
+    @jax.value_and_grad
     def loss(output, target):
         return finetune_losses({"track": output}, {"track": target}, {"track": spec}, everyone)["loss"]
 
-    value, gradient = jax.value_and_grad(loss)(output, with_gaps)
+    value, gradient = loss(output, with_gaps)
     assert np.isfinite(gradient).all() and np.all(gradient[:, 5:] == 0) and np.any(gradient[:, :5] != 0)
     if name != "cosine":  # not a mean over values
-        np.testing.assert_allclose(value, loss(output[:, :5], target[:, :5]), rtol=1e-5)
-    nothing = jax.value_and_grad(loss)(output, np.full_like(target, np.nan))
+        np.testing.assert_allclose(value, loss(output[:, :5], target[:, :5])[0], rtol=1e-5)
+    nothing = loss(output, np.full_like(target, np.nan))
     assert all(np.all(part == 0) for part in nothing)
 
 
@@ -239,5 +245,8 @@ def test_the_loss_of_several_tracks_is_the_mean_of_theirs():
     target = np.zeros((2, 3, 4), np.float32)
     target[:, 0], target[:, 1] = 1.0, 2.0
     target[0, 1] = np.nan  # fewer values of a track do not lower its weight
-    losses = finetune_losses({"track": output}, {"track": target}, _specs(track=1.0), np.ones(2, np.float32))
+    specs, everyone = _specs(track=1.0), np.ones(2, np.float32)
+    losses = jax.jit(lambda *pair: finetune_losses(*({"track": each} for each in pair), specs, everyone))(
+        output, target
+    )
     assert float(losses["track_loss"]) == pytest.approx((1.0 + 4.0 + 0.0) / 3)
