@@ -17,8 +17,8 @@ import pytest
 
 from hicfm_jax.checkpoints import folder
 from hicfm_jax.errors import InputError
-from hicfm_jax.train import processes
-from tests.train import small_run
+from hicfm_jax.train import loop, processes
+from tests.train import faults, small_run
 
 SIZES = (
     "--config.train.global_batch_size=8",
@@ -93,7 +93,9 @@ def tiles(tmp_path_factory):
 def straight(tiles, tmp_path_factory):
     """A run of one process from beginning to end."""
     workdir = tmp_path_factory.mktemp("straight") / "run"
-    _finish(1, tiles, workdir)
+    with pytest.MonkeyPatch.context() as patch:
+        faults.with_a_matrix(patch)
+        assert loop.train_and_evaluate(small_run.config(tiles, *SIZES), workdir).finished
     return workdir
 
 
