@@ -83,9 +83,11 @@ MAPS = {
     **dict.fromkeys(["sim1.cool", "sim2.cool"], (SMALL, 30_000, 1.0)),
     **dict.fromkeys(["shallow.cool", "enhanced.cool"], (SMALL, 30_000, 0.1)),
 }
-LONGER = {
+OTHERS = {
+    "README.md": {"root.mcool": (SMALL, 10_000, 0.1, False, 1)},
+    "docs/reference/commands.md": {"shallow.mcool": (SMALL, 10_000, 0.1, False, 1)},
     "docs/how-to/reconstruction.md": {"leaf.mcool": (LARGE, 30_000, 1.0)},
-    "docs/how-to/single_cell.md": {"leaf.mcool": (MIDDLE, 30_000, 1.0)},
+    "docs/how-to/single_cell.md": {"leaf.mcool": (SMALL * 2, 30_000, 1.0, False, 4)},
     "docs/how-to/make_tiles.md": {"col0.mcool": (SMALL * 2, 10_000, 1.0)},
     "docs/how-to/loops.md": {"shallow.cool": (SMALL, 10_000, 0.1)},
     "docs/how-to/own_reads.md": {"root.mcool": (MIDDLE, 30_000, 0.1, False, 2)},
@@ -175,11 +177,11 @@ def stored(tmp_path_factory):
 
 
 @pytest.fixture
-def room(tmp_path, monkeypatch, request, stored):
+def room(tmp_path, monkeypatch, request, stored, coarse_pictures):
     """A folder with what the pages take for granted, as far as the page names it."""
     page = request.node.callspec.params["page"]
     text = _text(page)
-    for name, kind in (MAPS | LONGER.get(page, {})).items():
+    for name, kind in (MAPS | OTHERS.get(page, {})).items():
         if name in text:
             shutil.copyfile(stored(kind, name), tmp_path / name)
     for path, task in CHECKPOINTS.items():
@@ -196,11 +198,6 @@ def room(tmp_path, monkeypatch, request, stored):
         _tracks(_map(SMALL, 10_000, 1.0), tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT)
-    # Coarse pictures: what they show is tested elsewhere.
-    from matplotlib.figure import Figure
-
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda *args, **options: save(*args, **options | {"dpi": 20}))
     return tmp_path
 
 

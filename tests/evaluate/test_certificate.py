@@ -137,7 +137,7 @@ def test_what_the_network_has_seen_is_told(reads):
     assert certify(deep, fitted, held_out)["notes"] == [CIS]
 
 
-def test_the_page_has_the_verdict_and_a_picture_of_each_chromosome(reads, tmp_path):
+def test_the_page_has_the_verdict_and_a_picture_of_each_chromosome(reads, tmp_path, coarse_pictures):
     from hicfm_jax.evaluate.report.certificate_page import write_page
 
     intensity, fitted, held_out = reads
@@ -148,7 +148,7 @@ def test_the_page_has_the_verdict_and_a_picture_of_each_chromosome(reads, tmp_pa
     assert CIS in page and "90 % interval" in page and "0 to 1 kb" in page
 
 
-def test_of_several_maps_the_best_is_kept(reads, tmp_path):
+def test_of_several_maps_the_best_is_kept(reads, tmp_path, coarse_pictures):
     intensity, fitted, held_out = reads
     flat = np.triu(np.full_like(intensity, intensity.mean() * DEEP))
     maps = {"flat.cool": enhanced(flat), "true.cool": enhanced(DEEP * intensity)}

@@ -139,7 +139,7 @@ def test_mistakes_name_what_is_there():
 
 
 @pytest.mark.needs("cooltools", "matplotlib")
-def test_the_script_writes_a_table_and_pictures(tmp_path):
+def test_the_script_writes_a_table_and_pictures(tmp_path, coarse_pictures):
     write_contacts(MAP, tmp_path / "map.cool")
     write_table(tmp_path / "true.tsv", MAP, {"gene_fraction": GENES, "TEs": noisy(GENES, 0.2)})
     (tmp_path / "predicted").mkdir()

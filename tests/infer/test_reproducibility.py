@@ -156,7 +156,7 @@ def test_small_genomes_are_compared(fixtures_dir, trained):
 
 
 @pytest.mark.slow  # whole programs
-def test_many_maps_are_compared_from_the_command_line(tmp_path, trained):
+def test_many_maps_are_compared_from_the_command_line(tmp_path, trained, coarse_pictures):
     """Names that differ are matched and told; organelles do not count; every score is symmetric."""
     deep = toy_map(mean=60)
     for name, other in {"one": thin(deep, 0.5, 1), "two": thin(deep, 0.4, 2), "third": toy_map(7)}.items():

@@ -89,7 +89,7 @@ def test_halves_become_even():
     np.testing.assert_array_equal(task.contacts(halves, target_scaling("none"), False), halves)
 
 
-def test_all_cells_of_a_file(tmp_path, cells, toy):
+def test_all_cells_of_a_file(tmp_path, cells, toy, coarse_pictures):
     listener, output = Listener(), tmp_path / "dense.scool"
     line = infer_file("single_cell", str(cells), None, "toy", output, integer=True, progress=listener)
     dense = open_cells(output)
@@ -119,7 +119,7 @@ def test_a_picture_has_a_row_per_cell(tmp_path, cells, toy):
         infer_file("single_cell", str(cells), None, "toy", tmp_path / "two.cool")
 
 
-def test_one_cell_to_a_plain_map(tmp_path, cells, toy):
+def test_one_cell_to_a_plain_map(tmp_path, cells, toy, coarse_pictures):
     output = tmp_path / "a.cool"
     line = infer_file("single_cell", f"{cells}::/cells/a", None, "toy", output, chromosomes=["Chr2"])
     assert f"from {toy_map(1).matrix('Chr2').data.sum():,.0f}." in line
@@ -129,7 +129,7 @@ def test_one_cell_to_a_plain_map(tmp_path, cells, toy):
     assert list(open_contacts(output).chromsizes) == ["Chr2"]
 
 
-def test_a_list_of_maps_through_the_script(tmp_path, cells, toy):
+def test_a_list_of_maps_through_the_script(tmp_path, cells, toy, coarse_pictures):
     write_contacts(toy_map(3), tmp_path / "three.cool")
     (tmp_path / "some.txt").write_text("three.cool\ncells.scool::/cells/b\n")
     flags = (f"--input={tmp_path / 'some.txt'}", "--checkpoint=x", f"--output={tmp_path / 'out.scool'}")
@@ -160,7 +160,9 @@ def test_counts_that_no_map_has_are_refused():
 
 @pytest.mark.needs("torch")
 @pytest.mark.parametrize("case", ["synthetic", "synthetic_bound10"])
-def test_published_weights_give_the_original_cell(golden, fixtures_dir, tmp_path, monkeypatch, case):
+def test_published_weights_give_the_original_cell(
+    golden, fixtures_dir, tmp_path, monkeypatch, coarse_pictures, case
+):
     """From `.pth.tar` to the written file; chr4 is shorter than half a window, where the original stops."""
     arrays, manifest = golden("upstream_inference")
     run = f"single_cell/{case}"

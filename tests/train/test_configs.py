@@ -9,7 +9,6 @@ from PIL import Image
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import loop
-from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.logging.panels import GAP, MARGIN
 from hicfm_jax.train.tasks import check_config
 from tests.train import small_run
@@ -32,8 +31,7 @@ def test_every_variant_is_valid(name):
 @pytest.mark.parametrize(
     "name", [name for name in CONFIGS if name not in ("enhance_arabidopsis", "finetune_track")]
 )
-def test_a_demo_trains(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)
+def test_a_demo_trains(name, tmp_path):
     config = toy(CONFIGS[name]["get_config"]("demo"), small_run.save_tiles(tmp_path))
     config.data.mix = config.data.mix and "made_up=1"
     if name in ("finetune_loop", "enhance_any_map"):  # windows with the context of their chromosome

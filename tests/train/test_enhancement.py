@@ -10,17 +10,9 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.memory import ArrayTiles
 from hicfm_jax.tiles.stream.source import MemoryTiles
 from hicfm_jax.train import loop
-from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.tasks import check_config
 from tests.train import small_run
 from tests.train.toy_configs import assert_resumes_exactly, create, leaves, toy
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_benchmark():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -50,8 +50,7 @@ def bucket(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_workdir(bucket, monkeypatch):
-    monkeypatch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)
+def test_a_workdir(bucket):
     config, workdir = base_config(), "gs://bucket/run"
     check_workdir(workdir, config)
     with open_workdir(workdir, config) as folder:
