@@ -14,7 +14,7 @@ from hicfm_jax.contacts.formats.hicpro import open_matrix
 from hicfm_jax.contacts.formats.pairs import check_pairs, open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
 from hicfm_jax.contacts.formats.scool import open_scool
-from hicfm_jax.contacts.reading import reading_options
+from hicfm_jax.contacts.reading_flags import reading_options
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
 from hicfm_jax.storage import local_path

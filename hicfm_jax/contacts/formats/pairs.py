@@ -12,8 +12,8 @@ from hicfm_jax.contacts.blocks import Pair
 from hicfm_jax.contacts.chromsizes import check_bins, choose_resolution, need_resolution, read_chromsizes
 from hicfm_jax.contacts.contact_map import ContactMap, check_same
 from hicfm_jax.contacts.formats.binned_contacts import map_of_contacts
-from hicfm_jax.contacts.formats.contact_list import Header, bin_contacts, largest_positions, read_header
-from hicfm_jax.contacts.formats.text_layouts import UNMAPPED
+from hicfm_jax.contacts.formats.text.contact_list import Header, bin_contacts, largest_positions, read_header
+from hicfm_jax.contacts.formats.text.text_layouts import UNMAPPED
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 

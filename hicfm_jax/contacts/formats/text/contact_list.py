@@ -18,7 +18,7 @@ import numpy as np
 
 from hicfm_jax.contacts.chromsizes import add_length
 from hicfm_jax.contacts.formats.binned_contacts import BinnedContacts
-from hicfm_jax.contacts.formats.text_layouts import PAIRS, UNMAPPED, Layout, named_columns, recognize
+from hicfm_jax.contacts.formats.text.text_layouts import PAIRS, UNMAPPED, Layout, named_columns, recognize
 from hicfm_jax.errors import InputError, InputNote
 
 BYTES_AT_ONCE = 8_000_000
