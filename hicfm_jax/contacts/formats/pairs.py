@@ -61,7 +61,7 @@ def open_text(path: str, resolution: int | None, chromsizes: Chromsizes = None) 
     recognized by its columns.
 
     Args:
-      path: the file; lines that start with `#` at its top are a header.
+      path: the file; lines at its top that start with `#`, `track` or `browser` are a header.
       resolution: bin width in bp; None takes that of a file of pixels.
       chromsizes: mapping or two-column file of lengths in bp. Default: the header's `#chromsize:` lines, or
         else each chromosome ends with the last bin that has a contact.
