@@ -248,7 +248,7 @@ def config_folders() -> list[pathlib.Path]:
 def _help(text: str, positional: Sequence[str], groups: Mapping[str, Sequence[str]]) -> str:
     words = " ".join(f"[{name.upper()}]" for name in positional)
     lines = [f"usage: {sys.argv[0]} {words} [--FLAG=VALUE ...]".replace("  ", " "), "", text.strip()]
-    modules = (sys.argv[0], "hicfm_jax.contacts.reading")
+    modules = (sys.argv[0], "hicfm_jax.contacts.reading_flags")
     own = [flag.name for module in modules for flag in flags.FLAGS.get_key_flags_for_module(module)]
     shared = [flag.name for flag in flags.FLAGS.get_key_flags_for_module("hicfm_jax.cli")]
     grouped = {name for names in groups.values() for name in names}

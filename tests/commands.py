@@ -108,7 +108,7 @@ def _parse(words: list[str], positional: Sequence[str] = ()) -> None:
             )
 
 
-_DEFINING = ("<run_path>", "hicfm_jax.cli", "hicfm_jax.contacts.reading")
+_DEFINING = ("<run_path>", "hicfm_jax.cli", "hicfm_jax.contacts.reading_flags")
 
 
 @functools.cache

@@ -99,7 +99,7 @@ def strange_text(rng, folder, good):
         return str(rng.integers(50_000)) if rng.random() < 0.6 else rng.choice(words)
 
     rows = [[field() for _ in range(rng.integers(1, 12))] for _ in range(rng.integers(1, 60))]
-    suffix = rng.choice([".txt", ".pairs", ".bg2", ".allValidPairs", ".matrix", ".txt.gz"])
+    suffix = rng.choice([".txt", ".pairs", ".bg2", ".bedGraph", ".allValidPairs", ".matrix", ".txt.gz"])
     text = rng.choice(["\n", "\r\n", "\r"]).join(rng.choice(["\t", " ", ","]).join(row) for row in rows)
     data = text.encode(rng.choice(["utf-8", "utf-8-sig", "utf-16"]))
     path = folder / f"map{suffix}"

@@ -51,7 +51,7 @@ def compare(
       baselines_of: name of the shallow map among `maps` to make the built-in baselines from; None makes
         none.
       tune_chromosomes: where the baselines' widths are chosen; None means all that are not evaluated.
-      tune_by: the score to optimize there: `r`, `log_r` or `mse`.
+      tune_by: the score to optimize there, one of `scores.CRITERIA`.
       trans: also score the contacts between the evaluated chromosomes, see `trans_scores.compare_trans`.
       region: in place of `chromosomes`, part of one: `Chr4:1M-3M`.
 
@@ -133,7 +133,7 @@ def compare(
         for record in records:
             by_map.setdefault(record.map, []).append(record)
         if is_long:
-            coarse = titles(score for score in SCORES.values() if score.whole)
+            coarse = titles(score for score in SCORES.values() if score.coarsened)
             notes.append(
                 f"{chrom} has {prepared.counts.shape[0]} bins: {coarse} are computed in bins of "
                 f"{view.whole_resolution} bp, and the only baseline is the rescaled input."

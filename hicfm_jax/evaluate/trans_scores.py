@@ -14,7 +14,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.baselines import AWARE, RESCALED, SIGMAS, best_width, smoothed_ratio
 from hicfm_jax.evaluate.comparison import TRANS, Record, ScoredValue, pool
 from hicfm_jax.evaluate.opening import ComparedMaps
-from hicfm_jax.evaluate.scores import SCORES, map_tracks, scored_pair
+from hicfm_jax.evaluate.scores import SCORES, scored_pair
 
 
 def compare_trans(
@@ -24,9 +24,10 @@ def compare_trans(
     tune_chromosomes: Sequence[str] = (),
     tune_by: str = "r",
 ) -> list[Record]:
-    """Scores r, log r and MSE of all pixels between chromosomes, of each map that has contacts there.
+    """Scores all pixels between chromosomes, of each map that has contacts there.
 
-    Correlations are within each pair of chromosomes, averaged by pixels. The other scores are NaN.
+    The scores are those with a function `Score.trans`, on each pair of chromosomes and averaged by their
+    weights. The others are NaN.
 
     Args:
       opened: the maps.
@@ -34,7 +35,7 @@ def compare_trans(
       shallow: map that baselines are made from: the rescaled input, and the coverage-aware Gaussian if there
         are pairs to choose its width on; None: no baselines.
       tune_chromosomes: whose pairs these are.
-      tune_by: the score to optimize there.
+      tune_by: the score to optimize there, one of `scores.CRITERIA`.
 
     Raises:
       InputError: fewer than two chromosomes, one that is too long, or a reference without contacts there.
@@ -96,10 +97,7 @@ def _counts(contact_map: ContactMap, pair: Pair) -> np.ndarray:
 
 
 def _scores(test: np.ndarray, reference: np.ndarray) -> Mapping[str, ScoredValue]:
-    one, two = np.log10(1 + test).ravel(), np.log10(1 + reference).ravel()
-    found = {
-        "r": map_tracks.track_correlation(test.ravel(), reference.ravel()),
-        "log_r": map_tracks.track_correlation(one, two),
-        "mse": (float(((one - two) ** 2).mean()), one.size),
+    return {
+        name: ScoredValue(*(score.trans(test, reference) if score.trans else (math.nan, 0)))
+        for name, score in SCORES.items()
     }
-    return {name: ScoredValue(*found.get(name, (math.nan, 0))) for name in SCORES}

@@ -25,7 +25,7 @@ RECORD = "experiment.json"
 """In the workdir: the maps of the experiment, and the command and inputs of each output."""
 
 SMALL_BYTES = 1_000_000  # files up to this size are compared by content
-COLUMNS = ("r", "log_r", "mse", "insulation_r", "focus_recovery")  # in the table
+COLUMNS = ("r", "log_r", "mse", "insulation_r", "focus_recovery")  # scores in the table at the end
 
 
 def run_stages(

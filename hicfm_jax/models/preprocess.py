@@ -83,7 +83,12 @@ def unpatchify(patches: Array, height: int, width: int) -> Array:
 
 
 class TargetScaling(NamedTuple):
-    """Scale of a head's outputs: `log10(x + offset) / unit`, or x itself where `offset` is None."""
+    """Scale of a head's outputs: `log10(x + offset) / unit`, or x itself where `offset` is None.
+
+    Attributes:
+      offset: what is added to a target before its logarithm, in contacts.
+      unit: decades (powers of ten) that an output of 1 stands for.
+    """
 
     offset: float | None = None
     unit: float = 1.0

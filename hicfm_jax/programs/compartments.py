@@ -10,7 +10,7 @@ from absl import flags
 
 from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts import open_contacts
-from hicfm_jax.contacts.reading import reads_maps
+from hicfm_jax.contacts.reading_flags import reads_maps
 from hicfm_jax.evaluate.compartment_tracks import compartment_tracks, read_gene_density, write_compartments
 from hicfm_jax.evaluate.report import check_folder
 

@@ -22,7 +22,7 @@ import sys
 from absl import flags
 
 from hicfm_jax.base_pairs import BASE_PAIRS
-from hicfm_jax.contacts.reading import reads_maps
+from hicfm_jax.contacts.reading_flags import reads_maps
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, evaluate_loops, write_report
 from hicfm_jax.evaluate.compare_tracks import evaluate_track_files

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from absl import flags
 
 from hicfm_jax.base_pairs import BASE_PAIRS
-from hicfm_jax.contacts.reading import reads_maps
+from hicfm_jax.contacts.reading_flags import reads_maps
 from hicfm_jax.infer import infer_file
 from hicfm_jax.infer.scan_plan import DTYPES, InferenceTask
 from hicfm_jax.infer.stitching import MERGES

@@ -17,7 +17,7 @@ from hicfm_jax.checkpoints import single_file
 from hicfm_jax.contacts import open_contacts
 from hicfm_jax.contacts.chromsizes import SeveralResolutions
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, SIMULATED, listed
-from hicfm_jax.contacts.reading import reads_maps
+from hicfm_jax.contacts.reading_flags import reads_maps
 from hicfm_jax.contacts.species import guess_species, longest_chromosomes
 from hicfm_jax.progress import doing
 from hicfm_jax.tiles.dataset import MANIFEST, read_manifest

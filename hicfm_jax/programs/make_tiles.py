@@ -14,7 +14,7 @@ import shlex
 from absl import flags
 
 from hicfm_jax.base_pairs import BASE_PAIRS
-from hicfm_jax.contacts.reading import reading_options, reads_maps
+from hicfm_jax.contacts.reading_flags import reading_options, reads_maps
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import Progress
 from hicfm_jax.tiles.build import builder, runners, summary, windows

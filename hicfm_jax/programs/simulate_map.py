@@ -15,7 +15,7 @@ from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts import open_contacts, simulate, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import write_bedpe
 from hicfm_jax.contacts.contact_map import SIMULATED
-from hicfm_jax.contacts.reading import reads_maps
+from hicfm_jax.contacts.reading_flags import reads_maps
 from hicfm_jax.contacts.simulation.planted_loops import plant_loops, planted_table
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing

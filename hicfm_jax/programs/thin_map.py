@@ -15,7 +15,7 @@ from hicfm_jax.base_pairs import BASE_PAIRS
 from hicfm_jax.contacts import open_contacts, thin, write_contacts
 from hicfm_jax.contacts.downsampling import rest
 from hicfm_jax.contacts.formats import check_output, output_format
-from hicfm_jax.contacts.reading import reads_maps
+from hicfm_jax.contacts.reading_flags import reads_maps
 from hicfm_jax.progress import doing
 from hicfm_jax.storage import check_new_file
 

@@ -94,7 +94,7 @@ def test_equals_cooler_cload_in_small_pieces(tmp_path, many_reads, monkeypatch):
         cooler_cli, [*arguments, f"{tmp_path / 'sizes'}:1000", str(many_reads), str(made)]
     )
     assert result.exit_code == 0, result.output
-    monkeypatch.setattr("hicfm_jax.contacts.formats.contact_list.BYTES_AT_ONCE", 10_000)
+    monkeypatch.setattr("hicfm_jax.contacts.formats.text.contact_list.BYTES_AT_ONCE", 10_000)
     monkeypatch.setattr("hicfm_jax.contacts.formats.binned_contacts.CONTACTS_AT_ONCE", 3_000)
     ours, theirs = open_contacts(many_reads, 1000), open_contacts(made)
     assert ours.total_count == theirs.total_count == 20_000

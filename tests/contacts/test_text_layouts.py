@@ -103,6 +103,34 @@ def test_pixels_keep_their_counts_and_width(tmp_path, contacts, header):
 
 
 @pytest.mark.filterwarnings("ignore::hicfm_jax.errors.InputNote")
+@pytest.mark.parametrize("name", ["map.bedgraph", "map.bedGraph", "map.bedGraph.gz", "map.BG2"])
+def test_a_bedgraph_of_contacts_by_hand(tmp_path, name):
+    """Counts of bins of 100 bp; lines for genome browsers at the top have no part."""
+    lines = [
+        "browser position 1:1-300", "# by hand", 'track type=bedGraph name="leaf, 100 bp"',
+        "1\t0\t100\t1\t0\t100\t4", "1\t0\t100\t1\t200\t250\t2", "1\t100\t200\t2\t0\t100\t3",
+        "2\t0\t100\t2\t0\t100\t1",
+    ]  # fmt: skip
+    text = "".join(f"{line}\n" for line in lines).encode()
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    contact_map = open_contacts(tmp_path / name, chromsizes={"1": 250, "2": 100})
+    assert contact_map.resolution == 100 and contact_map.total_count == 10
+    np.testing.assert_array_equal(contact_map.matrix("1").toarray(), [[4, 0, 2], [0, 0, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(contact_map.matrix("1", "2").toarray(), [[0], [3], [0]])
+    assert open_contacts(tmp_path / name, 200, chromsizes={"1": 250, "2": 100}).matrix("1")[0, 0] == 4
+
+
+@pytest.mark.parametrize("value", ["1", "0.5", "nan", "1e-3"])
+@pytest.mark.parametrize("name", ["rna.bedGraph", "rna.txt"])
+def test_a_track_is_no_contact_map(tmp_path, name, value):
+    """Also where its values could be positions, and its ends names of chromosomes."""
+    lines = [f"Chr{n % 3}\t{n * 10}\t{n * 10 + 10}\t{value}\n" for n in range(5)]
+    (tmp_path / name).write_text("track type=bedGraph\n" + "".join(lines))
+    with pytest.raises(InputError, match=f"{name} is a track, a 1D bedGraph .* where a track is expected"):
+        open_contacts(tmp_path / name, 10)
+
+
+@pytest.mark.filterwarnings("ignore::hicfm_jax.errors.InputNote")
 def test_pixels_on_both_sides_are_refused(tmp_path, contacts):
     lines = pixels(contacts).splitlines()
     mirrored = [

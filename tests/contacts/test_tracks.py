@@ -121,6 +121,7 @@ def test_three_bins_of_10_kb_make_one_of_30_kb(data_dir):
         ("a.bedGraph", "Chr1\t0\tten\t1\n", "cannot be read as a bedGraph"),
         ("a.bedGraph", "Chr1\t0\t10\n", "cannot be read as a bedGraph"),
         ("a.bedGraph", "", "has no intervals"),
+        ("a.bedGraph", "track\nChr1\t0\t10\t1\t0\t10\t5\n", "a 2D bedGraph .* where a map is expected"),
         ("a.bedGraph", "Chr1\t10\t10\t1\n", "the interval Chr1:10-10"),
         ("a.tsv", "chrom\tstart\tend\nChr1\t0\t10\n", "expected a tab-separated table"),
         ("a.tsv", "Chr1\t0\t10\t0.5\n", "expected a tab-separated table"),

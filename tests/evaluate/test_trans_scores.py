@@ -13,7 +13,8 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate import compare, write_report
 from hicfm_jax.evaluate.comparison import POOLED, TRANS
 from hicfm_jax.evaluate.report.tables import summary
-from hicfm_jax.evaluate.scores import scored_pair
+from hicfm_jax.evaluate.scores import CRITERIA, SCORES, scored_pair
+from tests.commands import ROOT
 
 SIZES = {"A": 60, "B": 40, "C": 50, "D": 45}
 
@@ -47,11 +48,22 @@ def test_the_reference_scores_best_whatever_the_order_of_its_chromosomes(compari
         "rescaled input",
         "coverage-aware Gaussian",
     ]
-    for name, best in (("r", 1), ("log_r", 1), ("mse", 0)):
-        assert comparison.score("same", name, TRANS) == pytest.approx(best, abs=1e-9)
-    assert math.isnan(comparison.score("same", "scc", TRANS))
+    for name, score in SCORES.items():
+        best = (0 if score.better == "lower" else 1) if score.trans else math.nan
+        assert comparison.score("same", name, TRANS) == pytest.approx(best, abs=1e-9, nan_ok=True)
     with pytest.raises(KeyError):
         comparison.score("cis", "r", TRANS)
+
+
+def test_the_page_names_the_scores_between_chromosomes_and_those_to_tune_by():
+    """Widths are also tuned between chromosomes, so these scores are defined there."""
+    page = " ".join((ROOT / "docs/reference/scores.md").read_text().split())
+    trans = [f"`{name}`" for name, score in SCORES.items() if score.trans]
+    assert f"have {', '.join(trans[:-1])} and {trans[-1]} over all pixels" in page
+    assert set(CRITERIA) <= {name for name, score in SCORES.items() if score.trans}
+    others = [f"`{name}`" for name in CRITERIA[1:]]
+    assert f"best `{CRITERIA[0]}` on" in page
+    assert f"`--tune_by` chooses another score: {' or '.join(others)}." in page
 
 
 def test_values_are_those_of_the_pixels_between_the_chromosomes(deep, comparison):

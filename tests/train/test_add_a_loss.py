@@ -10,6 +10,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.models import PretrainOutput
 from hicfm_jax.models.preprocess import SCALINGS
 from hicfm_jax.train.losses import LOSSES, PRETRAIN_LOSSES, pretrain_losses
+from hicfm_jax.train.losses.finetuning_losses import mean_per_example
 from hicfm_jax.train.tasks import check_config, create_task
 from tests.train import small_run
 from tests.train.toy_configs import leaves, take_step, toy
@@ -17,8 +18,7 @@ from tests.train.toy_configs import leaves, take_step, toy
 
 def huber(output, target, scaling):
     """The file of a new loss: Huber's with a threshold of 0.1 on the output's scale, `[B]`."""
-    error = optax.losses.huber_loss(output, scaling.scale(target), delta=0.1)
-    return error.reshape(error.shape[0], -1).mean(axis=1)
+    return mean_per_example(optax.losses.huber_loss(output, scaling.scale(target), delta=0.1))
 
 
 @pytest.mark.slow  # compiles a training step

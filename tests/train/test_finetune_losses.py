@@ -8,8 +8,7 @@ import pytest
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.models.preprocess import SCALINGS, target_scaling
-from hicfm_jax.train.losses import LOSSES, target_losses
-from hicfm_jax.train.losses import OF_COUNTS as COUNTS_ONLY
+from hicfm_jax.train.losses import LOSSES, NEED_LOG_SCALING, target_losses
 from hicfm_jax.train.losses.finetuning_losses import (
     TargetLoss,
     contrastive_replicate_loss,
@@ -43,12 +42,12 @@ def test_the_published_scale_of_resolution():
     assert float(scaling.unscale(jnp.float32(-0.3))) == 0
 
 
-OF_COUNTS = [loss for loss in LOSSES if loss != "bernoulli"]
+ANY_TARGET = [loss for loss in LOSSES if loss != "bernoulli"]  # which takes probabilities
 _COMBINATIONS = [
     (loss, name)
-    for loss in OF_COUNTS
+    for loss in ANY_TARGET
     for name in SCALINGS
-    if loss not in COUNTS_ONLY or name in ("log10", "log1000")  # target_losses refuses the others
+    if loss not in NEED_LOG_SCALING or name in ("log10", "log1000")  # target_losses refuses the others
 ]
 
 
@@ -61,7 +60,7 @@ def test_the_loss_is_zero_at_the_target_and_positive_elsewhere(loss, name):
     assert (value(perfect + 0.1 * RNG.normal(size=COUNTS.shape)) > 1e-6).all()
 
 
-@pytest.mark.parametrize("loss", OF_COUNTS)
+@pytest.mark.parametrize("loss", ANY_TARGET)
 def test_every_loss_has_a_gradient_at_negative_outputs(loss):
     """Every pixel of an output that is too low has a gradient that raises it."""
     scaling = target_scaling("none" if loss == "log_mse" else "log1000")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from hicfm_jax.contacts.contact_map import ContactMap, bare_name, listed
+from hicfm_jax.contacts.formats.text.text_layouts import are_pixels
 from hicfm_jax.errors import InputError
 
 Track = dict[str, np.ndarray]
@@ -69,12 +70,19 @@ def read_bedgraph(path: pathlib.Path) -> pd.DataFrame:
     """The columns chrom, start, end and value of a bedGraph, in its order.
 
     Raises:
-      InputError: the file is no bedGraph.
+      InputError: the file is no bedGraph, or a 2D one of contacts.
     """
+    skipped = 0
     try:
         with open_text(path) as file:
-            header = itertools.takewhile(lambda line: line.startswith(("#", "track", "browser")), file)
-            skipped = sum(1 for _ in header)
+            while (line := file.readline()).startswith(("#", "track", "browser")):
+                skipped += 1
+        if are_pixels([line.encode()]):
+            raise InputError(
+                f"{path} is a contact map, a 2D bedGraph of chrom1, start1, end1, chrom2, start2, end2 and "
+                "count, and no track, whose lines are chromosome, start, end and value: give it where a map "
+                "is expected."
+            )
         return pd.read_csv(
             path,
             sep=r"\s+",
@@ -87,6 +95,8 @@ def read_bedgraph(path: pathlib.Path) -> pd.DataFrame:
             keep_default_na=False,
             na_values={"value": MISSING},
         )
+    except InputError:
+        raise
     except UNREADABLE as error:
         raise InputError(
             f"{path} cannot be read as a bedGraph ({_short(error)}): its lines must have a chromosome, a "

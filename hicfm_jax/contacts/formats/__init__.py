@@ -14,7 +14,7 @@ from hicfm_jax.contacts.formats.hicpro import open_matrix
 from hicfm_jax.contacts.formats.pairs import check_pairs, open_pairs, open_text, write_pairs
 from hicfm_jax.contacts.formats.pickles import open_pickle
 from hicfm_jax.contacts.formats.scool import open_scool
-from hicfm_jax.contacts.reading import reading_options
+from hicfm_jax.contacts.reading_flags import reading_options
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
 from hicfm_jax.storage import local_path
@@ -46,13 +46,16 @@ class Format:
 
 _WEIGHTS, _SIZES = {"weight", "weight_kind"}, frozenset({"chromsizes"})
 
+# Lists of contacts or pixels, whose layout is recognized by its columns (`text/text_layouts.py`).
+_TEXT = (".txt", ".txt.gz", ".txt.bgz", ".bg2", ".bg2.gz", ".bedgraph", ".bedgraph.gz")
+
 # One line per format. Libraries that a format needs are imported in its functions.
 FORMATS: tuple[Format, ...] = (
     Format((".cool", ".mcool"), open_cool, write_cool, frozenset({"group", *_WEIGHTS}), check_cool, True),
     Format((".hic",), open_hic, write_hic, frozenset({"engine", *_WEIGHTS}), check_hic),
     Format((".pairs", ".pairs.gz"), open_pairs, write_pairs, _SIZES, check_pairs, whole_counts_only=True),
     Format((".pairs.bgz", ".allvalidpairs", ".allvalidpairs.gz"), open_pairs, options=_SIZES),
-    Format((".txt", ".txt.gz", ".txt.bgz", ".bg2", ".bg2.gz"), open_text, options=_SIZES),
+    Format(_TEXT, open_text, options=_SIZES),
     Format((".matrix",), open_matrix, options=frozenset({"group"})),
     Format((".npy",), open_array, options=_SIZES),
     Format((".npz",), open_npz, write_npz, _SIZES, check_number),
@@ -75,8 +78,9 @@ def open_contacts(
 
     Args:
       uri: a `.cool`, `.mcool` (both optionally `FILE::/group`), `.hic`, `.pairs`, `.pairs.gz`,
-        `.allValidPairs`, `.txt`, `.txt.gz`, `.bg2`, `.matrix` (optionally `FILE.matrix::BINS.bed`), `.npy`,
-        `.npz` or `.pkl` file, a cell of a `.scool` (`FILE::/cells/NAME`) or the sum of all (`FILE::/cells`).
+        `.allValidPairs`, `.txt`, `.bg2`, `.bedGraph` (2D: `chrom1 start1 end1 chrom2 start2 end2 count`),
+        any of these three with `.gz`, `.matrix` (optionally `FILE.matrix::BINS.bed`), `.npy`, `.npz` or
+        `.pkl` file, a cell of a `.scool` (`FILE::/cells/NAME`) or the sum of all (`FILE::/cells`).
       resolution: bin width in bp. A width that a file lacks is summed up from the largest stored one that
         divides it. None takes the file's only one.
       engine: the library that reads a `.hic` file: `hictk` (the default) or `straw`.

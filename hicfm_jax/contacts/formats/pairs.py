@@ -12,8 +12,8 @@ from hicfm_jax.contacts.blocks import Pair
 from hicfm_jax.contacts.chromsizes import check_bins, choose_resolution, need_resolution, read_chromsizes
 from hicfm_jax.contacts.contact_map import ContactMap, check_same
 from hicfm_jax.contacts.formats.binned_contacts import map_of_contacts
-from hicfm_jax.contacts.formats.contact_list import Header, bin_contacts, largest_positions, read_header
-from hicfm_jax.contacts.formats.text_layouts import UNMAPPED
+from hicfm_jax.contacts.formats.text.contact_list import Header, bin_contacts, largest_positions, read_header
+from hicfm_jax.contacts.formats.text.text_layouts import UNMAPPED
 from hicfm_jax.errors import InputError
 from hicfm_jax.storage import atomic_file, check_space
 
@@ -61,7 +61,7 @@ def open_text(path: str, resolution: int | None, chromsizes: Chromsizes = None) 
     recognized by its columns.
 
     Args:
-      path: the file; lines that start with `#` at its top are a header.
+      path: the file; lines at its top that start with `#`, `track` or `browser` are a header.
       resolution: bin width in bp; None takes that of a file of pixels.
       chromsizes: mapping or two-column file of lengths in bp. Default: the header's `#chromsize:` lines, or
         else each chromosome ends with the last bin that has a contact.

@@ -1,10 +1,10 @@
 """Correlation by distance, and mean squared error of logarithms."""
 
 import numpy as np
-import scipy.sparse
 import scipy.stats
 
-from hicfm_jax.evaluate.scores.diagonals import Matrix, band, band_mask
+from hicfm_jax.evaluate.scores.diagonals import Matrix, band, band_mask, log_above_diagonal
+from hicfm_jax.evaluate.scores.map_tracks import track_correlation
 
 MAX_DIAGONAL = 199
 """Default of the farthest diagonal of the correlations, in bins."""
@@ -46,9 +46,30 @@ def log_mse(test: Matrix, reference: Matrix) -> tuple[float, int]:
     """
     size = reference.shape[0]
     pixels = size * (size - 1) // 2
-    one, two = (_log_off_diagonal(matrix) for matrix in (test, reference))
+    one, two = (log_above_diagonal(matrix) for matrix in (test, reference))
     squares = float(((one - two).data ** 2).sum())
     return (squares / pixels if pixels else float("nan")), pixels
+
+
+def pearson_between(test: np.ndarray, reference: np.ndarray, log: bool = False) -> tuple[float, int]:
+    """Pearson correlation of all pixels between two chromosomes, and their number.
+
+    NaN where the reference is constant, 0 where only the test map is.
+
+    Args:
+      test, reference: counts `[n, m]`, of any scale each.
+      log: correlate log10(1 + count) instead of the counts.
+    """
+    pixels = [np.log10(1 + counts) if log else counts for counts in (test, reference)]
+    return track_correlation(*(values.ravel() for values in pixels))
+
+
+def log_mse_between(test: np.ndarray, reference: np.ndarray) -> tuple[float, int]:
+    """Mean squared error of log10(1 + count) over all pixels between two chromosomes, and their number.
+
+    Counts are `[n, m]`. The maps have to be of the same depth.
+    """
+    return float(((np.log10(1 + test) - np.log10(1 + reference)) ** 2).mean()), reference.size
 
 
 def row_correlations(test: np.ndarray, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,10 +109,3 @@ def weighted_mean(values: np.ndarray, weights: np.ndarray) -> tuple[float, int]:
     if not total:
         return float("nan"), 0
     return float((values[known] * weights[known]).sum() / total), int(total)
-
-
-def _log_off_diagonal(matrix: Matrix) -> scipy.sparse.csr_array:
-    above = scipy.sparse.triu(scipy.sparse.csr_array(matrix), 1)
-    logs = scipy.sparse.csr_array(above, dtype=np.float64)
-    logs.data = np.log10(1 + logs.data)
-    return logs

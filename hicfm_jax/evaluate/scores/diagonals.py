@@ -47,6 +47,14 @@ def upper(matrix: Matrix) -> scipy.sparse.csr_array:
     return scipy.sparse.csr_array(scipy.sparse.triu(scipy.sparse.csr_array(matrix)), dtype=np.float64)
 
 
+def log_above_diagonal(matrix: Matrix) -> scipy.sparse.csr_array:
+    """log10(1 + count) of the pixels above the main diagonal, `[n, n]` float64."""
+    above = scipy.sparse.triu(scipy.sparse.csr_array(matrix), 1)
+    logs = scipy.sparse.csr_array(above, dtype=np.float64)
+    logs.data = np.log10(1 + logs.data)
+    return logs
+
+
 def coarsen(matrix: scipy.sparse.sparray, factor: int) -> scipy.sparse.csr_array:
     """Sums of `factor` x `factor` pixels of an upper triangle; the last bin may hold fewer."""
     if factor == 1:

@@ -72,12 +72,12 @@ class PreparedMap:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ScoredPair:
-    """A map, its reference, and the farthest diagonal to score by distance: the argument of all scores.
+    """A map to score, its reference, and the farthest diagonal to score by distance: the argument of scores.
 
     Maps of different shapes raise InputError.
     """
 
-    test: PreparedMap
+    map: PreparedMap
     reference: PreparedMap
     max_diagonal: int = correlation.MAX_DIAGONAL
 
@@ -89,12 +89,12 @@ class ScoredPair:
     @property
     def counts(self) -> tuple[Matrix, Matrix]:
         """Counts of both maps, `[n, n]` each."""
-        return self.test.counts, self.reference.counts
+        return self.map.counts, self.reference.counts
 
     @property
     def whole(self) -> tuple[Matrix, Matrix]:
         """Counts of both maps in at most `WHOLE_BINS` bins."""
-        return self.test.whole.counts, self.reference.whole.counts
+        return self.map.whole.counts, self.reference.whole.counts
 
     @functools.cached_property
     def spearman(self) -> tuple[np.ndarray, np.ndarray]:
@@ -120,5 +120,5 @@ class ScoredPair:
     @functools.cached_property
     def _focus_recovery(self) -> foci.FocusRecovery:
         # Decay and biases are the reference's for all maps.
-        enrichment = foci.focus_enrichment(self.test.for_foci.counts, self.reference.for_foci.expected)
+        enrichment = foci.focus_enrichment(self.map.for_foci.counts, self.reference.for_foci.expected)
         return foci.focus_recovery(enrichment, self.reference.enrichment, self.reference.foci)

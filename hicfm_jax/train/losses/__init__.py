@@ -21,8 +21,11 @@ LOSSES = {
 }
 """Losses of a fine-tuning target: `(output, target, scaling) -> [B]`; chosen in `config.targets`."""
 
-OF_COUNTS = ("poisson", "gamma_poisson")
-"""Losses that need a scale of log(1 + count)."""
+NEED_LOG_SCALING = ("poisson", "gamma_poisson")
+"""Losses that compute counts from the output, as 10^(output * unit) - 1: they need a scaling with offset 1.
+
+A loss that compares the output with `scaling.scale(target)` works with any scaling, and is not listed.
+"""
 
 PRETRAIN_LOSSES = {
     "ssim": pretraining_losses.ssim_loss,
@@ -77,7 +80,7 @@ def target_losses(config: ConfigDict) -> dict[str, TargetLoss]:
         loss, scaling = settings[f"{name}_loss"], settings[f"{name}_scaling"]
         for field, value, table in (("loss", loss, LOSSES), ("scaling", scaling, SCALINGS)):
             require(value in table, f"targets.{name}_{field}", value, "one of " + ", ".join(table))
-        counts = loss not in OF_COUNTS or SCALINGS[scaling].offset == 1.0
+        counts = loss not in NEED_LOG_SCALING or SCALINGS[scaling].offset == 1.0
         require(counts, f"targets.{name}_scaling", scaling, f"log10 or log1000 for a {loss} loss")
         if settings[f"{name}_weight"] > 0:
             found[name] = TargetLoss(LOSSES[loss], settings[f"{name}_weight"], SCALINGS[scaling])

@@ -24,7 +24,8 @@ def cosine(x: Array, y: Array) -> Array:
     return jnp.sum(x * y, axis=1) / (norm(x) * norm(y))
 
 
-def _mean(errors: Array) -> Array:
+def mean_per_example(errors: Array) -> Array:
+    """Mean over all values of each example, `[B, ...]` -> `[B]`."""
     return errors.reshape(errors.shape[0], -1).mean(axis=1)
 
 
@@ -34,7 +35,7 @@ def squared_error(output: Array, target: Array, scaling: TargetScaling) -> Array
     As all losses of a target it takes outputs on the network's scale and targets as in the tiles, `[B, ...]`
     each, and returns one number per example, `[B]`.
     """
-    return _mean((output - scaling.scale(target)) ** 2)
+    return mean_per_example((output - scaling.scale(target)) ** 2)
 
 
 def cosine_distance(output: Array, target: Array, scaling: TargetScaling) -> Array:
@@ -49,15 +50,15 @@ def poisson_deviance(output: Array, target: Array, scaling: TargetScaling) -> Ar
     pixel predicted below zero keeps its gradient.
     """
     log_mean, log_target = (value * scaling.unit * LN10 for value in (output, scaling.scale(target)))
-    return _mean(jnp.exp(log_mean) - jnp.exp(log_target) * (1.0 + log_mean - log_target))
+    return mean_per_example(jnp.exp(log_mean) - jnp.exp(log_target) * (1.0 + log_mean - log_target))
 
 
 def squared_log_error(output: Array, target: Array, scaling: TargetScaling) -> Array:
     """Mean squared error of log10(1 + x), in decades²."""
     scaled = scaling.scale(target)
     if scaling.offset is None:
-        return _mean((_signed_log10(output) - _signed_log10(scaled)) ** 2)
-    return _mean(((output - scaled) * scaling.unit) ** 2)
+        return mean_per_example((_signed_log10(output) - _signed_log10(scaled)) ** 2)
+    return mean_per_example(((output - scaled) * scaling.unit) ** 2)
 
 
 def bernoulli_deviance(output: Array, target: Array, scaling: TargetScaling) -> Array:
@@ -67,7 +68,7 @@ def bernoulli_deviance(output: Array, target: Array, scaling: TargetScaling) -> 
     loop has them; for y of 0 or 1 it is the cross-entropy. The scaling has no part.
     """
     p, y = (jnp.clip(values, 1e-6, 1 - 1e-6) for values in (output, target))
-    return _mean(y * jnp.log(y / p) + (1 - y) * jnp.log((1 - y) / (1 - p)))
+    return mean_per_example(y * jnp.log(y / p) + (1 - y) * jnp.log((1 - y) / (1 - p)))
 
 
 def _signed_log10(x: Array) -> Array:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammaln, xlogy
 
 from hicfm_jax.models.preprocess import TargetScaling
-from hicfm_jax.train.losses.finetuning_losses import LN10
+from hicfm_jax.train.losses.finetuning_losses import LN10, mean_per_example
 from hicfm_jax.types import Array
 
 LEAST_MEAN = 1e-6
@@ -44,7 +44,7 @@ def gamma_poisson_deviance(
         k = jnp.exp(log_shape)
         nats = own + (k + y) * _log_ratio(k, mean, y)
         nats += 0.5 * jnp.log1p(y / k) + _beyond_stirling(k) - _beyond_stirling(k + y)
-    return nats.reshape(nats.shape[0], -1).mean(axis=1)
+    return mean_per_example(nats)
 
 
 def _log_ratio(k: Array, mean: Array, y: Array) -> Array:

@@ -18,13 +18,14 @@ import numpy as np
 
 from hicfm_jax.contacts.chromsizes import add_length
 from hicfm_jax.contacts.formats.binned_contacts import BinnedContacts
-from hicfm_jax.contacts.formats.text_layouts import PAIRS, UNMAPPED, Layout, named_columns, recognize
+from hicfm_jax.contacts.formats.text.text_layouts import PAIRS, UNMAPPED, Layout, named_columns, recognize
 from hicfm_jax.errors import InputError, InputNote
 
 BYTES_AT_ONCE = 8_000_000
 LONGEST_LINE = 1_000_000
 MAX_POSITION = 10**12
 
+_HEADER = re.compile(rb"#|(track|browser)\s")  # the words are those of a bedGraph
 LINES_SEEN = 2_000  # by which the layout is recognized
 BYTES_SEEN = 1_000_000
 
@@ -64,7 +65,7 @@ class Contacts:
 
 
 def read_header(path: str, first: int, given: Mapping[str, int] | None = None) -> Header:
-    """Reads the lines that start with `#` and recognizes the columns below.
+    """Reads the lines at the top that start with `#`, `track` or `browser`, and recognizes the columns below.
 
     Args:
       path: the file.
@@ -77,7 +78,7 @@ def read_header(path: str, first: int, given: Mapping[str, int] | None = None) -
     chromsizes: dict[str, int] = {}
     layout, lines, below = None, 0, []
     with _opened(path) as file:
-        while (line := file.readline(LONGEST_LINE)).startswith(b"#"):
+        while _HEADER.match(line := file.readline(LONGEST_LINE)):
             lines += 1
             if line.startswith(b"## pairs format"):
                 layout = PAIRS

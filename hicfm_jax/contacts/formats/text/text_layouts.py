@@ -17,14 +17,16 @@ _EXPECTED = (
     "readID chr1 pos1 chr2 pos2 (.pairs), Juicer's short, medium or long format, HiC-Pro's allValidPairs, or "
     "chrom1 start1 end1 chrom2 start2 end2 count (cooler dump --join)"
 )
+# What a field of a line may be, by the letter that `Layout.fields` has for it: "NPNPQ" is a name, a position,
+# a name, a position and a number.
 _KINDS = {
     "A": rb"\S.*|",  # anything
     "N": rb"\S.*",  # name
     "P": rb"\d{1,18}",  # position
-    "I": rb"-?\d{1,18}",
+    "I": rb"-?\d{1,18}",  # integer
     "S": rb"[+.-]|0|-?1|16",  # strand
-    "T": rb"[+-]",
-    "Q": rb"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan",
+    "T": rb"[+-]",  # strand of a mapped read
+    "Q": rb"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan",  # quantity
     "C": rb"\*|(\d+[MIDNSHPX=])+",  # CIGAR
 }
 
@@ -35,7 +37,7 @@ class Layout:
 
     Attributes:
       title: for messages.
-      fields: kinds of the first columns, one letter each.
+      fields: kinds of the first columns, one letter of `_KINDS` each.
       columns: numbers of the columns chr1, pos1, chr2, pos2.
       first: position of the first base of a chromosome, 0 or 1; None = that of the file's suffix.
       exact: whether there are no further columns.
@@ -53,6 +55,7 @@ class Layout:
 
 
 PAIRS = Layout("pairs", "ANPNP", (1, 2, 3, 4))
+PIXELS = Layout("pixels of cooler dump --join or a 2D bedGraph", "NPPNPPQ", (0, 1, 3, 4), 0, count=6, end=2)
 
 # https://github.com/aidenlab/juicer/wiki/Pre, https://nservant.github.io/HiC-Pro/RESULTS.html and
 # https://cooler.readthedocs.io/en/latest/datamodel.html; the first of equally good ones is taken.
@@ -62,7 +65,7 @@ LAYOUTS = (
     Layout("Juicer's short format", "SNPISNPI", (1, 2, 5, 6), 1, exact=True),
     Layout("Juicer's short format with scores", "SNPISNPIQ", (1, 2, 5, 6), 1, exact=True, count=8),
     Layout("HiC-Pro's allValidPairs", "ANPTNPT", (1, 2, 4, 5), 1),
-    Layout("pixels of cooler dump --join", "NPPNPPQ", (0, 1, 3, 4), 0, count=6, end=2),
+    PIXELS,
     Layout("lines of chr1 pos1 strand1 chr2 pos2 strand2", "NPSNPS", (0, 1, 3, 4), exact=True),
     PAIRS,
     Layout("lines of chr1 pos1 chr2 pos2 count", "NPNPQ", (0, 1, 2, 3), exact=True, count=4),
@@ -92,11 +95,11 @@ def recognize(lines: Sequence[bytes], path: str, known: Collection[str]) -> Layo
       known: names of chromosomes; empty if they are not known.
 
     Raises:
-      InputError: a matrix without chromosomes, or columns that cannot be those of contacts.
+      InputError: a matrix without chromosomes, a track, or columns that cannot be those of contacts.
     """
-    split = b"\t" if lines and b"\t" in lines[0] else None
-    rows = [[field.strip() for field in line.split(split)] for line in lines]
+    rows = _rows(lines)
     _refuse_matrix(rows, path)
+    _refuse_track(rows, path)
     fitting = [(layout, _sides(layout, rows)) for layout in LAYOUTS]
     fitting = [(layout, sides) for layout, sides in fitting if len(sides) > len(rows) / 2]
     if not fitting:
@@ -113,6 +116,16 @@ def recognize(lines: Sequence[bytes], path: str, known: Collection[str]) -> Layo
             "with chromsizes=FILE."
         )
     return layout
+
+
+def are_pixels(lines: Sequence[bytes]) -> bool:
+    """Whether all lines have the seven columns of `PIXELS`, as those of a 2D bedGraph have."""
+    return len(_sides(PIXELS, _rows(lines))) == len(lines) > 0
+
+
+def _rows(lines: Sequence[bytes]) -> list[list[bytes]]:
+    split = b"\t" if lines and b"\t" in lines[0] else None
+    return [[field.strip() for field in line.split(split)] for line in lines]
 
 
 def _sides(layout: Layout, rows: Sequence[Sequence[bytes]]) -> list[tuple[bytes, bytes]]:
@@ -156,4 +169,17 @@ def _refuse_matrix(rows: Sequence[Sequence[bytes]], path: str) -> None:
         raise InputError(
             f"{path} is a matrix of {width} columns without chromosomes, and contacts have the columns "
             f"{_EXPECTED}: save it for one chromosome with numpy.save('map.npy', numpy.loadtxt(FILE))."
+        )
+
+
+def _refuse_track(rows: Sequence[Sequence[bytes]], path: str) -> None:
+    """Raises InputError for a 1D bedGraph, whose whole values could be positions on chromosomes 1, 2, ..."""
+    for row in rows:
+        fits = len(row) == 4 and all(map(re.fullmatch, map(_KINDS.get, "NPPQ"), row))
+        if not fits or int(row[2]) <= int(row[1]):
+            return
+    if rows:
+        raise InputError(
+            f"{path} is a track, a 1D bedGraph of chromosome, start, end and value, and no contact map, "
+            "whose lines are chrom1 start1 end1 chrom2 start2 end2 count: give it where a track is expected."
         )
