@@ -31,25 +31,23 @@ def measure(
     deep: ContactMap,
     network: Network,
     fractions: Sequence[float],
-    judged: int = 2,
+    judged: Sequence[str],
     halves: bool = False,
     keep_reads: bool = False,
 ) -> list[Row]:
-    """Thins a map, enhances it and scores it on its longest chromosomes.
+    """Thins a map, enhances it and scores it.
 
     Args:
       name: of the map, for the rows.
       deep: raw counts.
       network: of task resolution.
       fractions: of the contacts that the inputs keep; with `halves`, of half of the contacts.
-      judged: number of chromosomes; the filters are tuned on the others.
+      judged: chromosomes; the filters are tuned on the others.
       halves: the reference is the other half of the contacts, and shares none with the input. Otherwise it
         is the whole map.
       keep_reads: as of `enhance`, where the reference has more reads than the input.
     """
-    by_length = sorted(deep.chromsizes, key=deep.chromsizes.get, reverse=True)
-    chromosomes, rows = by_length[:judged], []
-    source, reference = deep, deep
+    rows, source, reference = [], deep, deep
     if halves:
         source = thin(deep, 0.5, seed=1)
         reference = rest(deep, source)
@@ -59,7 +57,7 @@ def measure(
         kept = keep_reads and shallow.total_count < target
         found = enhance(shallow, network, target_contacts=target, keep_reads=kept)
         maps = {"input": shallow, "network": found}
-        records = compare(maps, reference, chromosomes, baselines_of="input").records
+        records = compare(maps, reference, judged, baselines_of="input").records
         pooled = [record for record in records if record.chromosome == POOLED]
         filters = [_scores(each) for each in pooled if each.baseline and each.map != RESCALED]
         by_name = {each.map: _scores(each) for each in pooled}
@@ -67,6 +65,11 @@ def measure(
         share = fraction / 2 if halves else fraction
         rows.append(Row(name, share, by_name["network"], best, by_name[RESCALED]))
     return rows
+
+
+def longest(contact_map: ContactMap, number: int) -> list[str]:
+    """The longest chromosomes of a map."""
+    return sorted(contact_map.chromsizes, key=contact_map.chromsizes.get, reverse=True)[:number]
 
 
 def open_map(text: str) -> tuple[str, ContactMap]:

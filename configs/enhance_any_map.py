@@ -28,7 +28,7 @@ def get_config(variant: str = ""):
 def any_map(config):
     _own_reads(config)
     config.data.split = (1 / 1000, 0.8)
-    config.model.pixel_width = 16
+    config.targets.map_loss = "gamma_poisson"
     config.train.total_steps = 1200
 
 

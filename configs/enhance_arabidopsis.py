@@ -70,9 +70,10 @@ def own_reads(config):
     config.model.transformer = False
     config.model.dispersion = True
     config.model.unsmoothed = True
-    config.targets.map_loss = "gamma_poisson"
+    config.model.pixel_width = 16
+    config.targets.map_loss = "quasi_poisson"
     config.targets.map_weight = 1.0
-    config.train.total_steps = 400
+    config.train.total_steps = 600
 
 
 VARIANTS = {"": large, "demo": demo, "own_reads": own_reads}

@@ -47,7 +47,7 @@ def base_config() -> ConfigDict:
     model.track_sds = ()  # epigenome: standard deviation of each track, unit of its loss; empty: as the means
     model.residual = "none"  # resolution, epigenome: none | coverage, add to what coverage-aware ratios tell
     model.transformer = True  # with a residual: False leaves encoder and decoder out
-    model.dispersion = False  # with a residual: also predict how sure the map is, for map_loss=gamma_poisson
+    model.dispersion = False  # with a residual: also predict how sure the map is, for losses with a shape
     model.unsmoothed = False  # with a residual, for maps: choose among smoothed counts and unsmoothed ones
     model.pixel_width = 32  # with a residual: channels of its convolutions
     model.pixel_depth = 2  # with a residual: its last residual convolutions

@@ -8,7 +8,7 @@ from scipy import stats
 from scipy.special import gammaln
 
 from hicfm_jax.models.preprocess import SCALINGS
-from hicfm_jax.train.losses.gamma_poisson import gamma_poisson_deviance
+from hicfm_jax.train.losses.gamma_poisson import gamma_poisson_deviance, quasi_poisson_deviance
 
 SCALING = SCALINGS["log10"]
 MEANS, SHAPES, COUNTS = np.meshgrid(
@@ -78,6 +78,27 @@ def test_without_a_shape_it_is_the_limit_of_large_ones(points):
     large = deviance(output, target, jnp.full(output.shape, 16.0))
     near = small & (MEANS.ravel() < 10)
     np.testing.assert_allclose(np.asarray(large)[near], np.asarray(limit)[near], rtol=1e-3, atol=1e-5)
+
+
+def test_the_quasi_likelihood_has_poissons_gradient_by_the_mean_and_its_own_by_the_shape(points):
+    output, _, log_shape = (jnp.asarray(each, jnp.float32)[:, None] for each in points)
+    target = jnp.asarray(COUNTS.ravel()[:, None], jnp.float32)
+
+    def of(loss, shape=None):
+        def total(output, shape):
+            values = loss(output, target, SCALING, shape)
+            return values.sum(), values
+
+        return jax.jit(jax.value_and_grad(total, (0, 1) if shape is not None else 0, has_aux=True))(
+            output, shape
+        )
+
+    (_, poisson), by_mean = of(gamma_poisson_deviance)
+    (_, likelihood), (_, by_shape) = of(gamma_poisson_deviance, log_shape)
+    (_, values), (mean, shape) = of(quasi_poisson_deviance, log_shape)
+    np.testing.assert_allclose(values, likelihood, rtol=1e-5, atol=1e-6 * np.abs(poisson).max())
+    np.testing.assert_array_equal(mean, by_mean)
+    np.testing.assert_array_equal(shape, by_shape)
 
 
 def test_the_best_mean_and_shape_are_those_of_the_counts():

@@ -17,11 +17,15 @@ LOSSES = {
     "poisson": finetuning_losses.poisson_deviance,
     "log_mse": finetuning_losses.squared_log_error,
     "gamma_poisson": gamma_poisson.gamma_poisson_deviance,
+    "quasi_poisson": gamma_poisson.quasi_poisson_deviance,
     "bernoulli": finetuning_losses.bernoulli_deviance,
 }
 """Losses of a fine-tuning target: `(output, target, scaling) -> [B]`; chosen in `config.targets`."""
 
-NEED_LOG_SCALING = ("poisson", "gamma_poisson")
+WITH_SHAPE = ("gamma_poisson", "quasi_poisson")
+"""Losses of a mean and a shape, which `model.dispersion` predicts."""
+
+NEED_LOG_SCALING = ("poisson", *WITH_SHAPE)
 """Losses that compute counts from the output, as 10^(output * unit) - 1: they need a scaling with offset 1.
 
 A loss that compares the output with `scaling.scale(target)` works with any scaling, and is not listed.

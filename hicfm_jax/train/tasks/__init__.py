@@ -9,7 +9,7 @@ from hicfm_jax.config import require
 from hicfm_jax.models.heads import RESIDUALS, WITH_RESIDUAL
 from hicfm_jax.models.presets import PRESETS
 from hicfm_jax.models.vit import REMATS
-from hicfm_jax.train.losses import target_losses
+from hicfm_jax.train.losses import WITH_SHAPE, target_losses
 from hicfm_jax.train.tasks.finetune_task import DERIVED, finetune_task
 from hicfm_jax.train.tasks.pretrain_task import PRETRAIN
 from hicfm_jax.train.tasks.reproducibility_task import REPRODUCIBILITY
@@ -52,9 +52,9 @@ def check_config(config: ConfigDict) -> None:
     require(not tracks or head == "epigenome", "model.tracks", tracks, "empty except for task=epigenome")
     pairs = (model.residual != "none" and head == "resolution") or not model.dispersion
     require(pairs, "model.dispersion", model.dispersion, "False except for task=resolution with a residual")
-    gamma = config.targets.map_loss == "gamma_poisson"
-    expected = f"{gamma}, as targets.map_loss is {config.targets.map_loss}"
-    require(model.dispersion == gamma, "model.dispersion", model.dispersion, expected)
+    shaped = config.targets.map_loss in WITH_SHAPE
+    expected = f"{shaped}, as targets.map_loss is {config.targets.map_loss}"
+    require(model.dispersion == shaped, "model.dispersion", model.dispersion, expected)
     if model.residual == "none":
         return
     thin, scaling = tuple(data.thin) or tuple(data.split), config.targets.map_scaling
