@@ -21,7 +21,7 @@ _MAPS = flags.DEFINE_multi_string("map", [], "NAME=URI@BP; repeatable.")
 _FRACTIONS = flags.DEFINE_list("fractions", ["16"], "Inputs keep 1/16, ... of the contacts.")
 _JUDGED = flags.DEFINE_integer("judged", 2, "Number of chromosomes that are scored.", lower_bound=1)
 _KEEP = flags.DEFINE_bool("keep_reads", False, "As hicfm enhance --keep_reads.")
-_CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "Scored ones, in place of the longest.")
+_CHROMOSOMES = flags.DEFINE_list("chromosomes", None, "Scored ones of each map, in place of the longest.")
 _HALVES = flags.DEFINE_bool("halves", False, "Inputs are of one half of the contacts, the other judges.")
 
 

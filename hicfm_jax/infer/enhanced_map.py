@@ -148,19 +148,23 @@ def enhanced_map(
         region = chrom if chrom == other else (chrom, other)
         matrix = rows.read(region, shape)
         spread = rows.read(region, shape, "sd").data if deviations or quantile is not None else matrix.data
-        own = _at_pixels_of(matrix, shallow.matrix(chrom, other)) if keep_reads else None
+        places, reads = (
+            _stored_at(matrix, shallow.matrix(chrom, other))
+            if keep_reads
+            else (np.zeros(0, np.int64), np.zeros(0))
+        )
         values = np.empty(matrix.nnz, np.int64 if whole else np.float64)
         for first in range(0, matrix.nnz, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
             contacts, sd = (each[part].astype(np.float64) * scale for each in (matrix.data, spread))
             if quantile is not None:
                 contacts = gamma_quantile(contacts, sd, quantile)
+            own = slice(*np.searchsorted(places, (first, first + len(contacts))))
+            contacts[places[own] - first] += reads[own]
             if integer:
                 contacts = np.floor(contacts + 0.5)
             elif not exact:
                 contacts = np.rint(contacts / STEP) * STEP
-            if own is not None:
-                contacts += own[part]
             if deviations:  # of the same pixels as the counts, none rounded to 0
                 contacts = np.where(contacts > 0, np.maximum(np.rint(sd / STEP), 1) * STEP, 0)
             # .hic stores single precision.
@@ -178,14 +182,21 @@ def enhanced_map(
     return ContactMap(sizes, shallow.resolution, load, **about, metadata=metadata, sd=sd)
 
 
-def _at_pixels_of(pattern: scipy.sparse.csr_array, matrix: scipy.sparse.csr_array) -> np.ndarray:
-    """Values of `matrix` at the stored pixels of `pattern`, in their order, `[pattern.nnz]`."""
-    places = pattern.astype(np.float64)  # exact up to 2^53
-    places.data = np.arange(1.0, pattern.nnz + 1)
-    found = np.zeros(pattern.nnz)
-    at = (places * (matrix != 0)).tocsr().data.astype(np.int64) - 1
-    found[at] = (matrix * (places != 0)).tocsr().data
-    return found
+def _stored_at(
+    pattern: scipy.sparse.csr_array, matrix: scipy.sparse.csr_array
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values of `matrix` that `pattern`, of sorted columns, stores too: their numbers in it, and they."""
+    matrix = matrix if matrix.has_sorted_indices else matrix.sorted_indices()
+    places, values = [np.zeros(0, np.int64)], [np.zeros(0)]
+    for row in np.flatnonzero(np.diff(matrix.indptr)):
+        theirs = slice(*matrix.indptr[row : row + 2])
+        start, end = pattern.indptr[row : row + 2]
+        _, at, own = np.intersect1d(
+            pattern.indices[start:end], matrix.indices[theirs], assume_unique=True, return_indices=True
+        )
+        places.append(start + at)
+        values.append(matrix.data[theirs][own])
+    return np.concatenate(places), np.concatenate(values)
 
 
 def gamma_quantile(mean: np.ndarray, sd: np.ndarray, quantile: float) -> np.ndarray:

@@ -102,6 +102,8 @@ def test_reads_that_are_kept_add_to_the_prediction_of_the_others(sure, tmp_path)
     for chrom in CHROMSIZES:
         np.testing.assert_array_equal(dense(kept, chrom), dense(others, chrom) + dense(shallow, chrom))
         np.testing.assert_array_equal(dense(kept.sd, chrom), dense(others.sd, chrom))
+    near = enhance(shallow, network, target_contacts=target, keep_reads=True, max_distance=8 * RESOLUTION)
+    np.testing.assert_array_equal(dense(near, "Chr1"), np.triu(np.tril(dense(kept, "Chr1"), 8)))
     whole = enhance(shallow, network, target_contacts=target, keep_reads=True, integer=True)
     assert whole.matrix("Chr1").dtype == np.int64
     assert (dense(whole, "Chr1") >= np.triu(dense(shallow, "Chr1"))).all()
@@ -121,6 +123,8 @@ def test_reads_are_kept_only_beside_a_prediction_of_others(sure, network):
         enhance(shallow, network, keep_reads=True)
     with pytest.raises(InputError, match="keep_reads needs a deeper target"):
         enhance(shallow, any_depth, keep_reads=True, target_contacts=shallow.total_count)
+    with pytest.raises(InputError, match="leave out merge=original"):
+        enhance(shallow, any_depth, keep_reads=True, merge="original")
 
 
 @pytest.mark.parametrize("quantiles", ["0.05,1", "half"])

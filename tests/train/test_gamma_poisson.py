@@ -93,10 +93,10 @@ def test_the_quasi_likelihood_has_poissons_gradient_by_the_mean_and_its_own_by_t
             output, shape
         )
 
-    (_, poisson), by_mean = of(gamma_poisson_deviance)
+    _, by_mean = of(gamma_poisson_deviance)
     (_, likelihood), (_, by_shape) = of(gamma_poisson_deviance, log_shape)
     (_, values), (mean, shape) = of(quasi_poisson_deviance, log_shape)
-    np.testing.assert_allclose(values, likelihood, rtol=1e-5, atol=1e-6 * np.abs(poisson).max())
+    np.testing.assert_allclose(values, likelihood, rtol=1e-5, atol=1e-2)  # y log y of 60,000
     np.testing.assert_array_equal(mean, by_mean)
     np.testing.assert_array_equal(shape, by_shape)
 

@@ -81,7 +81,7 @@ def read_bedgraph(path: pathlib.Path) -> pd.DataFrame:
             raise InputError(
                 f"{path} is a contact map, a 2D bedGraph of chrom1, start1, end1, chrom2, start2, end2 and "
                 "count, and no track, whose lines are chromosome, start, end and value: give it where a map "
-                "is expected."
+                "is expected, named .bedgraph."
             )
         return pd.read_csv(
             path,

@@ -27,12 +27,12 @@ def settle_depth(plan: ScanPlan, contact_map: ContactMap, network: Network) -> S
 
     Raises:
       InputError: see `target_contacts`; `keep_reads` with a network that does not predict other reads than
-        the input's, or with a target not above the input's contacts.
+        the input's, with another merge than "average", or with a target not above the input's contacts.
     """
     target = target_contacts(network, contact_map, plan.options.get("target_contacts"))
     predicted = target
     if plan.options.get("keep_reads"):
-        predicted = _reads_to_add(target, contact_map, network)
+        predicted = _reads_to_add(target, contact_map, network, plan.merge)
     plan = dataclasses.replace(
         plan,
         target_contacts=target,
@@ -116,8 +116,10 @@ def target_contacts(network: Network, contact_map: ContactMap, given: float | No
     raise InputError(f"{network.checkpoint or 'The network'} {known}: choose with target_contacts.")
 
 
-def _reads_to_add(target: float | None, contact_map: ContactMap, network: Network) -> float:
+def _reads_to_add(target: float | None, contact_map: ContactMap, network: Network, merge: str) -> float:
     """Contacts that the input lacks of the target."""
+    if merge != "average":
+        raise InputError(f"keep_reads needs every pixel: leave out merge={merge}.")
     if not network.any_depth:
         raise InputError(
             f"{network.checkpoint or 'The network'} was not trained to predict reads that the input lacks, "

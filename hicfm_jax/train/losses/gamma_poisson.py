@@ -63,7 +63,7 @@ def quasi_poisson_deviance(
     """
     by_mean = gamma_poisson_deviance(output, target, scaling)
     by_shape = gamma_poisson_deviance(jax.lax.stop_gradient(output), target, scaling, log_shape)
-    return by_shape + by_mean - jax.lax.stop_gradient(by_mean)
+    return by_shape + (by_mean - jax.lax.stop_gradient(by_mean))
 
 
 def _log_ratio(k: Array, mean: Array, y: Array) -> Array:

@@ -181,5 +181,6 @@ def _refuse_track(rows: Sequence[Sequence[bytes]], path: str) -> None:
     if rows:
         raise InputError(
             f"{path} is a track, a 1D bedGraph of chromosome, start, end and value, and no contact map, "
-            "whose lines are chrom1 start1 end1 chrom2 start2 end2 count: give it where a track is expected."
+            "whose lines are chrom1 start1 end1 chrom2 start2 end2 count: give it where a track is expected, "
+            "named .bedgraph."
         )
