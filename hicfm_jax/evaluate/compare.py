@@ -16,7 +16,7 @@ from hicfm_jax.evaluate.comparison import (
     make_thumbnail,
     pool,
 )
-from hicfm_jax.evaluate.opening import ComparedMaps, MapSource, checkpoint_notes, leakage_warnings
+from hicfm_jax.evaluate.opening import ComparedMaps, MapSource, enhancement_notes, leakage_warnings
 from hicfm_jax.evaluate.scores import CRITERIA, SCORES, map_tracks, scc, scored_pair, titles
 from hicfm_jax.evaluate.scores.correlation import MAX_DIAGONAL
 from hicfm_jax.evaluate.scores.diagonals import Matrix, upper
@@ -87,7 +87,7 @@ def compare(
     warnings = []
     for name, each in opened.maps.items():
         warnings += leakage_warnings(name, each.metadata, evaluated, reference.chromsizes.values())
-        notes += checkpoint_notes(name, each.metadata)
+        notes += enhancement_notes(name, each.metadata)
     baselines, ratio, tuned_on = [], 1.0, []
     if baselines_of is not None:
         ratio = reference.total_count / opened.maps[baselines_of].total_count

@@ -135,7 +135,7 @@ def _open(source: MapSource, resolution: int | None) -> ContactMap:
     return source.coarsen(resolution // source.resolution)
 
 
-def checkpoint_notes(name: str, metadata: Mapping) -> list[str]:
+def enhancement_notes(name: str, metadata: Mapping) -> list[str]:
     """Sentences on how the map `name` was enhanced: the checkpoint's step, if known, and reads kept."""
     enhancement = metadata.get(ENHANCEMENT)
     if not isinstance(enhancement, Mapping):

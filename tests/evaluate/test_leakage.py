@@ -3,7 +3,7 @@
 import pytest
 
 from hicfm_jax.evaluate import compare
-from hicfm_jax.evaluate.opening import checkpoint_notes, leakage_warnings
+from hicfm_jax.evaluate.opening import enhancement_notes, leakage_warnings
 
 
 def enhanced(trained, validated=None):
@@ -74,4 +74,4 @@ def test_a_comparison_warns(deep, shallow):
 def test_the_step_is_noted_where_the_file_has_it():
     """Files of the original and of earlier versions have none."""
     for metadata in ({}, {"enhancement": "yes"}, enhanced({}), {"enhancement": {"step": 0}}):
-        assert checkpoint_notes("model", metadata) == []
+        assert enhancement_notes("model", metadata) == []

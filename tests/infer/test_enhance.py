@@ -18,7 +18,7 @@ from hicfm_jax.contacts import ContactMap, open_contacts, thin, write_contacts
 from hicfm_jax.contacts.contact_map import ENHANCEMENT
 from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.certificate import certify
-from hicfm_jax.evaluate.opening import checkpoint_notes
+from hicfm_jax.evaluate.opening import enhancement_notes
 from hicfm_jax.infer import enhance, infer_file, load_network, scan
 from hicfm_jax.models.preprocess import target_scaling
 from hicfm_jax.progress import NullProgress
@@ -114,7 +114,7 @@ def test_reads_that_are_kept_add_to_the_prediction_of_the_others(sure, tmp_path)
     again = open_contacts(path, RESOLUTION)
     with pytest.raises(InputError, match="keep_reads"):
         certify(again, shallow, held_out)
-    assert "keeps the reads" in " ".join(checkpoint_notes("kept", again.metadata))
+    assert "keeps the reads" in " ".join(enhancement_notes("kept", again.metadata))
 
 
 def test_reads_are_kept_only_beside_a_prediction_of_others(sure, network):
