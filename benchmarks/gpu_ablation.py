@@ -19,8 +19,8 @@ from benchmarks.inference import measure_inference
 from benchmarks.step import WARMUP, Step, spread, step_config, used_memory
 from configs import enhance_arabidopsis
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.flops import matmul_rate
 from hicfm_jax.storage import atomic_file
+from hicfm_jax.train.logging.matmul_rate import matmul_rate
 
 BASE = "pretraining"
 TOGETHER = "together"

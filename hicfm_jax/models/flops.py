@@ -1,16 +1,11 @@
-"""FLOPs of a step or window, and FLOP/s of a device.
+"""FLOPs of a step or window, from the sizes of its matrix products.
 
-Matrix products count, 2 for a multiply-add; element-wise work and the SSIM (below 1 % for ViT-L) do not.
+A multiply-add counts 2. Element-wise work and the SSIM are left out (below 1 % for ViT-L).
 """
 
-import math
-import re
-import time
-
-import jax
-
+from hicfm_jax.models.bin_path import DISTANCES, KERNEL
 from hicfm_jax.models.heads import OUTPUTS, TRACKS
-from hicfm_jax.models.pixel_path import DISTANCES, HEAD_DIM, KERNEL, LEVELS, PIXEL_FEATURES
+from hicfm_jax.models.pixel_path import HEAD_DIM, LEVELS, PIXEL_FEATURES
 from hicfm_jax.models.presets import PRESETS
 from hicfm_jax.models.smoothing import SIGMAS
 from hicfm_jax.types import PATCH
@@ -73,7 +68,7 @@ def head_flops(
 
 
 def bin_path_flops(input_size: tuple[int, int], width: int, depth: int, n_tracks: int) -> int:
-    """FLOPs of training a `pixel_path.BinPath` per window, without features from the transformer."""
+    """FLOPs of training a `bin_path.BinPath` per window, without features from the transformer."""
     rows, columns = input_size
     n_ranges = len(DISTANCES) - 1
     features = (1 + len(SIGMAS)) * n_ranges + 1
@@ -103,43 +98,3 @@ def pixel_path_flops(input_size: tuple[int, int], width: int, depth: int, bin_he
     attention = 2 * bin_heads * pixels * (rows + columns)  # averages; tokens of bins are small beside them
     attention += 2 * bin_heads * HEAD_DIM * (rows**2 + columns**2)
     return 3 * (convolutions + attention) + smoothing
-
-
-def matmul_rate(dtype: str, rounds: int = 4) -> float:
-    """FLOP/s of one device in square matrix products: the best of several chains of four.
-
-    The numbers are random, because products of zeros in bfloat16 run faster.
-    """
-    # On an accelerator, small products measure the dispatch instead.
-    size = 1024 if jax.default_backend() == "cpu" else 8192
-    x = (jax.random.normal(jax.random.key(0), (size, size)) / math.sqrt(size)).astype(dtype)
-    product = jax.jit(lambda a: a @ a @ a @ a @ a)
-    product(x).block_until_ready()
-    best = math.inf
-    for _ in range(rounds):
-        start = time.perf_counter()
-        product(x).block_until_ready()
-        best = min(best, time.perf_counter() - start)
-    return 4 * 2 * size**3 / best
-
-
-# Dense bfloat16 FLOP/s of one device, by a pattern of `device_kind`; the first match counts. Sources: data
-# sheets of NVIDIA H200, H100, A100 and L4 ("with sparsity" halved), Google's Cloud TPU documentation.
-_PEAKS = (
-    ("H(100|200) NVL", 835e12),
-    ("H100 PCIe", 756e12),
-    ("H(100|200)", 989e12),
-    ("A100", 312e12),
-    ("L4$", 121e12),
-    ("TPU v4$", 275e12),
-    ("TPU v5 ?(lite|e)$", 197e12),
-    ("TPU v5p?$", 459e12),
-    ("TPU v6 ?(lite|e)$", 918e12),
-)
-
-
-def published_peak(device_kind: str) -> float | None:
-    """Published dense bfloat16 FLOP/s of a device, None where it is not known or a part of a GPU (MIG)."""
-    if "MIG" in device_kind:
-        return None
-    return next((peak for pattern, peak in _PEAKS if re.search(pattern, device_kind)), None)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import preprocess
-from hicfm_jax.models.pixel_path import PIXEL_FEATURES, BinPath, PixelPath
+from hicfm_jax.models.bin_path import BinPath
+from hicfm_jax.models.pixel_path import PIXEL_FEATURES, PixelPath
 from hicfm_jax.models.preprocess import denormalize, unpatchify
 from hicfm_jax.models.smoothing import estimated_counts, expected_counts
 from hicfm_jax.models.vit import Dense, EncoderDecoder
@@ -104,7 +105,7 @@ class TaskModel(EncoderDecoder):
       transformer: with a residual, False leaves out encoder and decoder.
       dispersion: with a residual, also predict how sure the map is, `HeadOutput.log_shape`.
       unsmoothed, pixel_width, pixel_depth, bin_heads: with a residual, see `pixel_path.PixelPath`, and
-        `BinPath`, which has neither the first nor heads.
+        `bin_path.BinPath`, which has neither the first nor heads.
     """
 
     task: str

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hicfm_jax.models.pixel_path import DISTANCES, BinPath, by_distance, log_visibility, ranges
+from hicfm_jax.models.bin_path import DISTANCES, BinPath, by_distance, log_visibility, ranges
 
 HEIGHT, WIDTH = 32, 64
 _apply = jax.jit(lambda model, *arguments: model.apply(*arguments), static_argnums=0)

@@ -11,8 +11,8 @@ from etils import epath
 from tensorboardX.event_file_writer import EventsWriter
 
 from hicfm_jax.config import base_config
-from hicfm_jax.models.flops import published_peak
 from hicfm_jax.train.logging import metric_writer
+from hicfm_jax.train.logging.matmul_rate import published_peak
 from hicfm_jax.train.logging.metric_writer import MetricWriter
 from tests.train import small_run
 

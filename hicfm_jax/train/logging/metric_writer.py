@@ -16,10 +16,10 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from hicfm_jax.errors import InputError
-from hicfm_jax.models.flops import matmul_rate, published_peak
 from hicfm_jax.progress import NullProgress
 from hicfm_jax.storage import in_bucket, parse_json, write_atomically
 from hicfm_jax.tiles.stream.batches import WindowPlace
+from hicfm_jax.train.logging.matmul_rate import matmul_rate, published_peak
 from hicfm_jax.train.logging.panels import panel_picture
 from hicfm_jax.train.metrics import METRICS
 
