@@ -148,19 +148,16 @@ def enhanced_map(
         region = chrom if chrom == other else (chrom, other)
         matrix = rows.read(region, shape)
         spread = rows.read(region, shape, "sd").data if deviations or quantile is not None else matrix.data
-        places, reads = (
-            _stored_at(matrix, shallow.matrix(chrom, other))
-            if keep_reads
-            else (np.zeros(0, np.int64), np.zeros(0))
-        )
+        own = shallow.matrix(chrom, other) if keep_reads else scipy.sparse.csr_array(shape)
+        places, reads = _common_pixels(matrix, own)
         values = np.empty(matrix.nnz, np.int64 if whole else np.float64)
         for first in range(0, matrix.nnz, _AT_ONCE):
             part = slice(first, first + _AT_ONCE)
             contacts, sd = (each[part].astype(np.float64) * scale for each in (matrix.data, spread))
             if quantile is not None:
                 contacts = gamma_quantile(contacts, sd, quantile)
-            own = slice(*np.searchsorted(places, (first, first + len(contacts))))
-            contacts[places[own] - first] += reads[own]
+            here = slice(*np.searchsorted(places, (first, first + len(contacts))))
+            contacts[places[here] - first] += reads[here]
             if integer:
                 contacts = np.floor(contacts + 0.5)
             elif not exact:
@@ -182,10 +179,13 @@ def enhanced_map(
     return ContactMap(sizes, shallow.resolution, load, **about, metadata=metadata, sd=sd)
 
 
-def _stored_at(
+def _common_pixels(
     pattern: scipy.sparse.csr_array, matrix: scipy.sparse.csr_array
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values of `matrix` that `pattern`, of sorted columns, stores too: their numbers in it, and they."""
+    """Pixels that both store, `[n]` each: their places in `pattern.data`, ascending, and values in `matrix`.
+
+    Columns of `pattern` are sorted within each row.
+    """
     matrix = matrix if matrix.has_sorted_indices else matrix.sorted_indices()
     places, values = [np.zeros(0, np.int64)], [np.zeros(0)]
     for row in np.flatnonzero(np.diff(matrix.indptr)):
