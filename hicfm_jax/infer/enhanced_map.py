@@ -23,6 +23,9 @@ STEP = 1 / 1024
 
 _AT_ONCE = 1 << 22  # pixels that are rounded at once
 
+_PRIOR = 400.0
+"""Contacts as which the network's own decay counts: its errors are about 1 / sqrt(400) of it."""
+
 
 class PredictedRows:
     """Pixels of merged rows in temporary files, `ROW_BYTES` each together at most.
@@ -41,6 +44,7 @@ class PredictedRows:
       shallow_contacts: of the input in the same pixels, those up to `least` included.
       input_contacts: of the input in all pixels of these regions.
       spread: whether the rows have standard deviations.
+      decays: contacts of the input and predicted ones at each distance of a chromosome, in the same pixels.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class PredictedRows:
             for name, dtype in dtypes.items()
         }
         self._pixels = 0
+        self.decays: dict[str, tuple[np.ndarray, np.ndarray]] = {}  # input and predicted, by distance
         self._regions: dict[str | Pair, tuple[int, list[np.ndarray]]] = {}  # first pixel, pixels of each row
 
     def append(self, region: str | Pair, rows: Rows, shallow: scipy.sparse.csr_array) -> None:
@@ -67,6 +72,8 @@ class PredictedRows:
         if not rows.first:
             self._regions[region] = self._pixels, [np.zeros(1, np.int64)]
             self.input_contacts += float(shallow.data.sum(dtype=np.float64))
+            if isinstance(region, str):
+                self.decays[region] = np.zeros(shallow.shape[0]), np.zeros(shallow.shape[0])
         count, width = rows.mean.shape
         mask = rows.covered & (np.arange(width) < shallow.shape[1] - rows.left)
         if isinstance(region, str):
@@ -77,8 +84,15 @@ class PredictedRows:
         counts = shallow[rows.first : rows.first + count].tocoo()
         near = counts.col - rows.left < width
         row, col = counts.row[near], counts.col[near] - rows.left
-        self.shallow_contacts += float(counts.data[near][mask[row, col]].sum(dtype=np.float64))
+        inside = mask[row, col]
+        row, col, reads = row[inside], col[inside], counts.data[near][inside]
+        self.shallow_contacts += float(reads.sum(dtype=np.float64))
         mask &= rows.mean > self._least
+        if isinstance(region, str):
+            for sums, at, values in zip(
+                self.decays[region], (col - row, distance[mask]), (reads, rows.mean[mask]), strict=True
+            ):
+                sums += np.bincount(at, values, len(sums))
         self.contacts += float(rows.mean[mask].sum())
         self._regions[region][1].append(mask.sum(axis=1))
         self._pixels += int(mask.sum())
@@ -122,6 +136,7 @@ def enhanced_map(
     quantile: float | None = None,
     pairs: Sequence[Pair] = (),
     keep_reads: bool = False,
+    depth_ratio: float | None = None,
 ) -> ContactMap:
     """The predictions as a map of these chromosomes, with standard deviations if there are any.
 
@@ -138,6 +153,8 @@ def enhanced_map(
         gamma distribution with that mean and standard deviation.
       pairs: of different chromosomes that were predicted, too.
       keep_reads: the predictions are of the reads that the input lacks; add its own.
+      depth_ratio: predicted contacts for each of the input: match the decay of each chromosome to the
+        input's, see `decay_factors`; None: leave it as predicted.
     """
     scale = 1.0
     if target_contacts is not None and rows.contacts:
@@ -150,10 +167,18 @@ def enhanced_map(
         spread = rows.read(region, shape, "sd").data if deviations or quantile is not None else matrix.data
         own = shallow.matrix(chrom, other) if keep_reads else scipy.sparse.csr_array(shape)
         places, reads = _common_pixels(matrix, own)
+        factors = None
+        if depth_ratio is not None and region in rows.decays:
+            counted, predicted = rows.decays[region]
+            factors = decay_factors(counted, predicted / depth_ratio)
         values = np.empty(matrix.nnz, np.int64 if whole else np.float64)
         for first in range(0, matrix.nnz, _AT_ONCE):
-            part = slice(first, first + _AT_ONCE)
-            contacts, sd = (each[part].astype(np.float64) * scale for each in (matrix.data, spread))
+            part = slice(first, min(first + _AT_ONCE, matrix.nnz))
+            by = scale
+            if factors is not None:
+                row = np.searchsorted(matrix.indptr, np.arange(part.start, part.stop), side="right") - 1
+                by = scale * factors[matrix.indices[part] - row]
+            contacts, sd = (each[part].astype(np.float64) * by for each in (matrix.data, spread))
             if quantile is not None:
                 contacts = gamma_quantile(contacts, sd, quantile)
             here = slice(*np.searchsorted(places, (first, first + len(contacts))))
@@ -177,6 +202,24 @@ def enhanced_map(
     if rows.spread and quantile is None:
         sd = ContactMap(sizes, shallow.resolution, functools.partial(load, deviations=True), **about)
     return ContactMap(sizes, shallow.resolution, load, **about, metadata=metadata, sd=sd)
+
+
+def decay_factors(reads: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Factors by distance in bins `[n]` that give a prediction the input's contacts at each distance.
+
+    Contacts are compared within octaves of distance, between which the factor is interpolated. Where the
+    input has few, the factor is near 1: it is the posterior mean for Poisson counts and a gamma prior of
+    `_PRIOR` contacts.
+
+    Args:
+      reads: contacts of the input at each distance, `[n]`.
+      predicted: those of the prediction at the depth of the input, `[n]`.
+    """
+    octaves = 2 ** np.arange(len(reads).bit_length()) - 1  # 0, 1 to 2, 3 to 6, ...
+    middles = octaves + np.diff(octaves, append=len(reads)) / 2 - 0.5
+    reads_in, predicted_in = (np.add.reduceat(each, octaves) for each in (reads, predicted))
+    factors = (reads_in + _PRIOR) / (predicted_in + _PRIOR)
+    return np.interp(np.log1p(np.arange(len(reads))), np.log1p(middles), factors)
 
 
 def _common_pixels(
@@ -228,6 +271,7 @@ def provenance(contact_map: ContactMap, network: Network, plan: ScanPlan) -> dic
         "stride": plan.stride,
         "bound": plan.bound if plan.merge == "original" else None,
         "trans": bool(plan.pairs),
+        "match_decay": bool(plan.options.get("match_decay")),
         KEPT_READS: bool(plan.options.get("keep_reads")),
         "max_distance": None if plan.max_bins is None else plan.max_bins * contact_map.resolution,
     }

@@ -20,6 +20,7 @@ from hicfm_jax.errors import InputError
 from hicfm_jax.evaluate.certificate import certify
 from hicfm_jax.evaluate.opening import enhancement_notes
 from hicfm_jax.infer import enhance, infer_file, load_network, scan
+from hicfm_jax.infer.enhanced_map import decay_factors
 from hicfm_jax.models.preprocess import target_scaling
 from hicfm_jax.progress import NullProgress
 from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, SEEN, echo, toy_map
@@ -102,8 +103,10 @@ def test_reads_that_are_kept_add_to_the_prediction_of_the_others(sure, tmp_path)
     for chrom in CHROMSIZES:
         np.testing.assert_array_equal(dense(kept, chrom), dense(others, chrom) + dense(shallow, chrom))
         np.testing.assert_array_equal(dense(kept.sd, chrom), dense(others.sd, chrom))
-    near = enhance(shallow, network, target_contacts=target, keep_reads=True, max_distance=8 * RESOLUTION)
-    np.testing.assert_array_equal(dense(near, "Chr1"), np.triu(np.tril(dense(kept, "Chr1"), 8)))
+    choices = dict(target_contacts=target, keep_reads=True, match_decay=False)
+    all_pixels = enhance(shallow, network, **choices)
+    near = enhance(shallow, network, **choices, max_distance=8 * RESOLUTION)
+    np.testing.assert_array_equal(dense(near, "Chr1"), np.triu(np.tril(dense(all_pixels, "Chr1"), 8)))
     whole = enhance(shallow, network, target_contacts=target, keep_reads=True, integer=True)
     assert whole.matrix("Chr1").dtype == np.int64
     assert (dense(whole, "Chr1") >= np.triu(dense(shallow, "Chr1"))).all()
@@ -115,6 +118,49 @@ def test_reads_that_are_kept_add_to_the_prediction_of_the_others(sure, tmp_path)
     with pytest.raises(InputError, match="keep_reads"):
         certify(again, shallow, held_out)
     assert "keeps the reads" in " ".join(enhancement_notes("kept", again.metadata))
+
+
+def test_the_decay_is_that_of_the_input(sure):
+    """At all distances, scaled to the target; pixels at one distance keep their ratios."""
+    shallow, network = toy_map(mean=2000.0), dataclasses.replace(load_network(sure), any_depth=True)
+    network.params["pixel_path"]["out"]["bias"][-1] += 0.2  # of the logarithm of all contacts
+    target = 4 * shallow.total_count
+    plain = enhance(shallow, network, target_contacts=target, match_decay=False)
+    matched = enhance(shallow, network, target_contacts=target)
+    assert matched.metadata[ENHANCEMENT]["match_decay"] and not plain.metadata[ENHANCEMENT]["match_decay"]
+    for deep, error in ((plain, 0.2), (matched, 0.0)):
+        decays = (
+            [np.trace(dense(each, "Chr1"), distance) for distance in range(100)] for each in (deep, shallow)
+        )
+        ratio = np.divide(*(np.add.reduceat(decay, [0, 1, 8, 32]) for decay in decays))
+        np.testing.assert_allclose(np.log(ratio / 4), error, atol=0.02)
+    for distance in (0, 10, 50):
+        before, after = (np.diagonal(dense(each, "Chr1"), distance) for each in (plain, matched))
+        np.testing.assert_allclose(after / after.sum(), before / before.sum(), rtol=1e-4)
+        deviations = np.diagonal(dense(matched.sd, "Chr1"), distance)
+        unscaled = np.diagonal(dense(plain.sd, "Chr1"), distance)
+        np.testing.assert_allclose(deviations / after, unscaled / before, rtol=1e-3)
+
+
+def test_few_contacts_hardly_change_the_decay():
+    predicted = np.full(1000, 2.0)
+    assert np.ptp(decay_factors(np.zeros(1000), predicted)[:3]) < 0.02
+    many = decay_factors(np.full(1000, 3000.0), np.full(1000, 2000.0))
+    np.testing.assert_allclose(many, 1.5, rtol=0.1)
+    np.testing.assert_allclose(many[200:], 1.5, rtol=0.001)
+    np.testing.assert_array_equal(decay_factors(predicted[:1], predicted[:1]), [1.0])
+
+
+def test_a_decay_that_cannot_be_matched(sure, network, tmp_path):
+    shallow = toy_map()
+    assert not enhance(shallow, network).metadata[ENHANCEMENT]["match_decay"]  # it predicts no means
+    assert enhance(shallow, network, match_decay=True).metadata[ENHANCEMENT]["match_decay"]
+    with pytest.raises(InputError, match="match_decay needs whole chromosomes"):
+        enhance(shallow, echo(), match_decay=True)
+    write_contacts(shallow, tmp_path / "shallow.cool")
+    files = str(tmp_path / "shallow.cool"), 1000, sure, tmp_path / "deep.cool"
+    with pytest.raises(InputError, match="match_decay needs whole chromosomes"):
+        infer_file("resolution", *files, region="Chr1:20000-70000", match_decay=True)
 
 
 def test_reads_are_kept_only_beside_a_prediction_of_others(sure, network):
@@ -334,6 +380,7 @@ PROGRAM = """
 import json, sys
 import jax
 from hicfm_jax.infer import enhance, infer_file, load_network, scan
+from hicfm_jax.infer.enhanced_map import decay_factors
 from tests.infer.toy_networks import toy_map
 
 deep = enhance(toy_map(), sys.argv[1], batch_size=3)

@@ -59,6 +59,7 @@ def enhance(
     max_distance: int | None = None,
     trans: bool = False,
     keep_reads: bool = False,
+    match_decay: bool | None = None,
     dtype: str = "float32",
     anyway: bool = False,
     integer: bool = False,
@@ -90,6 +91,8 @@ def enhance(
       trans: also every pixel between different chromosomes, for networks with `model.residual`.
       keep_reads: the input's own reads, and a prediction only of the others, for networks trained on parts of
         the reads (`data.split`): the expectation of a deeper experiment that contains this one.
+      match_decay: scale the prediction at each distance to the input's contacts there, by chromosome, for
+        networks with `model.residual`; None: for networks trained on parts of the reads, which predict means.
       dtype: of the network's products, "float32" or "bfloat16".
       anyway: go on with a map of another bin width or depth than the network was trained for.
       integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
@@ -119,6 +122,7 @@ def enhance(
         max_distance=max_distance,
         trans=trans,
         keep_reads=keep_reads,
+        match_decay=match_decay,
         dtype=dtype,
         anyway=anyway,
         target_contacts=target_contacts,
@@ -168,10 +172,24 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
         warning = refuse_unless(plan.anyway, already, "give the map that it was made from")
         plan = dataclasses.replace(plan, warnings=(*plan.warnings, warning))
     plan = settle_depth(plan, contact_map, network)
+    matched = _matches_decay(plan, network)
+    plan = dataclasses.replace(plan, options={**plan.options, "match_decay": matched})
     if plan.options.get("trans"):
         return with_trans(plan, contact_map, network)
     region = plan.options.get("region")
     return within_region(plan, region, contact_map) if region else plan
+
+
+def _matches_decay(plan: ScanPlan, network: Network) -> bool:
+    """Whether the decay of the map is matched to that of the input: the option, or what suits the network."""
+    possible = network.takes_depth and plan.merge == "average" and "region" not in plan.options
+    wanted = plan.options.get("match_decay")
+    if wanted and not possible:
+        raise InputError(
+            "match_decay needs whole chromosomes, a network with model.residual and merge=average: leave it "
+            "out."
+        )
+    return network.any_depth and possible if wanted is None else wanted
 
 
 def _quantiles(plan: ScanPlan) -> dict[str, float]:
@@ -296,6 +314,7 @@ def _collect(
         metadata=provenance(contact_map, network, plan),
         pairs=plan.pairs,
         keep_reads=bool(plan.options.get("keep_reads")),
+        depth_ratio=plan.depth_ratio if plan.options["match_decay"] else None,
     )
     return make, predicted
 
@@ -329,6 +348,13 @@ TASK = InferenceTask(
             bool,
             "Keep the input's own reads and predict only the others: the expectation of a deeper experiment "
             "that contains this one. Without it, the map is the network's estimate throughout.",
+        ),
+        Option(
+            "match_decay",
+            bool,
+            "Scale the prediction at each distance to the input's contacts there, so that P(s) is the "
+            "input's; on for networks that were trained on parts of the reads, as those of the package. A "
+            "region's values are as predicted.",
         ),
         Option(
             "quantiles",
