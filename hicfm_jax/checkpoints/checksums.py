@@ -51,7 +51,7 @@ def array_digest(tree: Any) -> int:
     element's bits, 32 at most, times an odd number of its own.
     """
     named = jax.tree_util.tree_leaves_with_path(tree)
-    sums = [_sum_on_devices(leaf) if isinstance(leaf, jax.Array) else _bit_sum(leaf) for _, leaf in named]
+    sums = [_bit_sum(np.asarray(leaf)) if _on_host(leaf) else _sum_on_devices(leaf) for _, leaf in named]
     total = 0
     for (path, _), number in zip(named, jax.device_get(sums), strict=True):
         # A factor of its own for each array, so that two swapped arrays are noticed. States are tuples or
@@ -63,6 +63,13 @@ def array_digest(tree: Any) -> int:
 
 def _text_digest(content: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
+
+
+def _on_host(array: Any) -> bool:
+    """Whether NumPy sees all of it without a copy between machines or devices: nothing to compile."""
+    if not isinstance(array, jax.Array):
+        return True
+    return array.is_fully_addressable and {device.platform for device in array.devices()} == {"cpu"}
 
 
 def _bit_sum(array: Any, library: Any = np) -> Any:

@@ -11,9 +11,9 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import scipy  # .stats is slow to import, which its first use does
 import scipy.optimize
 import scipy.special
-import scipy.stats
 
 from hicfm_jax.contacts import ContactMap
 from hicfm_jax.contacts.contact_map import ENHANCEMENT, KEPT_READS

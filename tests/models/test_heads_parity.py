@@ -77,8 +77,16 @@ def assert_same(found: dict, expected: dict):
 CASES = ["with_count", "count_none"]
 
 
+def depths(arrays) -> list[np.ndarray]:
+    """The depth of each case."""
+    return [arrays["total_count"], np.full_like(arrays["total_count"], DEFAULT_TOTAL_COUNT)]
+
+
 def _marked(task):
-    """Fast for one task of each network, and with users' compiler settings for all fields of the output."""
+    """Fast for one task of each network, and with users' compiler settings for all fields of the output.
+
+    The fields of "finetune" are those of `test_golden_activations`.
+    """
     if task in ("loop", "single_cell"):
         return pytest.param(task, marks=pytest.mark.slow)  # the network of "resolution"
     if task in ("resolution", "reproducibility"):
@@ -86,37 +94,44 @@ def _marked(task):
     return pytest.param(task, marks=pytest.mark.default_compiler)
 
 
-@pytest.mark.parametrize("task", [_marked(task) for task in TASKS])
+@pytest.mark.parametrize("task", [_marked(task) for task in TASKS if task != "finetune"])
 def test_golden_outputs(heads, forward, task):
-    """Known and unknown depth; None is the default depth, see `test_golden_activations`."""
+    """Known and unknown depth."""
     arrays, _ = heads
     params = head_to_ours(golden_state(heads, task))
     images = arrays["imgs"].transpose(0, 2, 3, 1)
-    unknown = np.full_like(arrays["total_count"], DEFAULT_TOTAL_COUNT)
-    for case, count in zip(CASES, (arrays["total_count"], unknown), strict=True):
+    for case, count in zip(CASES, depths(arrays), strict=True):
         output = forward(task)({"params": params}, images, count)
         assert_same(filled(output), golden_outputs(heads, task, case))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param("with_count", marks=pytest.mark.slow),  # one more compilation
-        pytest.param("count_none", marks=pytest.mark.default_compiler),
-    ],
-)
-def test_golden_activations(heads, case):
+def test_no_depth_is_the_default_depth(heads, forward):
+    arrays, _ = heads
+    params = head_to_ours(golden_state(heads, "resolution"))
+    output = forward("resolution")({"params": params}, arrays["imgs"].transpose(0, 2, 3, 1))
+    assert_same(filled(output), golden_outputs(heads, "resolution", "count_none"))
+
+
+@pytest.fixture(scope="module")
+def activations(heads):
+    """For each case the output of "finetune" and what is between its layers, by one program."""
     arrays, _ = heads
     model = create_model("vit_test", (64, 96), "finetune")
-    output, variables = jax.jit(
+    run = jax.jit(
         functools.partial(
             model.apply, capture_intermediates=lambda module, _: module.name in ("encoder", "decoder")
         )
-    )(
-        {"params": head_to_ours(golden_state(heads, "finetune"))},
-        arrays["imgs"].transpose(0, 2, 3, 1),
-        arrays["total_count"] if case == "with_count" else None,
     )
+    variables = {"params": head_to_ours(golden_state(heads, "finetune"))}
+    images = arrays["imgs"].transpose(0, 2, 3, 1)
+    return {case: run(variables, images, count) for case, count in zip(CASES, depths(arrays), strict=True)}
+
+
+@pytest.mark.default_compiler
+@pytest.mark.parametrize("case", CASES)
+def test_golden_activations(heads, activations, case):
+    arrays, _ = heads
+    output, variables = activations[case]
     assert_same(filled(output), golden_outputs(heads, "finetune", case))
     found = variables["intermediates"]
     for name, (ours,) in {

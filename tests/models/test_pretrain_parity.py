@@ -10,8 +10,6 @@ import pytest
 from hicfm_jax.models import create_model, mae, preprocess, vit
 from tests.models.original_names import to_ours
 
-pytestmark = pytest.mark.default_compiler
-
 CLOSE = dict(rtol=1e-5, atol=1e-5)
 
 
@@ -46,6 +44,7 @@ def activations(tiny, params):
     return output, found
 
 
+@pytest.mark.default_compiler
 def test_image_of_raw_counts(tiny):
     arrays, _ = tiny
     images = jax.jit(preprocess.normalize)(arrays["raw_counts"].astype(np.float32))
@@ -53,6 +52,7 @@ def test_image_of_raw_counts(tiny):
     np.testing.assert_array_equal(preprocess.valid_mask(arrays["raw_counts"]), arrays["imgs_mask"][:, 0, 0])
 
 
+@pytest.mark.default_compiler
 def test_masks_from_stored_noise(tiny):
     arrays, _ = tiny
 
@@ -68,6 +68,7 @@ def test_masks_from_stored_noise(tiny):
     np.testing.assert_array_equal(mask.keep, arrays["ids_shuffle"][:, : mask.keep.shape[1]])
 
 
+@pytest.mark.default_compiler
 @pytest.mark.parametrize(
     ("name", "place"),
     [
@@ -93,6 +94,7 @@ def test_activation(tiny, activations, name, place):
     np.testing.assert_allclose(ours, golden_value, **CLOSE)
 
 
+@pytest.mark.default_compiler
 def test_patch_embedding_of_all_patches(tiny, params):
     """The model embeds only the visible patches; the layer itself agrees on all of them."""
     arrays, _ = tiny
@@ -101,6 +103,7 @@ def test_patch_embedding_of_all_patches(tiny, params):
     np.testing.assert_allclose(patches @ layer["kernel"] + layer["bias"], arrays["act/patch_embed"], **CLOSE)
 
 
+@pytest.mark.default_compiler
 def test_output_and_image_of_the_prediction(tiny, activations):
     arrays, _ = tiny
     output, _ = activations
@@ -117,6 +120,7 @@ def test_missing_diagonal_and_depth(tiny, params, forward):
     np.testing.assert_allclose(output.count_pred[:, None], arrays["nodiag/count_pred"], **CLOSE)
 
 
+@pytest.mark.default_compiler
 def test_position_tables(golden):
     arrays, _ = golden("upstream_data")
     for name in ("D32_4x6_cls1", "D16_4x6_cls0", "D64_7x9_cls1"):
@@ -126,6 +130,7 @@ def test_position_tables(golden):
         np.testing.assert_allclose(table, arrays[f"pos_embed/{name}"], rtol=0, atol=3e-7)
 
 
+@pytest.mark.default_compiler
 @pytest.mark.parametrize("dim", [32, 1024])
 def test_count_token(golden, dim):
     arrays, _ = golden("upstream_data")
@@ -133,6 +138,7 @@ def test_count_token(golden, dim):
     np.testing.assert_allclose(vit.count_token(counts, 5, dim), arrays[f"count_embed/D{dim}"], **CLOSE)
 
 
+@pytest.mark.default_compiler
 def test_symmetric_noise_at_every_diagonal(golden):
     arrays, _ = golden("upstream_data")
     names = [name for name in arrays.files if name.startswith("symnoise/") and "_diag" in name]

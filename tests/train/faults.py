@@ -21,7 +21,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tensorboardX  # noqa: F401  slow to import, and done once: runs are forked from a server that has it
 from ml_collections import ConfigDict
 
 from hicfm_jax.checkpoints import folder as checkpoint_folder
@@ -32,6 +31,8 @@ from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.tasks.task import Task
 from hicfm_jax.types import Batch
 from tests.train import small_run
+
+metric_writer.import_tensorboard()  # slow, and done once: runs are forked from a server that has it
 
 OWN = ("--config.log.checkpoint_every_steps=2", "--config.log.image_count=2")
 

@@ -1,5 +1,7 @@
 """Parity of fine-tuning's optimizer with the original, and frozen parameters."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,16 +86,16 @@ def _batches(arrays):
 
         def flat(name, part=part):
             value = arrays[name][part]
-            return jnp.asarray(value.reshape(-1, *value.shape[2:]))
+            return value.reshape(-1, *value.shape[2:])
 
         targets = {ours: flat(f"finetune/{theirs}") for ours, theirs in TARGETS.items()}
         images = flat("pretrain/imgs").transpose(0, 2, 3, 1)
         yield Batch(
-            counts=jnp.zeros(4),
+            counts=np.zeros(4, np.float32),
             total_count=flat("pretrain/total_count"),
-            diag=jnp.zeros(4, jnp.int32),
-            matrix_count=jnp.zeros(4),
-            mask=jnp.ones(4),
+            diag=np.zeros(4, np.int32),
+            matrix_count=np.zeros(4, np.float32),
+            mask=np.ones(4, np.float32),
             targets={**targets, "images": images},
         )
 
@@ -147,10 +149,14 @@ def test_two_steps_of_the_original(golden_run, mode):
         np.testing.assert_array_equal(ours[path], before[path])
 
 
-def _names(config):
+@functools.cache
+def _shapes():
     model = create_model("vit_test", (32, 32), "finetune")
-    params = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))["params"]
-    selected = create_select(config)(params)
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))["params"]
+
+
+def _names(config):
+    selected = create_select(config)(_shapes())
     return {parameter_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(selected)}
 
 

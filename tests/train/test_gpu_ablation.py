@@ -62,10 +62,9 @@ def test_what_does_not_run_is_recorded(monkeypatch, tmp_path):
         gpu_ablation.measure(gpu_ablation.TOY, 1, tmp_path, ["nothing"])
 
 
-@pytest.mark.parametrize("model", ["vit_large_patch16", "vit_base_patch16"])
-def test_products_on_paper_are_those_of_the_models(model):
-    kinds = roofline.pretraining_kinds(model, (448, 224), batch=3)
-    assert sum(kind.flops for kind in kinds) == 3 * pretrain_flops(model, (448, 224))
+def test_products_on_paper_are_those_of_the_model():
+    kinds = roofline.pretraining_kinds("vit_base_patch16", (448, 224), batch=3)
+    assert sum(kind.flops for kind in kinds) == 3 * pretrain_flops("vit_base_patch16", (448, 224))
 
 
 def test_memory_or_products_limit_a_kind():

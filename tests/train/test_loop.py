@@ -60,7 +60,7 @@ def _lines(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-# The network's programs are compiled once, here, for this whole file: 20 s of CPU time.
+# The network's programs are compiled once, here, for this whole file: a minute of CPU time.
 @pytest.mark.default_compiler
 def test_the_script_trains_from_nothing_to_the_end(run):
     workdir, out = run

@@ -8,13 +8,14 @@ import time
 import numpy as np
 import pytest
 from etils import epath
-from tensorboardX.event_file_writer import EventsWriter
 
 from hicfm_jax.config import base_config
 from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.logging.matmul_rate import published_peak
 from hicfm_jax.train.logging.metric_writer import MetricWriter
 from tests.train import small_run
+
+EventsWriter = metric_writer.import_tensorboard().event_file_writer.EventsWriter
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 import jax
 import numpy as np
 import pandas as pd
+import scipy  # .stats is slow to import, which its first use does
 import scipy.sparse
-import scipy.stats
 
 from hicfm_jax.contacts import ContactMap, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import loop_table, write_bedpe

@@ -4,8 +4,10 @@ import io
 import itertools
 import json
 import math
+import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -81,6 +83,17 @@ class MetricsFile:
             self._pending, self._stored_at = False, time.monotonic()
 
 
+def import_tensorboard() -> types.ModuleType:
+    """The module tensorboardX, kept from importing PyTorch, which takes seconds and is not needed here."""
+    sys.modules.setdefault("torch", None)  # importing it now fails
+    try:
+        import tensorboardX
+    finally:
+        if sys.modules["torch"] is None:
+            del sys.modules["torch"]
+    return tensorboardX
+
+
 class _Board:
     """TensorBoard's event file, without which training goes on: a first error warns, one in writing ends it.
 
@@ -96,13 +109,11 @@ class _Board:
         self._attempt(lambda: self._open(next_step))
 
     def _open(self, next_step: int) -> None:
-        # Imported here because it imports torch where that is installed.
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto import event_pb2
-
+        self._board = import_tensorboard()
+        event_pb2 = self._board.proto.event_pb2
         self._event = event_pb2.Event
         self._local.mkdir(parents=True, exist_ok=True)
-        self._writer = EventsWriter(str(self._local / "events"))
+        self._writer = self._board.event_file_writer.EventsWriter(str(self._local / "events"))
         # TensorBoard drops what an earlier process logged from this step on.
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
         self._writer.write_event(self._event(wall_time=time.time(), step=next_step, session_log=start))
@@ -113,9 +124,7 @@ class _Board:
             self._attempt(lambda: self._add(step, kind, name, value, **options))
 
     def _add(self, step: int, kind: str, name: str, value: Any, **options) -> None:
-        from tensorboardX import summary
-
-        made = getattr(summary, kind)(name, value, **options)
+        made = getattr(self._board.summary, kind)(name, value, **options)
         self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=made))
 
     def flush(self, upload: bool = False) -> None:
