@@ -2,9 +2,11 @@
 
 import contextlib
 import functools
+import importlib.util
 import math
 import os
 import resource
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -28,7 +30,7 @@ def import_tensorflow():
     """Imports TensorFlow for data work only: without its log and without the accelerator."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # only prints an announcement here
-    with _data_extra():
+    with _data_extra(), _without_keras():
         import tensorflow as tf
     try:
         tf.config.set_visible_devices([], "GPU")  # JAX needs its memory
@@ -37,15 +39,41 @@ def import_tensorflow():
     return tf
 
 
+@contextlib.contextmanager
+def _without_keras():
+    """Keeps TensorFlow from importing Keras, a third of the time; `tensorflow.keras` imports it when used."""
+    if {"tensorflow", "keras"} & set(sys.modules) or not (keras := importlib.util.find_spec("keras")):
+        yield
+        return
+    sys.modules["keras"] = None  # TensorFlow goes on without what it cannot import
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
+    folder = os.path.join(os.path.dirname(keras.origin), "_tf_keras")
+    path = sys.modules["tensorflow"].__path__
+    path[:] = [folder, *filter(None, path)]  # TensorFlow found no Keras, and has None in its place
+
+
 def import_tfds():
-    """Imports TensorFlow Datasets and what it needs for tiles; raises InputError for a missing library."""
-    import_tensorflow()
+    """Imports TensorFlow Datasets and what it needs for tiles; raises InputError for a missing library.
+
+    It imports TensorFlow, which takes seconds, only for tf.data.
+    """
     with _data_extra():
         import tensorflow_datasets as tfds
 
         # TFDS and `RecordFiles` import it late, in threads whose errors are unclear.
         from array_record.python import array_record_module  # noqa: F401
     return tfds
+
+
+def example_type():
+    """The message of a serialized tile, `tf.train.Example`, which TFDS has too."""
+    import_tfds()
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    return tf_example_pb2.Example
 
 
 @contextlib.contextmanager

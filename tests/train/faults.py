@@ -24,13 +24,13 @@ import pytest
 import tensorboardX  # noqa: F401  slow to import, and done once: runs are forked from a server that has it
 from ml_collections import ConfigDict
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.checkpoints import folder as checkpoint_folder
 from hicfm_jax.train import loop
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.tasks.task import Task
-from hicfm_jax.types import Batch
 from tests.train import small_run
 
 OWN = ("--config.log.checkpoint_every_steps=2", "--config.log.image_count=2")

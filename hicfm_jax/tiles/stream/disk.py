@@ -14,12 +14,19 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.contacts.contact_map import SIMULATED
 from hicfm_jax.contacts.species import longest_chromosomes
-from hicfm_jax.tiles.dataset import RecordFiles, damaged, diagonal_offsets, import_tensorflow, import_tfds
+from hicfm_jax.tiles.dataset import (
+    RecordFiles,
+    damaged,
+    diagonal_offsets,
+    example_type,
+    import_tensorflow,
+    import_tfds,
+)
 from hicfm_jax.tiles.stream.batches import AssayInfo, Batches, Tile
 from hicfm_jax.tiles.stream.context import read_context, region_key
-from hicfm_jax.types import Batch
 
 try:
     from isal import isal_zlib as zlib
@@ -70,7 +77,7 @@ class DiskSplit:
         if self.has_context:
             self._expected = read_context(self._path, self._cis)
         tfds = import_tfds()
-        self._example = import_tensorflow().train.Example
+        self._example = example_type()
         try:
             info = tfds.builder_from_directory(self._path).info.splits[self._split]
             files = RecordFiles([str(path) for path in info.filepaths], info.shard_lengths)
