@@ -86,7 +86,7 @@ def test_a_killed_process_is_one_sentence_and_the_next_call_continues(paths, sou
         builder.build_tiles(killing, tmp_path / "tiles", **SETTINGS, runner=runners.process_runner(1))
     assert not (tmp_path / "tiles").exists()
     (tmp_path / "kill").unlink()
-    assert_continues(killing, tmp_path, "tiles", runners.process_runner(2), before=72)
+    assert_continues(killing, tmp_path, "tiles", runners.process_runner(2), before=40)
 
 
 @pytest.mark.slow  # imports Beam, and starts a scheduler and workers that import TensorFlow
