@@ -89,7 +89,7 @@ def test_a_killed_process_is_one_sentence_and_the_next_call_continues(paths, sou
     assert_continues(killing, tmp_path, "tiles", runners.process_runner(2), before=40)
 
 
-@pytest.mark.slow  # imports Beam, and starts a scheduler and workers that import TensorFlow
+@pytest.mark.slow  # imports Beam, and starts a scheduler and workers that import it too
 @pytest.mark.needs("apache_beam", "distributed")
 def test_workers_of_dask_write_the_same_bytes_though_one_is_killed(paths, sources, tmp_path):
     import distributed

@@ -76,8 +76,8 @@ class DiskSplit:
             return
         if self.has_context:
             self._expected = read_context(self._path, self._cis)
-        tfds = import_tfds()
-        self._example = example_type()
+        import_tensorflow()  # raises now if it is missing: streams need it
+        tfds, self._example = import_tfds(), example_type()
         try:
             info = tfds.builder_from_directory(self._path).info.splits[self._split]
             files = RecordFiles([str(path) for path in info.filepaths], info.shard_lengths)
