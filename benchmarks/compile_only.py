@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.contacts.simulation.tair10 import CHROMSIZES
 from hicfm_jax.train import sharding
 from hicfm_jax.train.inputs import Inputs
@@ -15,7 +16,6 @@ from hicfm_jax.train.loop import compile_train_step, state_shapes
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import check_config, create_task
-from hicfm_jax.types import Batch
 
 
 def stand_in(devices: int) -> None:

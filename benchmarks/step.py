@@ -14,13 +14,13 @@ from ml_collections import ConfigDict
 from benchmarks.compile_only import few_inputs, memory_of
 from benchmarks.original.turns import Side, answer, take_turns
 from hicfm_jax import config as config_lib
+from hicfm_jax.batch import Batch
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import sharding
 from hicfm_jax.train.logging.matmul_rate import matmul_rate, published_peak
 from hicfm_jax.train.loop import compile_train_step, create_state, state_shapes
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.tasks import check_config, create_task
-from hicfm_jax.types import Batch
 
 WARMUP = 2  # steps that are not counted
 

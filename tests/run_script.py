@@ -31,6 +31,7 @@ def import_readers() -> None:
     """Imports what reads tiles, whose flags a run would otherwise take away with its own."""
     from hicfm_jax.tiles import dataset
 
+    dataset.import_tensorflow()
     dataset.import_tfds()
 
 

@@ -15,6 +15,7 @@ PACKAGE = ROOT / "hicfm_jax"
 
 FLOORS = {
     "types": 0,
+    "batch": 0,
     "errors": 0,
     "base_pairs": 0,
     "config": 0,

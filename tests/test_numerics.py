@@ -7,8 +7,9 @@ import pytest
 
 from hicfm_jax import config as config_lib
 from hicfm_jax import xla_flags
+from hicfm_jax.batch import Batch
 from hicfm_jax.train.tasks import create_task
-from hicfm_jax.types import PATCH, Batch
+from hicfm_jax.types import PATCH
 from tests.models.test_smoothing import chromosome, context_of
 
 SIZE = (48, 48)

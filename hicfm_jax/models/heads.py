@@ -239,7 +239,7 @@ def apply_head(
       counts: raw contacts `[B, H, W]`, any real dtype.
       total_count: contacts of each experiment `[B]`, None where unknown.
       cutoff: see `preprocess.intensity`.
-      context, depth_ratio: see `types.Batch` and `Shallow`; for a residual.
+      context, depth_ratio: see `batch.Batch` and `Shallow`; for a residual.
 
     Raises:
       InputError: a residual without context or depth ratio.

@@ -33,7 +33,7 @@ def symmetric_noise(noise: Array, diag: Array, combine: str = "sum") -> Array:
 
     Args:
       noise: `[B, h, w]` in [0, 1).
-      diag: `[B]` in patches, see `types.Batch`.
+      diag: `[B]` in patches, see `batch.Batch`.
       combine: "sum" (the original) or "mean".
     """
     noise = jnp.asarray(noise)
@@ -109,7 +109,7 @@ class MaskedAutoencoder(EncoderDecoder):
         Args:
           images: normalized images `[B, H, W, 3]`, H and W multiples of 16.
           total_count: contacts of each experiment `[B]`, None where unknown.
-          diag: where the map's diagonal enters, in patches, `[B]` (see `types.Batch`); None: nowhere.
+          diag: where the map's diagonal enters, in patches, `[B]` (see `batch.Batch`); None: nowhere.
           noise: `[B, h, w]` in [0, 1); None draws it from the rng stream "mask".
         """
         batch, height, width, _ = images.shape

@@ -38,14 +38,24 @@ def import_tensorflow():
 
 
 def import_tfds():
-    """Imports TensorFlow Datasets and what it needs for tiles; raises InputError for a missing library."""
-    import_tensorflow()
+    """Imports TensorFlow Datasets and what it needs for tiles; raises InputError for a missing library.
+
+    It imports TensorFlow, which takes seconds, only for tf.data.
+    """
     with _data_extra():
         import tensorflow_datasets as tfds
 
         # TFDS and `RecordFiles` import it late, in threads whose errors are unclear.
         from array_record.python import array_record_module  # noqa: F401
     return tfds
+
+
+def example_type():
+    """The message of a serialized tile, `tf.train.Example`, which TFDS has too."""
+    import_tfds()
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    return tf_example_pb2.Example
 
 
 @contextlib.contextmanager

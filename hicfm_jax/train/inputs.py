@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.cli import called
 from hicfm_jax.config import micro_batch_size
 from hicfm_jax.contacts import simulate
@@ -20,7 +21,7 @@ from hicfm_jax.tiles.stream.mixing import parse_mix
 from hicfm_jax.tiles.stream.sampling import steps_per_epoch
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
 from hicfm_jax.tiles.stream.source import Source, open_source
-from hicfm_jax.types import PATCH, Batch
+from hicfm_jax.types import PATCH
 
 
 class Inputs:

@@ -10,6 +10,7 @@ import jax
 from jax.sharding import NamedSharding
 from ml_collections import ConfigDict
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.errors import InputError
 from hicfm_jax.progress import doing
 from hicfm_jax.train import sharding
@@ -25,7 +26,6 @@ from hicfm_jax.train.tasks import check_config, create_task
 from hicfm_jax.train.tasks.task import Task
 from hicfm_jax.train.validation import Validation
 from hicfm_jax.train.workdir import check_workdir, open_workdir
-from hicfm_jax.types import Batch
 
 PATIENCE = 200
 """Steps without one finite micro-batch, after which a run ends. Parameters do not change meanwhile, only

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.train import sharding
 from hicfm_jax.train.optim import Select, global_norm, merge
-from hicfm_jax.types import Array, Batch
+from hicfm_jax.types import Array
 
 LossFunction = Callable[[Any, Batch, Array], tuple[Array, dict[str, Array]]]
 

@@ -2,7 +2,8 @@
 
 A test calls `survives(good_file, ...)`, which fails with a list of the cases that did harm. A case is made by
 `damaged(data, mutations, seed, case)` from its number alone, so each can be repeated. There are 60 cases per
-file format, or as many as the environment variable HICFM_FUZZ_CASES says (2000 before a release).
+file format, or as many as the environment variable HICFM_FUZZ_CASES says (2000 before a release); formats
+that start a process for each file take a part of that.
 
 A reader may answer a damaged file in two ways:
 - It raises InputError with a single line that names the file.

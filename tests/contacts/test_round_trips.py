@@ -106,7 +106,7 @@ def symmetric(matrix):
 
 
 @pytest.mark.slow  # many maps through a process of their own
-@some(40)
+@some(15)
 @given(contact_map=contact_maps(2**40, True, max_chromosomes=1), both=st.booleans(), sparse=st.booleans())
 def test_one_chromosome_in_an_array(tmp_path, contact_map, both, sparse):
     ((chrom, _),) = contact_map.chromsizes.items()
@@ -120,7 +120,7 @@ def test_one_chromosome_in_an_array(tmp_path, contact_map, both, sparse):
 
 
 @pytest.mark.slow  # many maps through a process of their own
-@some(40)
+@some(15)
 @given(
     contact_map=contact_maps(2**40, True),
     both=st.booleans(),

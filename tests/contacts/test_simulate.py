@@ -256,8 +256,9 @@ def same(one, two):
 
 @pytest.mark.slow  # draws whole genomes
 def test_a_seed_is_one_assay():
-    assert same(small(trans_fraction=0.1), small(trans_fraction=0.1))
-    assert not same(small(), small(seed=2))
+    one = small(trans_fraction=0.1)
+    assert same(one, small(trans_fraction=0.1))
+    assert not same(one, small(trans_fraction=0.1, seed=2))
 
 
 def test_assays_share_the_genome(facts):

@@ -223,7 +223,7 @@ def test_a_full_disk_leaves_finished_pieces_and_no_dataset(toy_maps, tmp_path, m
 
 @pytest.mark.slow  # seven builds in processes of their own
 def test_a_build_killed_at_any_time_is_finished_by_the_next(tmp_path):
-    # Imports TensorFlow, and only this test needs the module.
+    # Imports what a build needs, and only this test needs the module.
     from tests.tiles import toy_build
 
     processes = toy_build.server()

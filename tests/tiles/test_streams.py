@@ -232,9 +232,10 @@ def test_a_missing_library_is_named_at_once(toy_dataset, toy_maps, tmp_path, mon
     for stream in (source.train_stream, source.evaluation_stream):
         with pytest.raises(InputError, match=rf"needs {library}.* pip install 'hicfm_jax\[data\]'"):
             stream("train", batch_size=2, window=(32, 32), seed=0)
-    with pytest.raises(InputError, match=f"needs {library}"):
-        builder.build_tiles(toy_maps, tmp_path / "tiles", tile_size=64, stride=32)
-    assert list(tmp_path.iterdir()) == []
+    if library != "tensorflow":  # only streams need it
+        with pytest.raises(InputError, match=f"needs {library}"):
+            builder.build_tiles(toy_maps, tmp_path / "tiles", tile_size=64, stride=32)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.config import base_config
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.build import builder
@@ -14,7 +15,7 @@ from hicfm_jax.tiles.stream.shallow_windows import Thinning, binomial, log_unifo
 from hicfm_jax.tiles.stream.source import open_source
 from hicfm_jax.tiles.upstream_folder import import_folder
 from hicfm_jax.train.inputs import Inputs
-from hicfm_jax.types import NO_DIAGONAL, Batch
+from hicfm_jax.types import NO_DIAGONAL
 from tests.tiles.toy_maps import dense_to_map, random_matrix
 
 SHARE = 1 / 16

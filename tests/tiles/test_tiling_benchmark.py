@@ -25,7 +25,7 @@ def test_the_script_measures_builds_with_and_without_processes():
         parts = [build[f"{name}_seconds"] for name in ("survey", "start", "cut")]
         assert min(parts) >= 0 and sum(parts) <= build["seconds"]
         assert build["tiles_per_second"] == pytest.approx(190 / build["cut_seconds"])
-        assert build["peak_mb"] > 200  # of this process, which may have run other tests
+        assert build["peak_mb"] > 80  # of this process, which may have run other tests
         assert 0 < build["cpu_seconds"]
     assert len(table) == 5 and table[3].startswith("here")
 

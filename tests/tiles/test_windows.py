@@ -79,7 +79,7 @@ def _whole(contact_map, pair):
 
 
 @pytest.mark.slow  # draws many tilings
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(maps_and_tilings())
 def test_tiles_cover_what_they_claim_and_nothing_twice(drawn):
     contact_map, tiling = drawn

@@ -23,13 +23,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.checkpoints import folder as checkpoint_folder
 from hicfm_jax.train import loop
 from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.train.logging import metric_writer
 from hicfm_jax.train.tasks.task import Task
-from hicfm_jax.types import Batch
 from tests.train import small_run
 
 metric_writer.import_tensorboard()  # slow, and done once: runs are forked from a server that has it

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.tiles.stream.shallow_windows import Thinning
 from hicfm_jax.train.metrics import finetune_metrics
 from hicfm_jax.train.metrics.references import map_baselines
 from hicfm_jax.train.tasks.finetune_task import coverage_track, distance_profile, target_panels
-from hicfm_jax.types import Batch
 from tests.train import small_run
 
 COUNTS = small_run.make_tiles(6, 0).counts[:, :48, :48].astype(np.uint16)

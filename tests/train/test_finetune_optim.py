@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.config import base_config
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import create_model
@@ -23,7 +24,6 @@ from hicfm_jax.train.optim import (
 )
 from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.train.step import TrainState, create_train_step
-from hicfm_jax.types import Batch
 from tests.models.original_names import head_to_ours
 from tests.train.golden_model import named_leaves
 

@@ -6,13 +6,13 @@ import numpy as np
 import optax
 import pytest
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.config import base_config, peak_learning_rate
 from hicfm_jax.models import create_model
 from hicfm_jax.train.losses import pretrain_losses
 from hicfm_jax.train.optim import clip_by_norm, create_optimizer, create_schedule, decayed, warmup_cosine
 from hicfm_jax.train.sharding import parameter_name
 from hicfm_jax.train.step import TrainState, create_train_step
-from hicfm_jax.types import Batch
 from tests.models.original_names import to_ours
 from tests.train.golden_model import load_params, named_leaves, spreads
 

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.models import preprocess
 from hicfm_jax.models.mae import PretrainOutput
 from hicfm_jax.train.metrics import references
 from hicfm_jax.train.metrics.references import bin_distance, visible_pixels
 from hicfm_jax.train.tasks import pretrain_task
-from hicfm_jax.types import NO_DIAGONAL, Batch
+from hicfm_jax.types import NO_DIAGONAL
 
 SIZE = 64
 

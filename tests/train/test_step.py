@@ -9,11 +9,11 @@ import pytest
 from benchmarks.compile_only import compile_step
 from benchmarks.step import step_config
 from configs import pretrain_arabidopsis
+from hicfm_jax.batch import Batch
 from hicfm_jax.config import base_config
 from hicfm_jax.train.optim import create_optimizer
 from hicfm_jax.train.step import TrainState, accumulate, all_finite, create_train_step
 from hicfm_jax.train.tasks import create_task
-from hicfm_jax.types import Batch
 from tests.train import small_run
 
 

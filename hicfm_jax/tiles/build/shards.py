@@ -17,8 +17,7 @@ def write_shard(path: str | os.PathLike, tiles: Iterable[Mapping], features) -> 
     The file replaces an older one when it is complete; for no tiles, none is made. Raises OSError if the
     disk is full or not writable; nothing is left.
     """
-    dataset.import_tfds()
-    parse = dataset.import_tensorflow().train.Example.FromString
+    parse = dataset.example_type().FromString
     from array_record.python import array_record_module
 
     tiles, count = iter(tiles), 0

@@ -7,11 +7,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.contacts.expected import Expected, TransExpected
 from hicfm_jax.tiles.stream import mixing, sampling
 from hicfm_jax.tiles.stream.context import no_context, place_context
 from hicfm_jax.tiles.stream.sampling import Crops, Draw
-from hicfm_jax.types import NO_DIAGONAL, Batch
+from hicfm_jax.types import NO_DIAGONAL
 
 
 class Tile(NamedTuple):

@@ -14,12 +14,19 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.contacts.contact_map import SIMULATED
 from hicfm_jax.contacts.species import longest_chromosomes
-from hicfm_jax.tiles.dataset import RecordFiles, damaged, diagonal_offsets, import_tensorflow, import_tfds
+from hicfm_jax.tiles.dataset import (
+    RecordFiles,
+    damaged,
+    diagonal_offsets,
+    example_type,
+    import_tensorflow,
+    import_tfds,
+)
 from hicfm_jax.tiles.stream.batches import AssayInfo, Batches, Tile
 from hicfm_jax.tiles.stream.context import read_context, region_key
-from hicfm_jax.types import Batch
 
 try:
     from isal import isal_zlib as zlib
@@ -69,8 +76,8 @@ class DiskSplit:
             return
         if self.has_context:
             self._expected = read_context(self._path, self._cis)
-        tfds = import_tfds()
-        self._example = import_tensorflow().train.Example
+        import_tensorflow()  # raises now if it is missing: streams need it
+        tfds, self._example = import_tfds(), example_type()
         try:
             info = tfds.builder_from_directory(self._path).info.splits[self._split]
             files = RecordFiles([str(path) for path in info.filepaths], info.shard_lengths)

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream.workers import stream_workers
-from hicfm_jax.types import PATCH, Batch
+from hicfm_jax.types import PATCH
 
 _TRAINING, _EVALUATION = 100, 101  # streams of words under one seed, distinct from those of `sampling`
 _AHEAD = 2  # batches in preparation
@@ -151,7 +152,7 @@ def thin_window(counts: np.ndarray, diag: int, fraction: float, words: np.random
 
     A pixel and its mirror image in the window have one draw; all other pixels, for instance of trans
     windows, are independent. `counts` `[H, W]` are whole numbers, `diag` is in patches as in
-    `types.Batch`, `fraction` a multiple of 2**-16.
+    `batch.Batch`, `fraction` a multiple of 2**-16.
     """
     drawn, below, above = _mirror(*counts.shape, diag)
     flat = counts.ravel()
@@ -216,7 +217,7 @@ def thin_context(
     fraction: float,
     words: np.random.BitGenerator,
 ) -> dict[str, np.ndarray]:
-    """The context of one window after downsampling, from that of the deep window (see `types.Batch`).
+    """The context of one window after downsampling, from that of the deep window (see `batch.Batch`).
 
     `deep` and `kept` are its contacts before and after, whole numbers `[H, W]`. Contacts of a bin within the
     window are known; those beyond it are drawn, independently for each bin. The bias follows the coverage,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from etils import epath
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.contacts.contact_map import SIMULATED
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.build.targets import TrackInfo
@@ -25,7 +26,6 @@ from hicfm_jax.tiles.stream.batches import (
 from hicfm_jax.tiles.stream.disk import DiskSplit, Pipelines
 from hicfm_jax.tiles.stream.memory import ArrayTiles, read_arrays, write_arrays
 from hicfm_jax.tiles.stream.sampling import Draw
-from hicfm_jax.types import Batch
 
 _FOREVER = 1 << 62
 

@@ -116,7 +116,7 @@ def map_baselines(counts: Array, kept: Array, context: Mapping[str, Array] | Non
     """Estimates of the deep counts from the shallow ones, `[B, H, W]` each.
 
     The fraction `kept` of the deep map's contacts is `[B]`. Returns "input", counts / kept; "smoothed", the
-    same after a Gaussian filter of `SIGMA` bins; with a context (see `types.Batch`) also "coverage_aware",
+    same after a Gaussian filter of `SIGMA` bins; with a context (see `batch.Batch`) also "coverage_aware",
     see `smoothing.estimated_counts`.
     """
     scaled = counts.astype(jnp.float32) / kept[:, None, None]

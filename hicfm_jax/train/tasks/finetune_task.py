@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.errors import InputError
 from hicfm_jax.models import create_model, preprocess
 from hicfm_jax.models.flops import bin_path_flops, head_flops, pixel_path_flops
@@ -17,7 +18,7 @@ from hicfm_jax.train.losses.finetuning_losses import finetune_losses
 from hicfm_jax.train.metrics import finetune_metrics
 from hicfm_jax.train.metrics.references import bin_distance, map_baselines, mean_by
 from hicfm_jax.train.tasks.task import Task, TaskKind
-from hicfm_jax.types import Array, Batch
+from hicfm_jax.types import Array
 
 Shapes = Mapping[str, tuple[int, ...]]
 

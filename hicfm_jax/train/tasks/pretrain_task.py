@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from hicfm_jax.batch import Batch
 from hicfm_jax.config import require
 from hicfm_jax.models import PretrainOutput, create_model, mae, preprocess
 from hicfm_jax.models.flops import pretrain_flops
 from hicfm_jax.train.losses import pretrain_losses
 from hicfm_jax.train.metrics.references import masked_references, visible_pixels
 from hicfm_jax.train.tasks.task import Task, TaskKind
-from hicfm_jax.types import PATCH, Array, Batch
+from hicfm_jax.types import PATCH, Array
 
 
 def _create(config: ConfigDict, kind: TaskKind, shapes: object) -> Task:

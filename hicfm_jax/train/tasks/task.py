@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 from ml_collections import ConfigDict
 
-from hicfm_jax.types import Array, Batch
+from hicfm_jax.batch import Batch
+from hicfm_jax.types import Array
 
 
 class Task(NamedTuple):
