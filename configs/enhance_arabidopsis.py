@@ -13,7 +13,7 @@ pixel (`model.residual`); docs/explanation/enhancement.md measures the effect of
   demo       4 M parameters, 224 x 224: about twenty minutes on two CPU cores.
   own_reads  No deep map: TILES come from the shallow map itself, of whose reads a part, drawn anew in every
              step, is the input and the rest the target. No transformer, and a standard deviation of every
-             pixel: about a quarter of an hour on two CPU cores.
+             pixel: twenty to thirty minutes on two CPU cores.
 """
 
 from hicfm_jax.config import from_variant
@@ -73,7 +73,7 @@ def own_reads(config):
     config.model.pixel_width = 16
     config.targets.map_loss = "quasi_poisson"
     config.targets.map_weight = 1.0
-    config.train.total_steps = 600
+    config.train.total_steps = 900
 
 
 VARIANTS = {"": large, "demo": demo, "own_reads": own_reads}
