@@ -84,13 +84,14 @@ MAPS = {
     **dict.fromkeys(["shallow.cool", "enhanced.cool"], (SMALL, 30_000, 0.1)),
 }
 OTHERS = {
-    "README.md": {"root.mcool": (SMALL, 10_000, 0.1, False, 1)},
-    "docs/reference/commands.md": {"shallow.mcool": (SMALL, 10_000, 0.1, False, 1)},
+    "README.md": {"root.mcool": (SMALL // 2, 10_000, 0.1, False, 1)},
+    "docs/reference/commands.md": {"shallow.mcool": (SMALL // 2, 10_000, 0.1, False, 1)},
     "docs/how-to/reconstruction.md": {"leaf.mcool": (LARGE, 30_000, 1.0)},
-    "docs/how-to/single_cell.md": {"leaf.mcool": (SMALL * 2, 30_000, 1.0, False, 4)},
+    "docs/how-to/single_cell.md": {"leaf.mcool": (SMALL, 30_000, 1.0, False, 4)},
+    "docs/how-to/viewers.md": {"root.mcool": (SMALL // 2, 10_000, 0.1, False, 1)},
     "docs/how-to/make_tiles.md": {"col0.mcool": (SMALL * 2, 10_000, 1.0)},
     "docs/how-to/loops.md": {"shallow.cool": (SMALL, 10_000, 0.1)},
-    "docs/how-to/own_reads.md": {"root.mcool": (MIDDLE, 30_000, 0.1, False, 2)},
+    "docs/how-to/own_reads.md": {"root.mcool": (MIDDLE, 30_000, 0.1, False, 1)},
     "docs/how-to/inference.md": {
         "leaf.mcool": (SMALL // 2, 10_000, 1.0, True),
         "root.mcool": (SMALL // 2, 10_000, 0.1, True),

@@ -8,7 +8,8 @@ from configs import pretrain_arabidopsis, pretrain_plants
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.tiles.stream import mixing
-from tests.train import small_run
+from tests.run_script import run_script
+from tests.train import faults, small_run
 
 
 @pytest.mark.parametrize("variant", pretrain_plants.VARIANTS)
@@ -33,7 +34,9 @@ def test_an_unknown_variant_is_named():
 
 
 @pytest.mark.slow  # simulates six maps
-def test_the_demo_runs_from_nothing(tmp_path):
+def test_the_demo_runs_from_nothing(tmp_path, monkeypatch):
+    """Of a matrix: tests/train/test_configs.py trains the network."""
+    faults.with_a_matrix(monkeypatch)
     workdir = tmp_path / "work"
     flags = small_run.flags(
         "",
@@ -47,8 +50,8 @@ def test_the_demo_runs_from_nothing(tmp_path):
         "--config.log.every_steps=1",
         "--config.log.checkpoint_every_steps=0",
     )
-    ((status, _, err),) = small_run.outcomes([small_run.start(flags)])
-    assert status == 0, err
+    done = run_script("train.py", *flags)
+    assert done.returncode == 0, done.stderr
     assert json.loads((workdir / "config.json").read_text())["data"]["mix"].startswith("simulated_0=1,")
     lines = small_run.metrics(workdir)
     assert [line["step"] for line in lines if line["split"] == "train"] == [1, 2, 3, 4]

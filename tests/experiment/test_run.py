@@ -10,8 +10,8 @@ import pytest
 from hicfm_jax.errors import InputError
 from hicfm_jax.experiment.run import RECORD, SMALL_BYTES, fingerprint, run_stages
 from hicfm_jax.experiment.stages import Stage
-from tests.run_script import run_script
-from tests.train import small_run
+from hicfm_jax.train import loop
+from tests.train import faults, small_run
 
 
 def a_stage(tmp_path, name, code, resumes=False):
@@ -178,12 +178,11 @@ def test_a_fingerprint_follows_the_content(tmp_path):
     assert fingerprint(run) != before
 
 
-@pytest.mark.slow  # trains, and starts once more
-def test_starting_a_finished_run_again_does_not_change_its_fingerprint(tmp_path):
-    tiles, run = small_run.save_tiles(tmp_path), tmp_path / "run"
+def test_starting_a_finished_run_again_does_not_change_its_fingerprint(tmp_path, monkeypatch):
+    faults.with_a_matrix(monkeypatch)
+    config = small_run.config(small_run.save_tiles(tmp_path), "--config.train.total_steps=2")
     found = []
     for _ in range(2):
-        done = run_script("train.py", *small_run.flags(tiles, run, "--config.train.total_steps=2"))
-        assert done.returncode == 0, done.stderr
-        found.append(fingerprint(run))
+        assert loop.train_and_evaluate(config, tmp_path / "run").finished
+        found.append(fingerprint(tmp_path / "run"))
     assert found[0] == found[1] != "missing"

@@ -15,6 +15,7 @@ from hicfm_jax.experiment.run import run_stages
 from hicfm_jax.experiment.stages import Chromosomes, Setting
 from hicfm_jax.experiment.track_stages import DEPTHS, KINDS, track_stages, track_table
 from tests.experiment.test_stages import flag
+from tests.run_script import run_script
 
 SPLIT = Chromosomes(["Chr1", "Chr3"], ["Chr5"], ["Chr2", "Chr4"])
 TRACKS = "states.tsv.gz:genes,TEs"
@@ -86,8 +87,11 @@ def test_the_table_has_means_and_standard_errors(tmp_path, test):
 
 
 @pytest.mark.slow  # five programs, two of which compile a network
-def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch):
+def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch, coarse_pictures):
+    """In this process; test_run.py starts others."""
+    monkeypatch.setattr("hicfm_jax.train.logging.metric_writer.matmul_rate", lambda dtype: 1.0)
     monkeypatch.setattr("hicfm_jax.experiment.track_stages.KINDS", {"convolutions": ""})
+    monkeypatch.setattr("hicfm_jax.experiment.run.run_program", _run_here)
     contact_map = simulate(contacts=2e6, resolution=100_000)
     write_contacts(contact_map, tmp_path / "leaf.cool")
     table = pd.concat(
@@ -96,6 +100,7 @@ def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch):
     ).assign(end=lambda rows: rows.start + 100_000, genes=lambda rows: np.sin(rows.start))
     table.to_csv(tmp_path / "tracks.tsv", sep="\t", index=False)
     options = ("--config.train.total_steps=2", "--config.train.global_batch_size=2")
+    options += ("--config.model.pixel_width=4", "--config.model.scan=True")
     setting = Setting(
         str(tmp_path / "run"), str(tmp_path / "leaf.cool"), 100_000, 2e6, SPLIT, (1 / 4,), options=options
     )
@@ -103,3 +108,10 @@ def test_the_commands_run_one_after_the_other(tmp_path, monkeypatch):
     stages = [stage for stage in stages if not stage.title.startswith("pretrain")]  # nothing starts from it
     run_stages(stages, pathlib.Path(__file__).parents[2], setting.workdir)
     assert re.search(r"^convolutions +-?0\.\d+", track_table(setting), re.MULTILINE)
+
+
+def _run_here(command, cwd):
+    """Stands in for `interrupts.run_program`."""
+    ended = run_script(command[1].removeprefix("scripts/"), *command[2:])
+    assert ended.returncode == 0, ended.stderr
+    return ended.returncode

@@ -13,7 +13,9 @@ import re
 import resource
 import runpy
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 
@@ -242,10 +244,7 @@ class Run:
     ):
         """Starts it; `log` is made of what it prints; without `matrix` it trains what it is told to."""
         self._log = log
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        self.process = context.Process(target=_run, args=(arguments, log, fault, matrix))
-        self.process.start()
+        self.process = _forked(_run, arguments, log, fault, matrix)
 
     def printed(self) -> str:
         return self._log.read_text() if self._log.exists() else ""
@@ -270,6 +269,66 @@ class Run:
         except BaseException:
             self.process.kill()
             raise
+
+
+class Program:
+    """A program text in a process of its own, with what tests use of `subprocess.Popen`.
+
+    It begins with what this module imports, which a new Python would take seconds for.
+    """
+
+    def __init__(self, arguments: list[str], text: str, **variables: str):
+        """Starts it; `variables` are added to those of the environment."""
+        self._folder = tempfile.TemporaryDirectory()
+        self._printed = [pathlib.Path(self._folder.name, name) for name in ("out", "err")]
+        self._process = _forked(_run_text, text, arguments, self._printed, variables)
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def communicate(self, timeout: float) -> tuple[str, str]:
+        """Standard output and standard error, once it has ended."""
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired("a program text", timeout)
+        return tuple(path.read_text() if path.exists() else "" for path in self._printed)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send_signal(self, number: int) -> None:
+        if self.returncode is None:
+            os.kill(self._process.pid, number)
+
+
+def _forked(target: Callable, *arguments: object) -> multiprocessing.Process:
+    """A started process, forked from a server that has imported this module."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=target, args=arguments)
+    process.start()
+    return process
+
+
+def _print_to(*paths: pathlib.Path) -> None:
+    """Sends standard output and standard error of this process to files."""
+    for number, path in enumerate(paths, 1):
+        with open(path, "wb", buffering=0) as file:
+            os.dup2(file.fileno(), number)
+
+
+def _run_text(
+    text: str, arguments: list[str], printed: list[pathlib.Path], variables: dict[str, str]
+) -> None:
+    _print_to(*printed)
+    os.environ.update(variables)
+    os.chdir(small_run.ROOT)
+    sys.argv = ["-c", *arguments]
+    exec(compile(text, "<program>", "exec"), {"__name__": "__main__"})
 
 
 def _run(arguments: list[str], log: pathlib.Path, fault: Fault | None, matrix: bool) -> None:

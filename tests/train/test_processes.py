@@ -57,7 +57,7 @@ class Group:
         for i in range(count):
             own = [f"--coordinator=localhost:{port}", f"--processes={count}", f"--process={i}"]
             flags = small_run.flags(tiles, workdir, *SIZES, *more)
-            self.processes.append(small_run.start(flags + (own if count > 1 else []), SCRIPT))
+            self.processes.append(faults.Program(flags + (own if count > 1 else []), SCRIPT))
 
     def end(self):
         """Exit status, standard output and standard error of each."""
@@ -163,7 +163,7 @@ def test_one_that_fails_ends_all(failing, failure):
     """Killed, silent like a machine that hangs, ended by a mistake of the user, or never started."""
     place = f"localhost:{_free_port()}"
     each = [[place, "2", str(i), str(failing), failure] for i in range(2)]
-    started = [small_run.start(arguments, FAILING) for arguments in each]
+    started = [faults.Program(arguments, FAILING) for arguments in each]
     try:
         other = started[1 - failing]
         _, err = other.communicate(timeout=120)
@@ -244,7 +244,7 @@ def _move(source, target):
     """Restores the newest checkpoint in 2 processes with fsdp 2 and saves it elsewhere."""
     place = f"localhost:{_free_port()}"
     each = [[place, str(i), str(source), str(target)] for i in range(2)]
-    ended = small_run.outcomes([small_run.start(arguments, MOVE) for arguments in each])
+    ended = small_run.outcomes([faults.Program(arguments, MOVE) for arguments in each])
     assert [status for status, *_ in ended] == [0, 0], ended
     return target
 
@@ -311,7 +311,7 @@ def test_tasks_of_srun_find_each_other():
         "SLURM_NTASKS": "2",
         "SLURM_LOCALID": "0",
     }
-    tasks = [small_run.start([], PRINT, **step, SLURM_PROCID=str(i)) for i in range(2)]
+    tasks = [faults.Program([], PRINT, **step, SLURM_PROCID=str(i)) for i in range(2)]
     (first, printed, _), (second, nothing, _) = small_run.outcomes(tasks)
     assert first == second == 0
     # Beside lines of Gloo's; process 0 alone prints.
