@@ -1,4 +1,4 @@
-"""What a training step gets; apart from `types`, because worker processes need not import JAX."""
+"""What a training step gets; not in `types`, so that processes that build tiles need not import Flax."""
 
 from collections.abc import Mapping
 

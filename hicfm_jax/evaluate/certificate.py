@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import scipy  # .stats is slow to import, which its first use does
+import scipy  # imports .stats, which takes long, at its first use
 import scipy.optimize
 import scipy.special
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import scipy  # .stats is slow to import, which its first use does
+import scipy  # imports .stats, which takes long, at its first use
 
 from hicfm_jax.contacts import ContactMap, open_contacts
 from hicfm_jax.contacts.annotations.intervals import Track

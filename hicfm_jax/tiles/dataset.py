@@ -40,7 +40,7 @@ def import_tensorflow():
 def import_tfds():
     """Imports TensorFlow Datasets and what it needs for tiles; raises InputError for a missing library.
 
-    It imports TensorFlow, which takes seconds, only for tf.data.
+    TensorFlow, which takes seconds to import, is not among them: only tf.data needs it.
     """
     with _data_extra():
         import tensorflow_datasets as tfds

@@ -1,7 +1,7 @@
 """Correlation by distance, and mean squared error of logarithms."""
 
 import numpy as np
-import scipy  # .stats is slow to import, which its first use does
+import scipy  # imports .stats, which takes long, at its first use
 
 from hicfm_jax.evaluate.scores.diagonals import Matrix, band, band_mask, log_above_diagonal
 from hicfm_jax.evaluate.scores.map_tracks import track_correlation

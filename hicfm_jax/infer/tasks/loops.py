@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import jax
 import numpy as np
 import pandas as pd
-import scipy  # .stats is slow to import, which its first use does
+import scipy  # imports .stats, which takes long, at its first use
 import scipy.sparse
 
 from hicfm_jax.contacts import ContactMap, write_contacts
