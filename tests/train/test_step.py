@@ -11,7 +11,8 @@ from benchmarks.step import step_config
 from configs import pretrain_arabidopsis
 from hicfm_jax.batch import Batch
 from hicfm_jax.config import base_config
-from hicfm_jax.train.optim import create_optimizer
+from hicfm_jax.models.presets import PRESETS
+from hicfm_jax.train.optim import create_optimizer, merge
 from hicfm_jax.train.step import TrainState, accumulate, all_finite, create_train_step
 from hicfm_jax.train.tasks import create_task
 from tests.train import small_run
@@ -66,8 +67,15 @@ def test_pretraining_in_parts_hides_the_same_patches():
         mask=np.ones(4, np.float32),
     )
     params, keys = jax.jit(task.init)(jax.random.key(0)), jax.random.split(jax.random.key(1), 4)
-    whole, loss, _ = jax.jit(accumulate, static_argnums=(0, 4))(task.loss, params, batch, keys, 1)
-    parts, mean, good = jax.jit(accumulate, static_argnums=(0, 4))(task.loss, params, batch, keys, 2)
+    # The gradient of all parameters compiles for longer.
+    trained = {name: params[name] for name in ("count_head", "pixel_head")}
+
+    def loss_of_trained(trained, *rest):
+        return task.loss(merge(params, trained), *rest)
+
+    steps = jax.jit(accumulate, static_argnums=(0, 4))
+    whole, loss, _ = steps(loss_of_trained, trained, batch, keys, 1)
+    parts, mean, good = steps(loss_of_trained, trained, batch, keys, 2)
     assert good == 2
     for name in loss:
         np.testing.assert_allclose(mean[name], loss[name], rtol=1e-5, err_msg=name)
@@ -117,12 +125,14 @@ def test_reading_the_window_starts_a_new_one(step):
     assert np.isnan(state.read_window()[1]["loss"])
 
 
-@pytest.mark.slow  # compiles two steps
-@pytest.mark.parametrize("accum_steps", [1, 2])
-def test_an_update_takes_the_place_of_what_it_replaces(accum_steps):
-    """Beside the state there are gradients, with accumulation their sums too, and no copy of anything."""
-    config = step_config("vit_tiny_patch16", "pretrain", (32, 32), accum_steps, "float32", "all")
-    config.train.accum_steps = accum_steps
+@pytest.mark.slow  # compiles a step
+def test_an_update_takes_the_place_of_what_it_replaces(monkeypatch):
+    """Beside the state there are gradients and their sums, and no copy of anything."""
+    monkeypatch.setitem(
+        PRESETS, "vit_tiny_patch16", PRESETS["vit_tiny_patch16"] | dict(depth=1, decoder_depth=1)
+    )
+    config = step_config("vit_tiny_patch16", "pretrain", (32, 32), 2, "float32", "all")
+    config.train.accum_steps = 2
     memory = compile_step(config)
     gradients = memory["state"] / 3  # parameters and two moments
-    assert memory["temporaries"] < (accum_steps + 0.5) * gradients
+    assert memory["temporaries"] < 2.5 * gradients
