@@ -35,7 +35,7 @@ def test_an_unknown_variant_is_named():
 
 @pytest.mark.slow  # simulates six maps
 def test_the_demo_runs_from_nothing(tmp_path, monkeypatch):
-    """Of a matrix: tests/train/test_configs.py trains the network."""
+    """Of a matrix: the network is that of pretrain_arabidopsis.py, see above."""
     faults.with_a_matrix(monkeypatch)
     workdir = tmp_path / "work"
     flags = small_run.flags(

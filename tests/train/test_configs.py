@@ -26,11 +26,12 @@ def test_every_variant_is_valid(name):
         get_config("demmo")
 
 
-# test_enhancement.py and test_tracks.py train the remaining configs.
+# Trained in test_loop.py, test_enhancement.py and test_tracks.py; the plants' has the network of the first.
+ELSEWHERE = ("pretrain_arabidopsis", "pretrain_plants", "enhance_arabidopsis", "finetune_track")
+
+
 @pytest.mark.slow  # each config compiles for seconds
-@pytest.mark.parametrize(
-    "name", [name for name in CONFIGS if name not in ("enhance_arabidopsis", "finetune_track")]
-)
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ELSEWHERE])
 def test_a_demo_trains(name, tmp_path):
     config = toy(CONFIGS[name]["get_config"]("demo"), small_run.save_tiles(tmp_path))
     config.data.mix = config.data.mix and "made_up=1"

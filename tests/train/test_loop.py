@@ -12,13 +12,12 @@ from configs import pretrain_arabidopsis
 from hicfm_jax import config as config_lib
 from hicfm_jax.errors import InputError
 from hicfm_jax.train import initialize, loop, sharding
-from hicfm_jax.train.checkpoint import Checkpoints
 from hicfm_jax.train.inputs import Inputs
-from hicfm_jax.train.optim import create_optimizer, create_schedule
 from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import create_task
 from hicfm_jax.train.validation import Validation
 from tests.train import faults, small_run
+from tests.train.toy_configs import create, save_fresh, take_step
 
 LOSSES = {"loss", "ssim_loss", "count_loss", "contrastive_loss"}
 SCORES = {"pixel_r", "ssim_loss_gb", "masked_r2_mean", "masked_r2_distance", "masked_r2_coverage"}
@@ -100,13 +99,9 @@ def test_a_killed_run_ends_as_if_it_had_not_been_killed(run, config, tmp_path):
     faults.assert_same(workdir, run[0])
 
 
-@pytest.mark.slow  # compiles the validation for another size
-def test_validation_does_not_depend_on_the_batch_size(run, config):
+@pytest.mark.slow  # compiles the validation for two sizes
+def test_validation_does_not_depend_on_the_batch_size(config):
     """5 held-out tiles in batches of 2 (one is padding) or 1: the same numbers."""
-    mesh, task = sharding.create_mesh(config), create_task(config)
-    config.train.accum_steps = 4
-    with Checkpoints(run[0], config) as checkpoints:
-        state = checkpoints.restore_latest(loop.state_shapes(config, task, create_optimizer(config), mesh))
 
     class Silent:
         def validation(self, *_):
@@ -116,11 +111,15 @@ def test_validation_does_not_depend_on_the_batch_size(run, config):
             pass
 
     config.log.image_count = 0
-    metrics = Validation(config, task, Inputs.create(config), mesh).run(state, Silent())
-    for name, value in metrics.items():
+    _, task, _, state = create(config)
+    found = []
+    for config.train.accum_steps in (2, 4):
+        validation = Validation(config, task, Inputs.create(config), sharding.create_mesh(config))
+        found.append(validation.run(state, Silent()))
+    for name, value in found[0].items():
         # A mean over patches of a batch weighs batches, not patches.
         tolerance = 1e-2 if name in ("loss", "contrastive_loss") else 1e-4
-        assert value == pytest.approx(_lines(run[0])[-1][name], rel=tolerance), name
+        assert value == pytest.approx(found[1][name], rel=tolerance), name
 
 
 def test_the_count_head_starts_at_the_mean_of_the_tiles(config):
@@ -132,13 +131,15 @@ def test_the_count_head_starts_at_the_mean_of_the_tiles(config):
 
 
 @pytest.mark.slow  # another program: the blocks as a loop, computed twice
-def test_a_finished_run_can_be_made_longer_with_less_memory(run, config):
-    workdir, _ = run
+def test_a_run_goes_on_longer_and_with_less_memory(config, tmp_path):
+    save_fresh(config, tmp_path)
+    (tmp_path / "config.json").write_text(config_lib.to_json(config))
     config.train.update({"total_steps": 6, "accum_steps": 4})
     config.model.update({"remat": "blocks", "scan": True})
-    result = loop.train_and_evaluate(config, workdir)
+    config.log.image_count = 0
+    result = loop.train_and_evaluate(config, tmp_path)
     assert int(result.state.step) == 6 and not result.first
-    steps = [line["step"] for line in _lines(workdir)]
+    steps = [line["step"] for line in _lines(tmp_path)]
     assert steps == sorted(steps) and steps[-1] == 6
 
 
@@ -240,19 +241,13 @@ def test_parameters_from_nowhere_are_refused(matrix, config, tmp_path, where):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.slow  # one program each; test_configs.py trains `demo`, and `one_gpu` has all of the unnamed one
-@pytest.mark.parametrize("variant", ["small_gpu", "one_gpu"])
-def test_a_variant_takes_a_step(variant, tiles):
-    """At a toy size; batch and steps are cut, everything else is the variant's own."""
-    config = pretrain_arabidopsis.get_config(variant)
+@pytest.mark.slow  # compiles a program of its own
+def test_the_variant_for_a_small_gpu_takes_a_step(tiles):
+    """At a toy size; batch and steps are cut. bfloat16 and recomputed blocks are the variant's own."""
+    config = pretrain_arabidopsis.get_config("small_gpu")
     config.data.tiles = str(tiles)
     config.model.name, config.model.input_size = "vit_test", (48, 48)
-    config.train.accum_steps = min(config.train.accum_steps, 2)
-    config.train.global_batch_size = 2 * config.train.accum_steps
-    mesh, task, optimizer = sharding.create_mesh(config), create_task(config), create_optimizer(config)
-    inputs = Inputs.create(config)
-    state = loop.create_state(config, task, optimizer, mesh, inputs)
-    step = loop.compile_train_step(config, task, optimizer, create_schedule(config, 1), state, mesh)
-    state = step(state, sharding.to_devices(next(inputs.train(0)), mesh))
-    assert int(state.step) == 1 and int(state.skipped) == 0
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+    config.train.global_batch_size, config.train.accum_steps = 4, 2
+    _, params, means = take_step(config)
+    assert np.isfinite(means["loss"])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
