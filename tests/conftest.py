@@ -97,13 +97,16 @@ def browser():
 
 @pytest.fixture(scope="session")
 def open_page(browser):
-    """Returns `open_page(path, width)`: opens a page, which must fit the width and log no error."""
+    """Returns `open_page(path, *widths)`: opens a page, which must fit the widths and log no error."""
 
-    def open_page(path: pathlib.Path, width: int):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        browser.get(path.as_uri())
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path.name
+    def open_page(path: pathlib.Path, *widths: int):
+        for width in widths:
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            if width == widths[0]:
+                browser.get(path.as_uri())
+            shown = browser.execute_script("return [innerWidth, document.documentElement.scrollWidth]")
+            assert shown[1] <= width == shown[0], path.name
         assert browser.get_log("browser") == [], path.name
         return browser
 
