@@ -19,15 +19,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Distribution extras of setup.py by the module that they bring.
 EXTRAS = {
+    "IPython": "dev",
     "apache_beam": "beam",
     "cooltools": "evaluate",
     "distributed": "beam",
     "hicstraw": "straw",
     "hictkpy": "hic",
-    "ipykernel": "dev",
     "matplotlib": "evaluate",
     "mkdocs": "docs",
-    "nbclient": "dev",
     "pybigtools": "tracks",
     "selenium": "dev",
     "tensorflow": "data",
@@ -115,9 +114,9 @@ def open_page(browser):
 
 @pytest.fixture
 def coarse_pictures(monkeypatch):
-    """Pictures of matplotlib have few pixels and overlapping words: for tests of something else.
+    """Pictures of matplotlib have few pixels and no axes: for tests of something else.
 
-    Fitting the parts of a figure to each other takes seconds.
+    Ticks with their numbers, and fitting the parts of a figure to each other, take seconds.
     """
     if importlib.util.find_spec("matplotlib") is None:
         return
@@ -127,6 +126,8 @@ def coarse_pictures(monkeypatch):
 
     def save_coarsely(figure, *arguments, **options):
         figure.set_layout_engine("none")
+        for axes in figure.axes:
+            axes.set_axis_off()
         save(figure, *arguments, **options | {"dpi": 20, "bbox_inches": None})
 
     monkeypatch.setattr(Figure, "savefig", save_coarsely)
