@@ -11,7 +11,7 @@ from tests.run_script import run_script
 @pytest.mark.needs("matplotlib")
 def test_losses_of_both_precisions_are_compared(tmp_path):
     picture = tmp_path / "bfloat16.png"
-    flags = ("--steps=4", "--model=vit_test", "--side=32", "--batch=2", f"--picture={picture}")
+    flags = ("--steps=4", "--model=vit_test", "--side=64", "--batch=2", f"--picture={picture}")
     done = run_script("benchmark_bfloat16.py", *flags)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
