@@ -1,6 +1,7 @@
 """The measurement of a GPU: a dry run on the CPU, and the arithmetic on paper."""
 
 import json
+import multiprocessing
 import re
 
 import jax
@@ -27,11 +28,14 @@ def test_a_dry_run_measures_every_kind_of_case(tmp_path, monkeypatch):
     cases = [lever if case.name == lever.name else case for case in gpu_ablation.CASES]
     in_process = gpu_ablation._in_process
 
-    def run(case, size, *more):
-        return (
-            gpu_ablation._inference(case, size) if case.work == "inference" else in_process(case, size, *more)
-        )
+    def run(case, size, data, limit):
+        if case.work != "inference":
+            return in_process(case, size, data, limit)
+        end, theirs = multiprocessing.Pipe()
+        gpu_ablation._run(theirs, case, size, data)
+        return end.recv()
 
+    monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", ".95")  # which it would set for good
     monkeypatch.setattr(gpu_ablation, "CASES", cases)
     monkeypatch.setattr(gpu_ablation, "DRY", (gpu_ablation.BASE, "inference in bfloat16", lever.name))
     monkeypatch.setattr(gpu_ablation, "_in_process", run)
