@@ -19,15 +19,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Distribution extras of setup.py by the module that they bring.
 EXTRAS = {
+    "IPython": "dev",
     "apache_beam": "beam",
     "cooltools": "evaluate",
     "distributed": "beam",
     "hicstraw": "straw",
     "hictkpy": "hic",
-    "ipykernel": "dev",
     "matplotlib": "evaluate",
     "mkdocs": "docs",
-    "nbclient": "dev",
     "pybigtools": "tracks",
     "selenium": "dev",
     "tensorflow": "data",
@@ -97,13 +96,16 @@ def browser():
 
 @pytest.fixture(scope="session")
 def open_page(browser):
-    """Returns `open_page(path, width)`: opens a page, which must fit the width and log no error."""
+    """Returns `open_page(path, *widths)`: opens a page, which must fit the widths and log no error."""
 
-    def open_page(path: pathlib.Path, width: int):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        browser.get(path.as_uri())
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width, path.name
+    def open_page(path: pathlib.Path, *widths: int):
+        for width in widths:
+            size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+            browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            if width == widths[0]:
+                browser.get(path.as_uri())
+            shown = browser.execute_script("return [innerWidth, document.documentElement.scrollWidth]")
+            assert shown[1] <= width == shown[0], path.name
         assert browser.get_log("browser") == [], path.name
         return browser
 
@@ -112,9 +114,9 @@ def open_page(browser):
 
 @pytest.fixture
 def coarse_pictures(monkeypatch):
-    """Pictures of matplotlib have few pixels and overlapping words: for tests of something else.
+    """Pictures of matplotlib have few pixels and no axes: for tests of something else.
 
-    Fitting the parts of a figure to each other takes seconds.
+    Ticks with their numbers, and fitting the parts of a figure to each other, take seconds.
     """
     if importlib.util.find_spec("matplotlib") is None:
         return
@@ -124,6 +126,8 @@ def coarse_pictures(monkeypatch):
 
     def save_coarsely(figure, *arguments, **options):
         figure.set_layout_engine("none")
+        for axes in figure.axes:
+            axes.set_axis_off()
         save(figure, *arguments, **options | {"dpi": 20, "bbox_inches": None})
 
     monkeypatch.setattr(Figure, "savefig", save_coarsely)

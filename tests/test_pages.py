@@ -4,11 +4,12 @@ import functools
 import gzip
 import io
 import itertools
-import os
+import json
 import pathlib
 import re
+import shlex
 import shutil
-import sys
+import types
 from contextlib import redirect_stdout
 
 import numpy as np
@@ -19,6 +20,7 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap, thin, write_cells, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import loop_table, write_bedpe
 from hicfm_jax.contacts.annotations.tracks import write_bigwig, write_table
+from hicfm_jax.train.logging import metric_writer
 from tests.commands import PAGES, ROOT, commands_of, values_of
 from tests.convert import made_up
 from tests.infer.toy_networks import write_checkpoint
@@ -64,6 +66,8 @@ NOT_RUN = {
 
 SMALL, MIDDLE, LARGE = 78, 230, 400
 """Bins of 30 kb of a chromosome."""
+WINDOW = (64, 64)
+"""Of the checkpoints: few windows cover a map."""
 
 # Maps by name: bins of 30 kb, bin width, fraction of the contacts.
 MAPS = {
@@ -125,8 +129,10 @@ def _map(bins: int, resolution: int, kept: float, trans: bool = False, chromosom
     return deep if kept == 1 else thin(deep, kept, seed=1)
 
 
-def _tracks(contact_map: ContactMap, folder) -> None:
-    """Tracks, loops and cells that the pages name."""
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory):
+    """Folder of the tracks, loops and cells that the pages name."""
+    contact_map, folder = _map(SMALL, 10_000, 1.0), tmp_path_factory.mktemp("lists")
     rng = np.random.default_rng(0)
     names = ("genes", "te_fraction", "state_1", "state_2")
     track = {
@@ -149,7 +155,9 @@ def _tracks(contact_map: ContactMap, folder) -> None:
         for start in range(0, length // 2, 20_000)
     ]
     (folder / "TAIR10_genes.gff").write_text("".join(genes))
-    write_cells([(name, thin(contact_map, 0.02, seed=1)) for name in ("one", "two")], folder / "cells.scool")
+    cell = thin(_map(SMALL, 30_000, 1.0, chromosomes=2), 0.02, seed=1)
+    write_cells([(name, cell) for name in ("one", "two")], folder / "cells.scool")
+    return folder
 
 
 def _text(page: str) -> str:
@@ -177,26 +185,42 @@ def stored(tmp_path_factory):
     return lambda kind, name: write(kind, pathlib.Path(name).suffix)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folder of a checkpoint of `CHECKPOINTS`, or the file of published weights, written once."""
+    folder = tmp_path_factory.mktemp("trained")
+
+    @functools.cache
+    def write(task: str, own: bool) -> pathlib.Path:
+        about = {"total_counts": {"deep": 1e8}} if task == "resolution" else {}
+        tracks = ("genes", "RNA") if task == "epigenome" else ()
+        residual = "coverage" if task == "resolution" else "none"
+        return write_checkpoint(folder / f"{task}{own}", task, residual, tracks, own, WINDOW, **about)
+
+    @functools.cache
+    def publish(task: str) -> pathlib.Path:
+        return made_up.save({"model": made_up.state_dict(task, size=(224, 224))}, folder, f"{task}.pth.tar")
+
+    return write, publish
+
+
 @pytest.fixture
-def room(tmp_path, monkeypatch, request, stored, coarse_pictures):
+def room(tmp_path, monkeypatch, request, stored, lists, trained, coarse_pictures):
     """A folder with what the pages take for granted, as far as the page names it."""
-    page = request.node.callspec.params["page"]
+    page, (write, publish) = request.node.callspec.params["page"], trained
     text = _text(page)
     for name, kind in (MAPS | OTHERS.get(page, {})).items():
         if name in text:
             shutil.copyfile(stored(kind, name), tmp_path / name)
     for path, task in CHECKPOINTS.items():
         if path in text:
-            about = {"total_counts": {"deep": 1e8}} if task == "resolution" else {}
-            tracks = ("genes", "RNA") if task == "epigenome" else ()
-            residual = "coverage" if task == "resolution" else "none"
-            write_checkpoint(tmp_path / path, task, residual, tracks, path == "runs/own", **about)
+            shutil.copytree(write(task, path == "runs/own"), tmp_path / path)
     for name, task in {"pretrain": "pretrain", "schic": "single_cell"}.items():
         file = f"hicfoundation_{name}.pth.tar"
         if file in text:
-            made_up.save({"model": made_up.state_dict(task, size=(224, 224))}, tmp_path, file)
+            shutil.copyfile(publish(task), tmp_path / file)
     if re.search("tsv|bedpe|scool|gff", text):
-        _tracks(_map(SMALL, 10_000, 1.0), tmp_path)
+        shutil.copytree(lists, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(ROOT)
     return tmp_path
@@ -220,7 +244,12 @@ def _run(words: list[str], room) -> None:
         shutil.rmtree(room / output, ignore_errors=True)
         (room / output).unlink(missing_ok=True)
     # Workers import TensorFlow; tests/tiles/test_runners.py starts some.
-    words = ["--processes=0" if word.startswith("--processes=") else word for word in words]
+    _start(["--processes=0" if word.startswith("--processes=") else word for word in words])
+    assert output is None or (room / output).exists()
+
+
+def _start(words: list[str]) -> None:
+    """Runs a command, which has to succeed, in this process."""
     if words[0] == "hicfm":
         ended = run_hicfm(*words[1:])
     else:
@@ -228,12 +257,14 @@ def _run(words: list[str], room) -> None:
         assert scripts, f"{words} is neither run nor in NOT_RUN"
         ended = run_script(words[scripts[0]].removeprefix("scripts/"), *words[scripts[0] + 1 :])
     assert ended.returncode == 0, f"{' '.join(words)}\n{ended.stderr}"
-    assert output is None or (room / output).exists()
 
 
 TINY = {
     "model.name": "vit_test",
     "model.input_size": "32,32",
+    "model.pixel_width": 4,
+    "model.pixel_depth": 1,
+    "model.scan": True,
     "data.simulate.contacts": 1_000_000,
     "data.simulate.train_assays": 1,
     "data.simulate.val_assays": 1,
@@ -243,34 +274,32 @@ TINY = {
 """Settings with which the notebook trains in seconds."""
 
 
-@pytest.mark.slow  # trains two networks and compiles for them, in processes of their own
-@pytest.mark.needs("matplotlib", "nbclient", "ipykernel")
+@pytest.mark.slow  # trains two networks
+@pytest.mark.needs("matplotlib", "IPython")
 @pytest.mark.parametrize("page", [NOTEBOOK])
 def test_the_notebook_runs(page, room, monkeypatch):
-    """In a kernel, all but installing and simulating; networks are tiny, and a small map is there.
+    """All but installing and simulating; networks are tiny, and a small map is there.
 
-    A command that fails does not end a cell, but leaves no picture for the next.
+    What a kernel hands to the shell runs in this process.
     """
-    import nbclient
-    import nbformat
+    import IPython.display
+    from IPython.core.inputtransformer2 import TransformerManager
 
     shutil.rmtree(room / "runs")
     for name in ("shallow.cool", "enhanced.cool"):
         (room / name).unlink()
-    for name in ("scripts", "configs"):
-        (room / name).symlink_to(ROOT / name)
-    monkeypatch.setenv("PATH", os.path.dirname(sys.executable), prepend=os.pathsep)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    (room / "configs").symlink_to(ROOT / "configs")
+    shown, shell = [], types.SimpleNamespace(system=lambda line: _start(shlex.split(line)))
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    monkeypatch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)  # measures for seconds
+    given = {"get_ipython": lambda: shell}
     tiny = " ".join(f"--config.{name}={value}" for name, value in TINY.items())
-    book = nbformat.read(ROOT / page, as_version=4)
-    for cell in book.cells:
-        lines = [] if cell.id == "install" else cell.source.splitlines()
-        lines = [line for line in lines if "simulate_map.py" not in line]
-        cell.source = "\n".join(line.replace(" --workdir=", f" {tiny} --workdir=") for line in lines)
-    client = nbclient.NotebookClient(book, timeout=400, resources={"metadata": {"path": str(room)}})
-    client.execute()
-    shown = [each.data for cell in book.cells for each in cell.get("outputs", ()) if "data" in each]
-    assert ["image/png" in each for each in shown] == [True, True]
+    for cell in json.loads(_text(page))["cells"]:
+        if cell["cell_type"] == "code" and cell["id"] != "install":
+            lines = [line for line in cell["source"] if "simulate_map.py" not in line]
+            source = "".join(line.replace(" --workdir=", f" {tiny} --workdir=") for line in lines)
+            exec(compile(TransformerManager().transform_cell(source), cell["id"], "exec"), given)
+    assert [image.format for image in shown] == ["png", "png"]
 
 
 SNIPPETS = [page for page in PAGES if SNIPPET.search(_text(page))]

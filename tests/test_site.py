@@ -27,14 +27,13 @@ def test_the_site_builds_without_warnings_and_loads_no_foreign_files(pages):
         assert not loaded.search(page.read_text()), f"{page.name} loads a file from elsewhere"
 
 
-@pytest.mark.slow  # opens every page twice
+@pytest.mark.slow  # opens every page
 @pytest.mark.needs("mkdocs", "selenium")
 def test_every_page_fits_a_desktop_and_a_phone(pages, open_page):
     for page in pages:
         if page.name == "404.html":  # its links begin at the root of a server
             continue
-        for width in (1280, 390):
-            open_page(page, width)
+        open_page(page, 1280, 390)
 
 
 def test_every_script_and_config_is_in_the_reference_of_commands():

@@ -52,16 +52,22 @@ def echo(window: tuple[int, int] = (32, 32), **fields) -> Network:
 
 
 def write_checkpoint(
-    path, task: str = "resolution", residual: str = "coverage", tracks=(), dispersion=False, **meta
+    path,
+    task: str = "resolution",
+    residual: str = "coverage",
+    tracks=(),
+    dispersion=False,
+    window=(32, 32),
+    **meta,
 ):
-    """Writes an untrained checkpoint of the smallest model, windows of 32 x 32, as training does."""
+    """Writes an untrained checkpoint of the smallest model, as training does."""
     config = enhance_arabidopsis.get_config("demo")
     config.data.thin = (1 / 320, 1 / 2)
     config.task, config.model.residual, config.model.tracks = task, residual, tracks
     config.model.dispersion = dispersion
-    config.model.name, config.model.input_size = "vit_test", (32, 32)
+    config.model.name, config.model.input_size = "vit_test", window
     config = json.loads(json.dumps(config.to_dict()))
-    arguments = "vit_test", (32, 32), task
+    arguments = "vit_test", window, task
     options = head_options(config["model"])
     # Drawn by numpy, which spares compiling a program that draws them.
     rng = np.random.default_rng(0)

@@ -18,7 +18,7 @@ from tests.models.test_smoothing import chromosome, context_of
 SIZE = (96, 96)
 OPTIONS = dict(residual="coverage", pixel_width=4, pixel_depth=1, bin_heads=2)
 WITH, WITHOUT = (
-    create_model("vit_test", SIZE, "resolution", **OPTIONS, transformer=transformer)
+    create_model("vit_test", SIZE, "resolution", **OPTIONS, transformer=transformer, scan=True)
     for transformer in (True, False)
 )
 _apply = jax.jit(apply_head, static_argnames=("model", "cutoff"))
@@ -90,7 +90,7 @@ def test_bins_without_coverage_stay_empty(params, shallow):
 
 @pytest.mark.slow  # compiles the gradient of the whole network
 def test_an_empty_window_has_a_finite_gradient(untrained):
-    model = create_model("vit_test", (32, 32), "resolution", **OPTIONS)
+    model = create_model("vit_test", (32, 32), "resolution", **OPTIONS, scan=True)
     params = untrained(model)
     context = {"row_bias": jnp.zeros((1, 32)), "column_bias": jnp.zeros((1, 32)), "decay": jnp.zeros((1, 63))}
     counts = np.zeros((32, 32))

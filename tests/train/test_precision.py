@@ -4,14 +4,22 @@ import json
 
 import pytest
 
+from benchmarks import precision, step
 from tests.run_script import run_script
+
+
+def one_map(*arguments):
+    config = step.step_config(*arguments)
+    config.data.simulate.train_assays = 1
+    return config
 
 
 @pytest.mark.slow  # trains twice
 @pytest.mark.needs("matplotlib")
-def test_losses_of_both_precisions_are_compared(tmp_path):
+def test_losses_of_both_precisions_are_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "step_config", one_map)
     picture = tmp_path / "bfloat16.png"
-    flags = ("--steps=4", "--model=vit_test", "--side=32", "--batch=2", f"--picture={picture}")
+    flags = ("--steps=4", "--model=vit_test", "--side=64", "--batch=2", f"--picture={picture}")
     done = run_script("benchmark_bfloat16.py", *flags)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
