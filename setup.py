@@ -46,7 +46,7 @@ EXTRAS = {
     "tpu": [f"jax[tpu]{JAX}"],
     "dev": [
         *("pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6", "selenium>=4.30"),
-        *("ipython>=8", RUFF, "pre-commit>=4", "tensorboard>=2.20"),
+        *("nbclient>=0.10", "ipykernel>=6.29", RUFF, "pre-commit>=4", "tensorboard>=2.20"),
     ],
     # Ruff breaks the lines of long signatures.
     "docs": ["mkdocs>=1.6,<2", "mkdocs-material>=9.6,<10", "mkdocstrings[python]>=1,<2", RUFF],

@@ -34,7 +34,7 @@ def measure_losses(
         config.train.total_steps = config.log.eval_every_steps = steps
         config.log.every_steps, config.log.image_count = 1, 0
         config.optim.learning_rate, config.optim.clip_norm = 1e-4, 1.0
-        config.model.center_count = config.model.scan = True
+        config.model.center_count = True
         config.data.simulate.resolution = 30_000  # hundreds of windows
         config.data.simulate.val_assays = 1  # their scores are not read
         with tempfile.TemporaryDirectory() as folder:

@@ -19,14 +19,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 # Distribution extras of setup.py by the module that they bring.
 EXTRAS = {
-    "IPython": "dev",
     "apache_beam": "beam",
     "cooltools": "evaluate",
     "distributed": "beam",
     "hicstraw": "straw",
     "hictkpy": "hic",
+    "ipykernel": "dev",
     "matplotlib": "evaluate",
     "mkdocs": "docs",
+    "nbclient": "dev",
     "pybigtools": "tracks",
     "selenium": "dev",
     "tensorflow": "data",

@@ -4,12 +4,11 @@ import functools
 import gzip
 import io
 import itertools
-import json
+import os
 import pathlib
 import re
-import shlex
 import shutil
-import types
+import sys
 from contextlib import redirect_stdout
 
 import numpy as np
@@ -20,7 +19,6 @@ import scipy.sparse
 from hicfm_jax.contacts import ContactMap, thin, write_cells, write_contacts
 from hicfm_jax.contacts.annotations.loop_list import loop_table, write_bedpe
 from hicfm_jax.contacts.annotations.tracks import write_bigwig, write_table
-from hicfm_jax.train.logging import metric_writer
 from tests.commands import PAGES, ROOT, commands_of, values_of
 from tests.convert import made_up
 from tests.infer.toy_networks import write_checkpoint
@@ -244,12 +242,7 @@ def _run(words: list[str], room) -> None:
         shutil.rmtree(room / output, ignore_errors=True)
         (room / output).unlink(missing_ok=True)
     # Workers import TensorFlow; tests/tiles/test_runners.py starts some.
-    _start(["--processes=0" if word.startswith("--processes=") else word for word in words])
-    assert output is None or (room / output).exists()
-
-
-def _start(words: list[str]) -> None:
-    """Runs a command, which has to succeed, in this process."""
+    words = ["--processes=0" if word.startswith("--processes=") else word for word in words]
     if words[0] == "hicfm":
         ended = run_hicfm(*words[1:])
     else:
@@ -257,6 +250,7 @@ def _start(words: list[str]) -> None:
         assert scripts, f"{words} is neither run nor in NOT_RUN"
         ended = run_script(words[scripts[0]].removeprefix("scripts/"), *words[scripts[0] + 1 :])
     assert ended.returncode == 0, f"{' '.join(words)}\n{ended.stderr}"
+    assert output is None or (room / output).exists()
 
 
 TINY = {
@@ -274,32 +268,34 @@ TINY = {
 """Settings with which the notebook trains in seconds."""
 
 
-@pytest.mark.slow  # trains two networks
-@pytest.mark.needs("matplotlib", "IPython")
+@pytest.mark.slow  # trains two networks and compiles for them, in processes of their own
+@pytest.mark.needs("matplotlib", "nbclient", "ipykernel")
 @pytest.mark.parametrize("page", [NOTEBOOK])
 def test_the_notebook_runs(page, room, monkeypatch):
-    """All but installing and simulating; networks are tiny, and a small map is there.
+    """In a kernel, all but installing and simulating; networks are tiny, and a small map is there.
 
-    What a kernel hands to the shell runs in this process.
+    A command that fails does not end a cell, but leaves no picture for the next.
     """
-    import IPython.display
-    from IPython.core.inputtransformer2 import TransformerManager
+    import nbclient
+    import nbformat
 
     shutil.rmtree(room / "runs")
     for name in ("shallow.cool", "enhanced.cool"):
         (room / name).unlink()
-    (room / "configs").symlink_to(ROOT / "configs")
-    shown, shell = [], types.SimpleNamespace(system=lambda line: _start(shlex.split(line)))
-    monkeypatch.setattr(IPython.display, "display", shown.append)
-    monkeypatch.setattr(metric_writer, "matmul_rate", lambda dtype: 1.0)  # measures for seconds
-    given = {"get_ipython": lambda: shell}
+    for name in ("scripts", "configs"):
+        (room / name).symlink_to(ROOT / name)
+    monkeypatch.setenv("PATH", os.path.dirname(sys.executable), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     tiny = " ".join(f"--config.{name}={value}" for name, value in TINY.items())
-    for cell in json.loads(_text(page))["cells"]:
-        if cell["cell_type"] == "code" and cell["id"] != "install":
-            lines = [line for line in cell["source"] if "simulate_map.py" not in line]
-            source = "".join(line.replace(" --workdir=", f" {tiny} --workdir=") for line in lines)
-            exec(compile(TransformerManager().transform_cell(source), cell["id"], "exec"), given)
-    assert [image.format for image in shown] == ["png", "png"]
+    book = nbformat.read(ROOT / page, as_version=4)
+    for cell in book.cells:
+        lines = [] if cell.id == "install" else cell.source.splitlines()
+        lines = [line for line in lines if "simulate_map.py" not in line]
+        cell.source = "\n".join(line.replace(" --workdir=", f" {tiny} --workdir=") for line in lines)
+    client = nbclient.NotebookClient(book, timeout=400, resources={"metadata": {"path": str(room)}})
+    client.execute()
+    shown = [each.data for cell in book.cells for each in cell.get("outputs", ()) if "data" in each]
+    assert ["image/png" in each for each in shown] == [True, True]
 
 
 SNIPPETS = [page for page in PAGES if SNIPPET.search(_text(page))]
