@@ -9,6 +9,8 @@ import logging as standard_logging
 import os
 import pathlib
 import re
+import select
+import signal
 import sys
 import textwrap
 import warnings
@@ -105,6 +107,21 @@ def _notes() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def while_read() -> Iterator[None]:
+    """Ends this program without a word once nobody reads what it prints, as after `| head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+        if not any(events & select.POLLERR for _, events in output.poll(0)):
+            raise  # of another pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left
+        sys.exit(128 + signal.SIGPIPE)
+
+
 def run(
     main: Callable[[], None],
     text: str = "",
@@ -130,7 +147,7 @@ def run(
                 standard_logging.getLogger(name).addFilter(_is_news)
         try:
             interrupts.working()
-            with _notes():
+            with while_read(), _notes():
                 main()
         except KeyboardInterrupt:
             interrupts.stop()
@@ -143,7 +160,8 @@ def run(
         sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:]
     if {"-h", "--help"} & set(words):
-        print(_help(text or main.__globals__["__doc__"], positional, groups or {}))
+        with while_read():
+            print(_help(text or main.__globals__["__doc__"], positional, groups or {}))
         sys.exit(0)
     # ml_collections reads the settings of a config from sys.argv itself.
     sys.argv[1:] = last_of_settings(named(words, positional))

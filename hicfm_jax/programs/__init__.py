@@ -80,7 +80,8 @@ def main() -> None:
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
-        print(_overview())
+        with cli.while_read():
+            print(_overview())
         sys.exit(0 if words else 2)
     name = cli.COMMANDS.get(words[0], words[0])  # as the scripts are called
     if name not in PROGRAMS:

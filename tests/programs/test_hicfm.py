@@ -58,6 +58,19 @@ def test_help_has_examples_and_every_flag_once(name):
     assert own - set(described) <= {"force"}
 
 
+def test_a_program_ends_without_a_word_when_nobody_reads_on(monkeypatch):
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as output, pytest.raises(SystemExit) as ended:
+        monkeypatch.setattr(sys, "stdout", output)
+        with cli.while_read():
+            print("help")
+    assert ended.value.code == 141
+    monkeypatch.undo()
+    with pytest.raises(BrokenPipeError), cli.while_read():
+        raise BrokenPipeError("of another pipe")
+
+
 def test_words_without_flags(deep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cores = []
