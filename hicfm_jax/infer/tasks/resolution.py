@@ -91,8 +91,8 @@ def enhance(
       trans: also every pixel between different chromosomes, for networks with `model.residual`.
       keep_reads: the input's own reads, and a prediction only of the others, for networks trained on parts of
         the reads (`data.split`): the expectation of a deeper experiment that contains this one.
-      match_decay: scale the prediction at each distance to the input's contacts there, by chromosome, for
-        networks with `model.residual`; None: for networks trained on parts of the reads, which predict means.
+      match_decay: scale the prediction at each distance to the input's contacts there, by chromosome;
+        None: wherever it is possible, for networks with `model.residual` and merge "average".
       dtype: of the network's products, "float32" or "bfloat16".
       anyway: go on with a map of another bin width or depth than the network was trained for.
       integer: round to whole contacts, halves up. Sparse maps lose contacts: pixels below 0.5 are empty.
@@ -181,7 +181,7 @@ def settle(plan: ScanPlan, contact_map: ContactMap, network: Network) -> ScanPla
 
 
 def _matches_decay(plan: ScanPlan, network: Network) -> bool:
-    """Whether the decay of the map is matched to that of the input: the option, or what suits the network."""
+    """Whether the decay of the map is matched to that of the input: the option, or where it is possible."""
     possible = network.takes_depth and plan.merge == "average" and "region" not in plan.options
     wanted = plan.options.get("match_decay")
     if wanted and not possible:
@@ -189,7 +189,7 @@ def _matches_decay(plan: ScanPlan, network: Network) -> bool:
             "match_decay needs whole chromosomes, a network with model.residual and merge=average: leave it "
             "out."
         )
-    return network.any_depth and possible if wanted is None else wanted
+    return possible if wanted is None else wanted
 
 
 def _quantiles(plan: ScanPlan) -> dict[str, float]:
@@ -353,8 +353,7 @@ TASK = InferenceTask(
             "match_decay",
             bool,
             "Scale the prediction at each distance to the input's contacts there, so that P(s) is the "
-            "input's; on for networks that were trained on parts of the reads, as those of the package. A "
-            "region's values are as predicted.",
+            "input's; on for networks with model.residual. A region's values are as predicted.",
         ),
         Option(
             "quantiles",
