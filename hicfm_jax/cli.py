@@ -108,11 +108,13 @@ def _notes() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def while_read() -> Iterator[None]:
+def until_nobody_reads() -> Iterator[None]:
     """Ends this program without a word once nobody reads what it prints, as after `| head`."""
     try:
-        yield
-        sys.stdout.flush()
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         output = select.poll()
         output.register(sys.stdout.fileno(), 0)
@@ -147,7 +149,7 @@ def run(
                 standard_logging.getLogger(name).addFilter(_is_news)
         try:
             interrupts.working()
-            with while_read(), _notes():
+            with _notes():
                 main()
         except KeyboardInterrupt:
             interrupts.stop()
@@ -160,8 +162,7 @@ def run(
         sys.stdout.reconfigure(errors="backslashreplace")
     words = sys.argv[1:]
     if {"-h", "--help"} & set(words):
-        with while_read():
-            print(_help(text or main.__globals__["__doc__"], positional, groups or {}))
+        print(_help(text or main.__globals__["__doc__"], positional, groups or {}))
         sys.exit(0)
     # ml_collections reads the settings of a config from sys.argv itself.
     sys.argv[1:] = last_of_settings(named(words, positional))

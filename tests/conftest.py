@@ -97,7 +97,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def open_page(browser):
-    """Returns `open_page(path, *widths)`: opens a page, which must fit the widths and log no error."""
+    """Returns `open_page(path, *widths)`: loads a page at the first; it must fit all and log no error."""
 
     def open_page(path: pathlib.Path, *widths: int):
         for width in widths:
@@ -105,8 +105,9 @@ def open_page(browser):
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             if width == widths[0]:
                 browser.get(path.as_uri())
-            shown = browser.execute_script("return [innerWidth, document.documentElement.scrollWidth]")
-            assert shown[1] <= width == shown[0], path.name
+            script = "return [innerWidth, document.documentElement.scrollWidth]"
+            inner, content = browser.execute_script(script)
+            assert inner == width and content <= width, path.name
         assert browser.get_log("browser") == [], path.name
         return browser
 

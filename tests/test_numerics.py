@@ -71,7 +71,7 @@ def _step(task: str, residual: str):
     config = config_lib.base_config()
     config.task, config.model.name, config.model.input_size = task, "vit_test", SIZE
     config.model.update({"residual": residual, "pixel_width": 4, "pixel_depth": 1, "bin_heads": 2})
-    config.model.transformer = residual == "none"  # the other cases have it
+    config.model.transformer = residual == "none"  # the other cases have one
     config.targets.map_scaling = "none" if residual == "none" else "log10"
     batch = _batch(TASKS[task])
     made = create_task(config, {name: value.shape[1:] for name, value in batch.targets.items()})

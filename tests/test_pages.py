@@ -29,8 +29,8 @@ NOTEBOOK = "docs/tutorials/colab.ipynb"
 
 NOT_RUN = {
     "make": "starts minutes of training or of tests, which test_house.py checks by name",
-    "scripts/train.py": "trains for minutes; tests/train/test_configs.py takes a step of every config",
-    "hicfm train": "trains for minutes; tests/train/test_configs.py takes a step of every config",
+    "scripts/train.py": "trains for minutes; tests/train trains a small network by each config",
+    "hicfm train": "trains for minutes; tests/train trains a small network by each config",
     "scripts/experiment.py": "takes an hour; tests/experiment runs its stages",
     "hicfm experiment": "takes an hour; tests/experiment runs its stages",
     "scripts/simulate_map.py": "takes a minute; tests/contacts/test_simulate_script.py writes small maps",
@@ -185,7 +185,7 @@ def stored(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a checkpoint of `CHECKPOINTS`, or the file of published weights, written once."""
+    """Two functions: the folder of a checkpoint, and the file of published weights; each is written once."""
     folder = tmp_path_factory.mktemp("trained")
 
     @functools.cache
@@ -193,7 +193,8 @@ def trained(tmp_path_factory):
         about = {"total_counts": {"deep": 1e8}} if task == "resolution" else {}
         tracks = ("genes", "RNA") if task == "epigenome" else ()
         residual = "coverage" if task == "resolution" else "none"
-        return write_checkpoint(folder / f"{task}{own}", task, residual, tracks, own, WINDOW, **about)
+        options = dict(dispersion=own, window=WINDOW)
+        return write_checkpoint(folder / f"{task}{own}", task, residual, tracks, **options, **about)
 
     @functools.cache
     def publish(task: str) -> pathlib.Path:
@@ -205,7 +206,8 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def room(tmp_path, monkeypatch, request, stored, lists, trained, coarse_pictures):
     """A folder with what the pages take for granted, as far as the page names it."""
-    page, (write, publish) = request.node.callspec.params["page"], trained
+    page = request.node.callspec.params["page"]
+    write, publish = trained
     text = _text(page)
     for name, kind in (MAPS | OTHERS.get(page, {})).items():
         if name in text:
@@ -259,10 +261,13 @@ TINY = {
     "model.pixel_width": 4,
     "model.pixel_depth": 1,
     "model.scan": True,
+    "optim.trainable": "none",  # and so quickly compiled
+    "optim.trainable_patterns": "decoder/norm/",
     "data.simulate.contacts": 1_000_000,
     "data.simulate.train_assays": 1,
     "data.simulate.val_assays": 1,
     "train.total_steps": 4,
+    "train.global_batch_size": 4,
     "log.eval_every_steps": 4,
 }
 """Settings with which the notebook trains in seconds."""

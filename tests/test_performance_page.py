@@ -18,8 +18,8 @@ PAGE = ROOT / "docs/reference/performance.md"
 def in_few_processes(monkeypatch):
     """Measures the first amount of work in a process of its own, the others here.
 
-    Not measured are steps of PyTorch and of two windows, as tests/train/test_step_benchmark.py does, and
-    builds in processes, as test_tiling_benchmark.py does.
+    Left out: steps of PyTorch and of two windows (test_step_benchmark.py), builds in processes
+    (test_tiling_benchmark.py).
     """
     in_process, measure_tiling, begun = growth._in_process, tiling.measure_tiling, []
 
@@ -27,7 +27,7 @@ def in_few_processes(monkeypatch):
         begun.append(name)
         if len(begun) == 1:
             return in_process(name, amount, side)
-        if begun.count("step") == 2:
+        if (name, amount) == ("step", 2):
             return 2.0, 1.0
         return growth.WORKS[name].run(amount, side), 1.0
 

@@ -33,7 +33,7 @@ def test_every_page_fits_a_desktop_and_a_phone(pages, open_page):
     for page in pages:
         if page.name == "404.html":  # its links begin at the root of a server
             continue
-        open_page(page, 1280, 390)
+        open_page(page, 390, 1280)
 
 
 def test_every_script_and_config_is_in_the_reference_of_commands():

@@ -24,7 +24,7 @@ STEP = 1 / 1024
 _AT_ONCE = 1 << 22  # pixels that are rounded at once
 
 _PRIOR = 400.0
-"""Contacts that the network's own decay counts for: it is off by about 1 / sqrt(400), or 5 %."""
+"""Contacts that the network's own decay counts for: `any_map` is off by about 1 / sqrt(400), or 5 %."""
 
 
 class PredictedRows:
@@ -73,7 +73,10 @@ class PredictedRows:
             self._regions[region] = self._pixels, [np.zeros(1, np.int64)]
             self.input_contacts += float(shallow.data.sum(dtype=np.float64))
             if isinstance(region, str):
-                self.decays[region] = np.zeros(shallow.shape[0]), np.zeros(shallow.shape[0])
+                distances = shallow.shape[0]
+                if self._max_bins is not None:
+                    distances = min(distances, self._max_bins + 1)
+                self.decays[region] = np.zeros(distances), np.zeros(distances)
         count, width = rows.mean.shape
         mask = rows.covered & (np.arange(width) < shallow.shape[1] - rows.left)
         if isinstance(region, str):

@@ -71,6 +71,7 @@ PROGRAMS = {
 }
 
 
+@cli.until_nobody_reads()
 def main() -> None:
     """The command `hicfm NAME ...`."""
     words = sys.argv[1:]
@@ -80,8 +81,7 @@ def main() -> None:
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
-        with cli.while_read():
-            print(_overview())
+        print(_overview())
         sys.exit(0 if words else 2)
     name = cli.COMMANDS.get(words[0], words[0])  # as the scripts are called
     if name not in PROGRAMS:
@@ -114,6 +114,7 @@ def _overview() -> str:
     )
 
 
+@cli.until_nobody_reads()
 def start(name: str) -> None:
     """Runs a program with the flags of `sys.argv`, to its exit status.
 

@@ -21,6 +21,8 @@ from hicfm_jax.evaluate.certificate import certify
 from hicfm_jax.evaluate.opening import enhancement_notes
 from hicfm_jax.infer import enhance, infer_file, load_network, scan
 from hicfm_jax.infer.enhanced_map import decay_factors
+from hicfm_jax.infer.scan_plan import make_plan
+from hicfm_jax.infer.tasks.resolution import TASK
 from hicfm_jax.models.preprocess import target_scaling
 from hicfm_jax.progress import NullProgress
 from tests.infer.toy_networks import CHROMSIZES, CUTOFF, RESOLUTION, SEEN, echo, toy_map
@@ -151,10 +153,23 @@ def test_few_contacts_hardly_change_the_decay():
     np.testing.assert_array_equal(decay_factors(predicted[:1], predicted[:1]), [1.0])
 
 
-def test_a_decay_that_cannot_be_matched(sure, network, tmp_path):
+def test_the_decay_is_matched_up_to_the_largest_distance(sure):
+    shallow, network = toy_map(mean=2000.0), load_network(sure)
+    network.params["pixel_path"]["out"]["bias"][-1] += 0.2
+    near = dense(
+        enhance(shallow, network, target_contacts=4 * shallow.total_count, max_distance=40_000), "Chr1"
+    )
+    last = [
+        sum(np.trace(each, distance) for distance in range(32, 41)) for each in (near, dense(shallow, "Chr1"))
+    ]
+    assert last[0] / last[1] == pytest.approx(4, rel=0.02)
+
+
+def test_the_decay_is_matched_where_that_is_possible(sure, network, tmp_path):
     shallow = toy_map()
     assert enhance(shallow, network).metadata[ENHANCEMENT]["match_decay"]
     assert not enhance(shallow, echo()).metadata[ENHANCEMENT]["match_decay"]
+    assert not make_plan(TASK, shallow, network, merge="original").options["match_decay"]
     with pytest.raises(InputError, match="match_decay needs whole chromosomes"):
         enhance(shallow, echo(), match_decay=True)
     write_contacts(shallow, tmp_path / "shallow.cool")
@@ -381,6 +396,8 @@ import json, sys
 import jax
 from hicfm_jax.infer import enhance, infer_file, load_network, scan
 from hicfm_jax.infer.enhanced_map import decay_factors
+from hicfm_jax.infer.scan_plan import make_plan
+from hicfm_jax.infer.tasks.resolution import TASK
 from tests.infer.toy_networks import toy_map
 
 deep = enhance(toy_map(), sys.argv[1], batch_size=3)

@@ -59,15 +59,17 @@ def test_help_has_examples_and_every_flag_once(name):
 
 
 def test_a_program_ends_without_a_word_when_nobody_reads_on(monkeypatch):
+    """As after `| head`."""
     read, write = os.pipe()
     os.close(read)
-    with open(write, "w") as output, pytest.raises(SystemExit) as ended:
+    with open(write, "w") as output:
         monkeypatch.setattr(sys, "stdout", output)
-        with cli.while_read():
-            print("help")
+        monkeypatch.setattr(sys, "argv", ["hicfm", "--help"])
+        with pytest.raises(SystemExit) as ended:
+            programs.main()
     assert ended.value.code == 141
     monkeypatch.undo()
-    with pytest.raises(BrokenPipeError), cli.while_read():
+    with pytest.raises(BrokenPipeError), cli.until_nobody_reads():
         raise BrokenPipeError("of another pipe")
 
 

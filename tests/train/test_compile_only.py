@@ -37,7 +37,7 @@ def test_what_is_split_takes_less_of_each_device(monkeypatch):
     one, eight = found
     assert (one["mesh"], eight["mesh"]) == ([1, 1, 1], [1, 8, 1])
     assert eight["batch"] * 8 == one["batch"]
-    assert one["state"] / 8 < eight["state"] < one["state"] / 2  # biases and tables are on every device
+    assert one["state"] / 8 < eight["state"] < one["state"] / 4  # biases and tables are on every device
     assert eight["temporaries"] < one["temporaries"] / 2
     for result in found:
         assert result["total"] == pytest.approx(
@@ -47,15 +47,15 @@ def test_what_is_split_takes_less_of_each_device(monkeypatch):
 
 @pytest.mark.slow  # compiles blocks of ViT-L
 def test_small_gpu_trains_vit_large_within_12_gb(monkeypatch):
-    """Of its blocks, 24 and 8, each eighth part needs the same memory: two parts take a sixth of the time."""
-    config, part = pretrain_arabidopsis.get_config("small_gpu"), dict(PRESETS["vit_large_patch16"])
-    found = []
-    for parts in (1, 2):
-        part.update(depth=3 * parts, decoder_depth=parts)
-        monkeypatch.setitem(PRESETS, "vit_large_patch16", part)
+    """Compiled with two and three eighths of its blocks; the other five add as much each."""
+    config = pretrain_arabidopsis.get_config("small_gpu")
+    large, found = PRESETS[config.model.name], []
+    for eighths in (2, 3):
+        depths = {name: large[name] * eighths // 8 for name in ("depth", "decoder_depth")}
+        monkeypatch.setitem(PRESETS, config.model.name, large | depths)
         found.append(compile_only.compile_step(config))
-    whole = {name: found[0][name] + 7 * (found[1][name] - found[0][name]) for name in ("state", "total")}
-    assert whole["total"] < 12e9
+    whole = {name: found[1][name] + 5 * (found[1][name] - found[0][name]) for name in ("state", "total")}
+    assert whole["total"] == pytest.approx(9.1e9, rel=0.05)  # docs/reference/memory.md
     assert whole["state"] == pytest.approx(3.95e9, rel=0.01)  # parameters and both moments of Adam
 
 

@@ -26,7 +26,8 @@ def test_every_variant_is_valid(name):
         get_config("demmo")
 
 
-# Trained in test_loop.py, test_enhancement.py and test_tracks.py; the plants' has the network of the first.
+# Trained in test_loop.py, test_enhancement.py and test_tracks.py; pretrain_plants.py differs from
+# pretrain_arabidopsis.py by its mixture alone (tests/test_pretrain_plants.py).
 ELSEWHERE = ("pretrain_arabidopsis", "pretrain_plants", "enhance_arabidopsis", "finetune_track")
 
 
@@ -34,7 +35,6 @@ ELSEWHERE = ("pretrain_arabidopsis", "pretrain_plants", "enhance_arabidopsis", "
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in ELSEWHERE])
 def test_a_demo_trains(name, tmp_path):
     config = toy(CONFIGS[name]["get_config"]("demo"), small_run.save_tiles(tmp_path))
-    config.data.mix = config.data.mix and "made_up=1"
     if name in ("finetune_loop", "enhance_any_map"):  # windows with the context of their chromosome
         config.data.tiles = ""
         config.data.simulate.update({"resolution": 200_000, "tile_size": 64, "stride": 32, "train_assays": 1})

@@ -59,7 +59,10 @@ def test_the_transformer_starts_as_it_was_pretrained(tiles, pretrained):
 
 @pytest.mark.slow  # compiles a run of its own twice
 def test_a_network_of_own_reads_that_was_stopped_resumes_exactly(tmp_path, monkeypatch):
-    """With contexts of downsampled windows, also between chromosomes; without bin attention."""
+    """With contexts of downsampled windows, also between chromosomes.
+
+    Without bin attention, which enhance_any_map.py has in test_configs.py.
+    """
     rng, sizes = np.random.default_rng(0), dict.fromkeys("AB", 96_000)
     matrices = {pair: np.triu(rng.poisson(3, (96, 96))) for pair in (("A", "A"), ("B", "B"))}
     matrices["A", "B"] = rng.poisson(1, (96, 96))

@@ -17,7 +17,7 @@ from hicfm_jax.train.step import TrainState
 from hicfm_jax.train.tasks import create_task
 from hicfm_jax.train.validation import Validation
 from tests.train import faults, small_run
-from tests.train.toy_configs import create, save_fresh, take_step
+from tests.train.toy_configs import create, leaves, save_fresh, take_step
 
 LOSSES = {"loss", "ssim_loss", "count_loss", "contrastive_loss"}
 SCORES = {"pixel_r", "ssim_loss_gb", "masked_r2_mean", "masked_r2_distance", "masked_r2_coverage"}
@@ -113,7 +113,8 @@ def test_validation_does_not_depend_on_the_batch_size(config):
     config.log.image_count = 0
     _, task, _, state = create(config)
     found = []
-    for config.train.accum_steps in (2, 4):
+    for parts in (2, 4):
+        config.train.accum_steps = parts
         validation = Validation(config, task, Inputs.create(config), sharding.create_mesh(config))
         found.append(validation.run(state, Silent()))
     for name, value in found[0].items():
@@ -248,6 +249,7 @@ def test_the_variant_for_a_small_gpu_takes_a_step(tiles):
     config.data.tiles = str(tiles)
     config.model.name, config.model.input_size = "vit_test", (48, 48)
     config.train.global_batch_size, config.train.accum_steps = 4, 2
-    _, params, means = take_step(config)
+    before, after, means = take_step(config)
     assert np.isfinite(means["loss"])
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
+    assert (leaves(before)["encoder/norm/bias"] != leaves(after)["encoder/norm/bias"]).any()

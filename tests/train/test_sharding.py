@@ -18,7 +18,8 @@ from hicfm_jax.models import create_model
 from hicfm_jax.train import sharding
 from tests.train import small_run
 
-LAYOUTS = ((1, 1, 1), (2, 2, 2))
+RUNS = (("network", (1, 1, 1)), ("network", (2, 2, 2)), ("matrix", (1, 1, 1)), ("matrix", (-1, 1, 1)))
+"""What is trained, and its layout, -1 for all devices; the matrix compiles in no time."""
 
 PROGRAM = """
 import json
@@ -27,18 +28,20 @@ from configs import pretrain_arabidopsis
 from hicfm_jax.train import loop, optim, sharding
 from hicfm_jax.train.tasks import create_task
 from tests.train import small_run
+from tests.train.faults import matrix_task
 from hicfm_jax.train.inputs import Inputs
 from hicfm_jax.tiles.stream.source import MemoryTiles
 
 tiles = MemoryTiles({{"train": small_run.make_tiles(16, 0), "val": small_run.make_tiles(1, 1)}})
-for layout in {layouts}:
+for what, layout in {runs}:
     config = pretrain_arabidopsis.get_config("demo")
     config.model.name, config.model.input_size = "vit_test", (48, 48)
     config.train.global_batch_size, config.train.accum_steps = 16, 2
     config.mesh.data, config.mesh.fsdp, config.mesh.tensor = layout
-    devices = jax.devices()[: layout[0] * layout[1] * layout[2]]
-    mesh = sharding.create_mesh(config, devices)
-    task, optimizer = create_task(config), optim.create_optimizer(config)
+    count = layout[0] * layout[1] * layout[2]
+    mesh = sharding.create_mesh(config, jax.devices()[: count if count > 0 else None])
+    task = create_task(config) if what == "network" else matrix_task(config)
+    optimizer = optim.create_optimizer(config)
     inputs = Inputs(config, tiles)
     batches = inputs.train(0)
     state = loop.create_state(config, task, optimizer, mesh, inputs)
@@ -48,8 +51,12 @@ for layout in {layouts}:
         state = step(state, sharding.to_devices(next(batches), mesh))
         state, means = state.read_window()
         losses.append(means["loss"])
-    kernel = state.params["encoder"]["blocks"]["block_0"]["mlp"]["fc1"]["kernel"]
-    print(json.dumps([losses, list(kernel.addressable_shards[0].data.shape)]))
+    adam = next(part for part in state.opt_state if hasattr(part, "mu"))
+    leaves = []
+    for tree in (state.params, adam.mu):
+        leaf = tree["layer"] if what == "matrix" else tree["encoder"]["blocks"]["block_0"]["mlp"]["fc1"]
+        leaves.append(list(leaf["kernel"].addressable_shards[0].data.shape))
+    print(json.dumps([losses, *leaves, mesh.size]))
 """
 
 
@@ -58,7 +65,7 @@ def test_layouts_of_eight_devices_give_the_same_losses(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=8", prepend=" ")
     monkeypatch.setenv("PYTHONPATH", str(small_run.ROOT))
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(layouts=LAYOUTS)],
+        [sys.executable, "-c", PROGRAM.format(runs=RUNS)],
         cwd=small_run.ROOT,
         capture_output=True,
         text=True,
@@ -66,9 +73,11 @@ def test_layouts_of_eight_devices_give_the_same_losses(monkeypatch):
     )
     assert done.returncode == 0, done.stderr
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    for layout, (losses, shard) in zip(LAYOUTS, results, strict=True):
-        np.testing.assert_allclose(losses, results[0][0], rtol=1e-5, err_msg=str(layout))
-        assert shard == [32 // layout[1], 128 // layout[2]], layout
+    for (what, layout), (losses, kernel, moment, devices) in zip(RUNS, results, strict=True):
+        expected, whole = results[0 if what == "network" else 2][:2]
+        np.testing.assert_allclose(losses, expected, rtol=1e-5, err_msg=str(layout))
+        assert kernel == moment == [whole[0] // layout[1], whole[1] // layout[2]], layout
+        assert devices == (8 if -1 in layout else np.prod(layout))
 
 
 @functools.cache

@@ -47,11 +47,15 @@ def save_fresh(config: ConfigDict, workdir):
 
 
 def take_step(config: ConfigDict):
-    """(parameters before, parameters after, logged means) of one training step at a fixed rate."""
+    """(parameters before, parameters after, logged means) of one training step at a fixed rate.
+
+    No micro-batch was skipped.
+    """
     inputs, task, optimizer, state = create(config)
     before = jax.device_get(state.params)
     step = loop.compile_train_step(config, task, optimizer, lambda _: 1e-2, state, create_mesh(config))
     state, means = step(state, inputs.first_batch()).read_window()
+    assert int(state.skipped) == 0
     return before, state.params, means
 
 

@@ -353,7 +353,8 @@ TASK = InferenceTask(
             "match_decay",
             bool,
             "Scale the prediction at each distance to the input's contacts there, so that P(s) is the "
-            "input's; on for networks with model.residual. A region's values are as predicted.",
+            "input's; on for networks with model.residual, but for a region, merge=original and pixels "
+            "between chromosomes.",
         ),
         Option(
             "quantiles",
