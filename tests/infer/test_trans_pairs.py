@@ -74,7 +74,8 @@ def test_windows_of_a_pair_merge_to_its_rectangle_exactly(window, shape):
 
 
 def test_every_pixel_of_every_pair_gets_what_is_expected_of_it(shallow):
-    deep = enhance(shallow, expects(), target_contacts=3 * shallow.total_count, trans=True)
+    choices = dict(target_contacts=3 * shallow.total_count, match_decay=False)
+    deep = enhance(shallow, expects(), **choices, trans=True)
     assert deep.pairs() == list(itertools.combinations_with_replacement(SIZES, 2))
     pairs = [pair for pair in deep.pairs() if pair[0] != pair[1]]
     for pair, fit in TransSums(shallow).expected(pairs).items():
@@ -84,7 +85,7 @@ def test_every_pixel_of_every_pair_gets_what_is_expected_of_it(shallow):
         assert counts.sum() == pytest.approx(3 * shallow.matrix(*pair).sum(), rel=1e-3)
         assert ((counts > 0) == (fit.dense() > 0)).all()
     # As without trans.
-    alone = enhance(shallow, expects(), target_contacts=3 * shallow.total_count)
+    alone = enhance(shallow, expects(), **choices)
     for chrom in SIZES:
         assert (deep.matrix(chrom) != alone.matrix(chrom)).nnz == 0
         expected = np.triu(find_expected(shallow.matrix(chrom)).dense())

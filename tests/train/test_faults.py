@@ -209,8 +209,9 @@ def test_converted_weights_have_checksums_too(tmp_path):
     checkpoint_folder.read(tmp_path / "run", with_adam=True)
     step = checkpoint_folder.step_folder(tmp_path / "run")
     for item in ("adam", "params"):
-        largest = max(_arrays(step / item), key=lambda file: file.stat().st_size)
-        _flip(largest, largest.stat().st_size // 2)
+        for file in _arrays(step / item):  # when two arrays are written at once, one file may be left unread
+            if file.stat().st_size >= params["encoder/kernel"].nbytes:
+                _flip(file, file.stat().st_size // 2)
         with pytest.raises(InputError, match=f"{item}.* changed after"):
             checkpoint_folder.read(tmp_path / "run", with_adam=True)
 
