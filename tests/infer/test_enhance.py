@@ -394,10 +394,7 @@ def test_what_cannot_be_enhanced_is_refused(network):
 PROGRAM = """
 import json, sys
 import jax
-from hicfm_jax.infer import enhance, infer_file, load_network, scan
-from hicfm_jax.infer.enhanced_map import decay_factors
-from hicfm_jax.infer.scan_plan import make_plan
-from hicfm_jax.infer.tasks.resolution import TASK
+from hicfm_jax.infer import enhance
 from tests.infer.toy_networks import toy_map
 
 deep = enhance(toy_map(), sys.argv[1], batch_size=3)

@@ -73,6 +73,7 @@ def test_a_network_of_own_reads_that_was_stopped_resumes_exactly(tmp_path, monke
     config = toy(enhance_arabidopsis.get_config("own_reads"), tmp_path / "tiles.npz", model__bin_heads=0)
     straight = loop.train_and_evaluate(config, tmp_path / "straight")
     assert not [name for name in leaves(straight.state.params) if name.startswith(("encoder", "decoder"))]
+    assert np.isfinite(straight.last["loss"])
     assert straight.last["loss"] != straight.first["loss"]  # pure noise: there is nothing to learn
     assert_resumes_exactly(config, tmp_path / "straight", straight, tmp_path / "stopped", monkeypatch)
 

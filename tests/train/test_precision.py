@@ -9,6 +9,7 @@ from tests.run_script import run_script
 
 
 def one_map(*arguments):
+    """The config of the measurement, with one simulated map to train on."""
     config = step.step_config(*arguments)
     config.data.simulate.train_assays = 1
     return config

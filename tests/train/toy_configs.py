@@ -49,7 +49,7 @@ def save_fresh(config: ConfigDict, workdir):
 def take_step(config: ConfigDict):
     """(parameters before, parameters after, logged means) of one training step at a fixed rate.
 
-    No micro-batch was skipped.
+    Fails if one of its micro-batches was skipped.
     """
     inputs, task, optimizer, state = create(config)
     before = jax.device_get(state.params)
